@@ -1,0 +1,23 @@
+//! The types of argoproj.io/v1alpha1: parsed with positions, printed without loss.
+
+pub mod artifact;
+pub mod kinds;
+pub mod kube;
+mod object;
+pub mod phase;
+pub mod policy;
+pub mod scalar;
+pub mod status;
+pub mod template;
+pub mod workflow;
+
+pub use artifact::*;
+pub use kinds::*;
+pub use kube::*;
+pub use object::{Extra, Field};
+pub use phase::*;
+pub use policy::*;
+pub use scalar::*;
+pub use status::*;
+pub use template::*;
+pub use workflow::*;
