@@ -1,8 +1,11 @@
 //! The types of argoproj.io/v1alpha1: parsed with positions, printed without loss.
 
 pub mod artifact;
+pub mod diagnostic;
+pub mod document;
 pub mod kinds;
 pub mod kube;
+pub mod merge;
 mod object;
 pub mod phase;
 pub mod policy;
@@ -10,6 +13,7 @@ pub mod scalar;
 pub mod status;
 pub mod template;
 pub mod workflow;
+pub mod yaml;
 
 pub use artifact::*;
 pub use kinds::*;
