@@ -1,1 +1,20 @@
-//! To be written.
+//! What a driver (controller or local) and the executor in the Pod agree on, and nothing else: names of containers, paths,
+//! environment, exit codes, labels, key rules, the result body and where it goes. No IO.
+//!
+//! Guarantees: every name below is Argo's (v4.1) unless it begins with `TIPHYS_`, so that either side can be exchanged
+//! for Argo's own. The feature `result` adds the result body, which needs the API types.
+
+pub mod container;
+pub mod env;
+pub mod exit;
+pub mod key;
+pub mod label;
+pub mod overlap;
+pub mod path;
+#[cfg(feature = "result")]
+pub mod result;
+pub mod sink;
+
+#[cfg(feature = "result")]
+pub use result::TaskResult;
+pub use sink::{ResultSink, SinkError};

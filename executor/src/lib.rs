@@ -1,1 +1,14 @@
-//! To be written.
+//! The executor in a step's Pod: PID 1 of every user container (the *emissary*) and, with the feature `agent`, what
+//! prepares the Pod before it and reports its results after it (`init`, `wait`).
+//!
+//! The emissary is what gets copied into every Pod, so it is synchronous, static and small; nothing it uses may depend on
+//! the feature `agent`. Nothing in this crate waits by asking again: the end of a process, a signal and a changed file are
+//! events.
+
+pub mod args;
+pub mod duration;
+pub mod emissary;
+pub mod kill;
+pub mod paths;
+pub mod process;
+pub mod shared_files;

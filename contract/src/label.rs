@@ -1,0 +1,27 @@
+//! Label and annotation keys that both sides read or write (argo: workflow/common/common.go).
+
+/// Label on Pods and task results: the workflow's name.
+pub const WORKFLOW: &str = "workflows.argoproj.io/workflow";
+/// Label on Pods: `"true"` once the driver has taken all it needs from the Pod.
+pub const COMPLETED: &str = "workflows.argoproj.io/completed";
+/// Label on task results: `"false"` while `wait` works, `"true"` when nothing more comes.
+pub const REPORT_OUTPUTS_COMPLETED: &str = "workflows.argoproj.io/report-outputs-completed";
+/// Label: which controller instance an object belongs to.
+pub const CONTROLLER_INSTANCE_ID: &str = "workflows.argoproj.io/controller-instanceid";
+/// Label on Pods of exit handlers, which a Stop leaves running.
+pub const ON_EXIT: &str = "workflows.argoproj.io/on-exit";
+
+/// Annotation on Pods: the node's id.
+pub const NODE_ID: &str = "workflows.argoproj.io/node-id";
+/// Annotation on Pods: the node's name.
+pub const NODE_NAME: &str = "workflows.argoproj.io/node-name";
+/// Annotation on Pods: outputs as JSON (result sink `annotations`).
+pub const OUTPUTS: &str = "workflows.argoproj.io/outputs";
+/// Annotation on Pods: progress as `N/M`.
+pub const PROGRESS: &str = "workflows.argoproj.io/progress";
+/// Annotation on Pods: pod GC strategy and delay, used when the workflow is gone.
+pub const POD_GC_STRATEGY: &str = "workflows.argoproj.io/pod-gc-strategy";
+/// Prefix of the annotation with a container's own kill command: a JSON list in which `%d` stands for the signal.
+pub const KILL_COMMAND_PREFIX: &str = "workflows.argoproj.io/kill-cmd-";
+/// Annotation that `kubectl logs` reads.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -1,0 +1,62 @@
+//! The emissary's settings, read once from the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tiphys_contract::env;
+
+/// What the driver and the user set on the container.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this container.
+    pub container: String,
+    /// Somebody wants the standard output as the step's result.
+    pub include_output: bool,
+    /// The supervisor must be ready before the command starts.
+    pub wait_for_ready: bool,
+    /// File with further arguments.
+    pub args_file: Option<PathBuf>,
+    /// Time between SIGTERM and SIGKILL for a sidecar.
+    pub grace: Duration,
+    /// Pause before the command until the user ends it.
+    pub pause_before: bool,
+    /// Pause after the command until the user ends it.
+    pub pause_after: bool,
+    /// The template, where no file has it.
+    pub template: Option<String>,
+}
+
+impl Settings {
+    /// Reads the settings through a look-up function.
+    ///
+    /// # Errors
+    /// The text for the user when the container's name is missing or the grace period is no number.
+    pub fn from(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let set = |name| lookup(name).filter(|value| !value.is_empty());
+        let flag = |name| set(name).as_deref() == Some("true");
+        Ok(Self {
+            container: set(env::CONTAINER_NAME)
+                .filter(|name| !name.contains('/') && name != ".." && name != ".")
+                .ok_or_else(|| format!("{} must hold the container's name", env::CONTAINER_NAME))?,
+            include_output: flag(env::INCLUDE_SCRIPT_OUTPUT),
+            wait_for_ready: flag(env::WAIT_FOR_READY),
+            args_file: set(env::CONTAINER_ARGS_FILE).map(PathBuf::from),
+            grace: grace(set(env::TERMINATION_GRACE_PERIOD_SECONDS).as_deref())?,
+            pause_before: flag(env::DEBUG_PAUSE_BEFORE),
+            pause_after: flag(env::DEBUG_PAUSE_AFTER),
+            template: set(env::TEMPLATE),
+        })
+    }
+}
+
+/// Reads a grace period in seconds; 30 when absent, as Kubernetes has it.
+///
+/// # Errors
+/// The text for the user when it is no number.
+pub fn grace(value: Option<&str>) -> Result<Duration, String> {
+    let Some(text) = value else {
+        return Ok(Duration::from_secs(30));
+    };
+    let name = env::TERMINATION_GRACE_PERIOD_SECONDS;
+    text.parse().map(Duration::from_secs).map_err(|_| format!("{name} is {text:?}: expected whole seconds"))
+}

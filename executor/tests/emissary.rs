@@ -1,0 +1,256 @@
+//! The emissary as a real process: what it passes on, what it keeps, how it ends.
+
+mod pod;
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use pod::{Pod, code, finish, run, signal, text, until};
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+#[test]
+fn the_commands_end_is_the_containers() {
+    for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)] {
+        let pod = Pod::container();
+        let output = run(pod.emissary("main", script));
+        assert_eq!(code(&output), expected, "{script}");
+        assert_eq!(pod.exit_code("main").as_deref(), Some(expected.to_string().as_str()), "{script}");
+        assert_eq!(text(&output.stderr), "", "nothing of ours in the user's log");
+        assert_eq!(pod.message(), "");
+    }
+}
+
+#[test]
+fn streams_and_environment_pass_through() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "cat; echo err >&2; echo $GREETING $ARGO_CONTAINER_NAME");
+    let mut child = command.env("GREETING", "hi").stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();
+    let output = finish(child);
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("from stdin\nhi main\n".into(), "err\n".into()));
+    assert!(pod.read("main", "stdout").is_none() && pod.read("main", "combined").is_none());
+}
+
+#[test]
+fn a_command_that_is_not_there_is_the_executors_failure() {
+    for (command, message) in [
+        (&["invalid"][..], "failed to find name in PATH: exec: \"invalid\": executable file not found in $PATH"),
+        (
+            &["/no/such"][..],
+            "failed to find name in PATH: exec: \"/no/such\": stat /no/such: no such file or directory",
+        ),
+        (
+            &[][..],
+            "no command: the container has neither command nor args and its image names no entrypoint; set \
+             container.command in the template",
+        ),
+    ] {
+        let pod = Pod::container();
+        let output = run(pod.command("main", command));
+        assert_eq!(code(&output), 64);
+        assert_eq!(pod.exit_code("main").as_deref(), Some("64"));
+        assert_eq!(pod.message(), message);
+        assert_eq!(text(&output.stderr), format!("Error: {message}\n"));
+    }
+}
+
+#[test]
+fn a_file_that_is_no_program_is_named() {
+    let pod = Pod::container();
+    fs::create_dir_all(pod.at("")).unwrap();
+    let program = pod.at("garbage");
+    fs::write(&program, "\u{1}\u{2}garbage").unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // The standard library's execvp may hand it to a shell as POSIX says; either way it fails, and not silently.
+    let output = run(pod.command("main", &[&program]));
+    assert_ne!(code(&output), 0);
+    assert_eq!(pod.exit_code("main"), Some(code(&output).to_string()));
+}
+
+#[test]
+fn without_a_template_the_reason_is_told() {
+    let pod = Pod::container();
+    fs::remove_file(pod.paths.template()).unwrap();
+    assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 64);
+    let file = pod.paths.template();
+    assert_eq!(pod.message(), format!("cannot read {}: No such file or directory (os error 2)", file.display()));
+    let mut command = pod.emissary("main", "exit 3");
+    command.env("ARGO_TEMPLATE", r#"{"container":{}}"#);
+    assert_eq!(code(&run(command)), 3);
+    fs::write(&file, "{").unwrap();
+    assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 64);
+    assert!(pod.message().starts_with("failed to unmarshal template: "), "{}", pod.message());
+}
+
+#[test]
+fn output_is_kept_when_somebody_wants_it() {
+    let script = "echo one; echo two >&2; printf three";
+    for (wanted, logs, stdout, combined) in [
+        (true, false, Some("one\nthree"), None),
+        (false, true, None, Some(["one\n", "two\n", "three"])),
+        (true, true, Some("one\nthree"), Some(["one\n", "two\n", "three"])),
+    ] {
+        let pod = Pod::new(&format!(r#"{{"container":{{}},"archiveLocation":{{"archiveLogs":{logs}}}}}"#));
+        let mut command = pod.emissary("main", script);
+        command.env("ARGO_INCLUDE_SCRIPT_OUTPUT", wanted.to_string());
+        let output = run(command);
+        assert_eq!((text(&output.stdout), text(&output.stderr)), ("one\nthree".into(), "two\n".into()));
+        assert_eq!(pod.read("main", "stdout").as_deref(), stdout);
+        let kept = pod.read("main", "combined");
+        assert_eq!(kept.as_ref().map(String::len), combined.map(|parts| parts.concat().len()));
+        for part in combined.into_iter().flatten() {
+            assert!(kept.as_ref().unwrap().contains(part), "{kept:?}");
+        }
+    }
+}
+
+#[test]
+fn much_output_is_kept_whole() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "head -c 5000000 /dev/zero | tr '\\0' x");
+    command.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true");
+    assert_eq!(run(command).stdout.len(), 5_000_000);
+    assert_eq!(fs::metadata(pod.file("main", "stdout")).unwrap().len(), 5_000_000);
+}
+
+#[test]
+fn a_background_process_does_not_hold_the_container() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "echo now; sleep 1000 & echo $! >&2; exit 5");
+    command.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true");
+    command.stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut line).unwrap();
+    assert_eq!(code(&finish(child)), 5);
+    assert_eq!(pod.read("main", "stdout").as_deref(), Some("now\n"));
+    tiphys_executor::process::kill(line.trim().parse().unwrap(), KILL).unwrap();
+}
+
+#[test]
+fn signals_reach_the_whole_group() {
+    let pod = Pod::container();
+    let script = "trap 'echo parent; wait; exit 3' USR1; (trap 'echo child; exit' USR1; echo; while :; do sleep 0.01; done) & \
+                  echo; while :; do sleep 0.01; done";
+    let mut child = pod.emissary("main", script).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
+    signal(&child, libc::SIGUSR1);
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
+    assert_eq!(code(&finish(child)), 3);
+    assert!(rest.contains("parent") && rest.contains("child"), "{rest:?}");
+}
+
+#[test]
+fn a_signal_file_is_a_signal() {
+    for (number, expected) in [(TERM, 143), (KILL, 137)] {
+        let pod = Pod::container();
+        let child = pod.emissary("main", "exec sleep 1000").spawn().unwrap();
+        until("the container starts", || pod.file("main", "alive").exists());
+        fs::write(pod.file("main", "signal"), number.to_string()).unwrap();
+        assert_eq!(code(&finish(child)), expected);
+        assert!(!pod.file("main", "signal").exists());
+    }
+}
+
+#[test]
+fn killing_pid_1_kills_the_command() {
+    let pod = Pod::container();
+    let child = pod.emissary("main", "exec sleep 1000").spawn().unwrap();
+    until("the container starts", || pod.file("main", "alive").exists());
+    let mut kill = pod.executor(&["kill", "9", "1"]);
+    kill.env("ARGO_CONTAINER_NAME", "main");
+    assert_eq!(code(&run(kill)), 0);
+    assert_eq!(code(&finish(child)), 137);
+    let output = run(pod.executor(&["kill", "x", "1"]));
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (64, "Error: signal \"x\" is not a number\n"));
+}
+
+#[test]
+fn orphans_are_reaped() {
+    let pod = Pod::container();
+    // The subshell's child outlives it, comes to the emissary, and ends; then no zombie may be left.
+    let script = "(sh -c 'echo $$; exec sleep 0.05' & ) ; while [ ! -e $DONE ]; do sleep 0.01; done";
+    let done = pod.root().join("done");
+    let mut command = pod.emissary("main", script);
+    let mut child = command.env("DONE", &done).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let orphan = std::path::PathBuf::from(format!("/proc/{}", line.trim()));
+    until("the orphan is gone", || !orphan.exists());
+    fs::write(done, "").unwrap();
+    assert_eq!(code(&finish(child)), 0);
+}
+
+#[test]
+fn outputs_are_handed_over_by_main_only() {
+    let pod = Pod::container();
+    let (parameter, artifact) = (pod.at("parameter"), pod.at("artifact"));
+    let template = format!(
+        r#"{{"container":{{}},"outputs":{{"parameters":[{{"name":"p","valueFrom":{{"path":"{parameter}"}}}}],
+        "artifacts":[{{"name":"a","path":"{artifact}","archive":{{"none":{{}}}}}}]}}}}"#
+    );
+    fs::write(pod.paths.template(), template).unwrap();
+    let script = format!("mkdir -p {} && echo p > {parameter} && echo a > {artifact}; exit 2", pod.at(""));
+    assert_eq!(code(&run(pod.emissary("other", &script))), 2);
+    assert!(!pod.paths.staged_parameter(&parameter).exists());
+    assert_eq!(code(&run(pod.emissary("main", &script))), 2, "outputs are kept of failures too");
+    assert_eq!(fs::read_to_string(pod.paths.staged_parameter(&parameter)).unwrap(), "p\n");
+    assert_eq!(fs::read_to_string(pod.paths.staged_artifact(&artifact)).unwrap(), "a\n");
+}
+
+#[test]
+fn outputs_that_cannot_be_kept_fail_the_container() {
+    let pod = Pod::container();
+    let parameter = pod.at("parameter");
+    let template =
+        format!(r#"{{"container":{{}},"outputs":{{"parameters":[{{"valueFrom":{{"path":"{parameter}"}}}}]}}}}"#);
+    fs::write(pod.paths.template(), template).unwrap();
+    // A folder is no parameter.
+    let output = run(pod.emissary("main", &format!("mkdir -p {parameter}; exit 3")));
+    assert_eq!(code(&output), 64);
+    assert_eq!(pod.exit_code("main").as_deref(), Some("3"), "the command's own code");
+    assert!(pod.message().contains(&parameter), "{}", pod.message());
+}
+
+#[test]
+fn arguments_may_come_from_a_file() {
+    let pod = Pod::container();
+    let file = pod.root().join("args");
+    fs::write(&file, r#"["b","c d"]"#).unwrap();
+    let mut command = pod.command("main", &["/bin/echo", "a"]);
+    command.env("ARGO_CONTAINER_ARGS_FILE", file);
+    assert_eq!(text(&run(command).stdout), "a b c d\n");
+}
+
+#[test]
+fn pauses_last_until_the_user_ends_them() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "echo ran");
+    command.env("ARGO_DEBUG_PAUSE_BEFORE", "true").env("ARGO_DEBUG_PAUSE_AFTER", "true");
+    let mut child = command.spawn().unwrap();
+    until("the container starts", || pod.file("main", "alive").exists());
+    fs::write(pod.file("main", "before"), "").unwrap();
+    let mut line = [0; 4];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    assert!(pod.exit_code("main").is_none());
+    fs::write(pod.file("main", "after"), "").unwrap();
+    assert_eq!(code(&finish(child)), 0);
+}
+
+#[test]
+fn settings_are_checked_before_anything_runs() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-emissary"))
+        .args(["emissary", "--", "true"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 64);
+    assert_eq!(text(&output.stderr), "Error: ARGO_CONTAINER_NAME must hold the container's name\n");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-emissary")).arg("version").output().unwrap();
+    assert_eq!(text(&output.stdout), format!("tiphys-emissary {}\n", env!("CARGO_PKG_VERSION")));
+}
