@@ -1,1 +1,30 @@
-//! To be written.
+//! Artifacts: the stores they live in, their archives, and the way between a store and the local disk, in memory that
+//! does not grow with the artifact.
+//!
+//! [`Artifacts`] is what an executor needs. Below it lie [`Store`], which each kind of store implements, [`archive`],
+//! which knows nothing of stores, and the transfers between a store and the disk.
+
+mod agent;
+pub mod archive;
+mod error;
+mod location;
+mod mode;
+mod options;
+mod retry;
+mod secret;
+mod store;
+mod stream;
+mod transfer;
+
+pub use agent::{Artifacts, Loaded, Saved, Source, is_tgz};
+pub use error::{Cause, Class, Error, Result};
+pub use location::{Place, has_location, place, strategy};
+pub use options::Options;
+pub use retry::Retry;
+pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
+pub use store::{
+    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Listing, MemoryStore, Object,
+    RawStore, S3Config, S3Store, Store,
+};
+pub use stream::{ByteStream, collect};
+pub use transfer::{Moved, load_directory, load_file, save_directory};

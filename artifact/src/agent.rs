@@ -1,0 +1,365 @@
+//! What the executor asks for: an input on disk, an output in its store.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
+use tiphys_api::Artifact;
+
+use crate::archive::{self, Content, Level, Strategy, Unpacked, sniff};
+use crate::error::{Error, Result};
+use crate::location::{self, Place};
+use crate::mode;
+use crate::options::Options;
+use crate::retry::Retry;
+use crate::secret::Secrets;
+use crate::store::{Body, Entry, Object, S3Store};
+use crate::stream::{ByteStream, read_blocking, write_blocking};
+use crate::transfer::{self, Moved, beside, blocking};
+
+/// Bytes of an object that are looked at to know what it is.
+const BEGINNING: usize = 64 << 10;
+/// Whole transfers that are begun anew after the requests' own repetitions were of no avail, or bytes came damaged.
+const TRANSFERS: u32 = 3;
+/// Objects deleted together.
+const DELETED_TOGETHER: usize = 16;
+
+/// Loads and saves artifacts. Cheap to clone; clones share connections and memory.
+#[derive(Clone)]
+pub struct Artifacts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    secrets: Box<dyn Secrets>,
+    options: Options,
+    /// One client a bucket, by its settings without the key.
+    buckets: Mutex<HashMap<String, S3Store>>,
+}
+
+impl fmt::Debug for Artifacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artifacts").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+/// What became of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// It is optional and not there: nothing was written.
+    Skipped,
+    /// A file as it was stored, of so many bytes.
+    File(u64),
+    /// A directory of objects.
+    Directory(Moved),
+    /// An archive that was unpacked.
+    Unpacked(Unpacked),
+}
+
+/// Where an output is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// The file or directory itself.
+    Path(&'a Path),
+    /// A tar in gzip that holds it, as the emissary makes.
+    Tgz(&'a Path),
+}
+
+/// What became of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its key in the store; empty for stores of one object.
+    pub key: String,
+    /// Objects stored and their bytes.
+    pub moved: Moved,
+}
+
+impl Artifacts {
+    /// Transfers that find their credentials in `secrets`.
+    pub fn new(secrets: impl Secrets + 'static, options: Options) -> Self {
+        let inner = Inner { secrets: Box::new(secrets), options, buckets: Mutex::default() };
+        Artifacts { inner: Arc::new(inner) }
+    }
+
+    /// The store and key of an artifact. Artifacts in one bucket share a client.
+    ///
+    /// # Errors
+    /// As [`location::place`].
+    pub fn place(&self, artifact: &Artifact) -> Result<Place> {
+        let Some(s3) = &artifact.s3 else {
+            return location::place(artifact, &*self.inner.secrets, &self.inner.options);
+        };
+        let mut bucket = s3.clone();
+        bucket.key.clear();
+        // The settings hold names of Secrets, never their values.
+        let bucket = format!("{bucket:?}");
+        // A map of clients is whole after any panic.
+        let known = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned();
+        if let (Some(store), Ok(key)) = (known, location::s3_key(s3)) {
+            return Ok(Place { store: Arc::new(store), key });
+        }
+        let (store, key) = location::s3_place(artifact, s3, &*self.inner.secrets, &self.inner.options)?;
+        let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = buckets.entry(bucket).or_insert(store).clone();
+        Ok(Place { store: Arc::new(store), key })
+    }
+
+    /// Brings an input to `dest`, which appears only when it is complete, in place of whatever an earlier attempt left
+    /// there; then gives it the artifact's mode. An archive is unpacked while it arrives.
+    ///
+    /// # Errors
+    /// Those of location, store, archive and disk; after an error there is nothing at `dest` but what was before.
+    pub async fn load_input(&self, artifact: &Artifact, dest: &Path) -> Result<Loaded> {
+        if !location::has_location(artifact) {
+            return match artifact.optional {
+                true => Ok(Loaded::Skipped),
+                false => Err(Error::Refused(format!("required artifact {:?} not supplied", artifact.name))),
+            };
+        }
+        let place = self.place(artifact)?;
+        let strategy = location::strategy(artifact)?;
+        let again = Retry { tries: TRANSFERS, ..self.inner.options.retry.clone() };
+        let loaded = again.run("loading an artifact", || self.load(&place, strategy, dest)).await;
+        let loaded = match loaded {
+            Err(gone) if gone.is_not_found() && artifact.optional => return Ok(Loaded::Skipped),
+            loaded => loaded?,
+        };
+        if let Some(bits) = artifact.mode {
+            let (dest, recurse) = (dest.to_owned(), artifact.recurse_mode);
+            blocking(move || mode::set(&dest, bits, recurse)).await?;
+        }
+        Ok(loaded)
+    }
+
+    async fn load(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
+        let store = &*place.store;
+        let object = match place.key.ends_with('/') {
+            true => Err(Error::NotFound { what: store.describe(&place.key) }),
+            false => store.open(&place.key).await,
+        };
+        match object {
+            Ok(object) => self.load_object(object, strategy, dest).await,
+            Err(gone) if gone.is_not_found() && store.is_directory(&place.key).await? => {
+                if !matches!(strategy, None | Some(Strategy::None)) {
+                    return Err(Error::Refused(format!(
+                        "{} is a directory of objects, but an archive is declared: set archive.none",
+                        store.describe(&place.key)
+                    )));
+                }
+                self.load_folder(place, dest).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load_folder(&self, place: &Place, dest: &Path) -> Result<Loaded> {
+        let partial = beside(dest, ".tmpdir");
+        let clear = |folder: PathBuf| {
+            blocking(move || match std::fs::remove_dir_all(&folder) {
+                Err(other) if other.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::io(|| format!("removing {}", folder.display()), other))
+                }
+                _ => Ok(()),
+            })
+        };
+        clear(partial.clone()).await?;
+        match transfer::load_directory(&*place.store, &place.key, &partial).await {
+            Ok(moved) => {
+                let dest = dest.to_owned();
+                blocking(move || transfer::publish(&partial, &dest)).await?;
+                Ok(Loaded::Directory(moved))
+            }
+            Err(error) => {
+                clear(partial).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn load_object(&self, object: Object, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
+        let limits = self.inner.options.limits;
+        let to = dest.to_owned();
+        match strategy {
+            Some(Strategy::None) => Ok(Loaded::File(transfer::to_file(object.stream, dest).await?)),
+            Some(Strategy::Zip) => {
+                // A zip file's directory is at its end: it must be on disk first.
+                let partial = beside(dest, ".tmp");
+                transfer::write_file(object.stream, &partial).await?;
+                let unpack = move || {
+                    let opened = File::open(&partial);
+                    let file =
+                        opened.map_err(|source| Error::io(|| format!("opening {}", partial.display()), source))?;
+                    // Its name is not needed any more, whatever comes.
+                    let _ = std::fs::remove_file(&partial);
+                    archive::unpack_zip(file, &to, &limits)
+                };
+                Ok(Loaded::Unpacked(blocking(unpack).await?))
+            }
+            Some(Strategy::Tar(_)) => self.unpack(object.stream, dest).await,
+            None => {
+                let (beginning, stream) = peek(object.stream).await?;
+                match sniff(&beginning) {
+                    Content::TarGzip => self.unpack(stream, dest).await,
+                    _ => Ok(Loaded::File(transfer::to_file(stream, dest).await?)),
+                }
+            }
+        }
+    }
+
+    async fn unpack(&self, stream: ByteStream, dest: &Path) -> Result<Loaded> {
+        let limits = self.inner.options.limits;
+        let dest = dest.to_owned();
+        let unpacked = read_blocking(stream, move |reader| archive::unpack_tar(reader, &dest, &limits)).await?;
+        if !unpacked.skipped.is_empty() {
+            tracing::warn!(entries = ?unpacked.skipped, "devices, pipes and sockets in an archive are left out");
+        }
+        Ok(Loaded::Unpacked(unpacked))
+    }
+
+    /// Stores an output at the artifact's location, packed as it declares (tar in gzip if it does not). A directory
+    /// without archive becomes one object a file below the key.
+    ///
+    /// # Errors
+    /// `NotFound` if there is nothing at the source; those of location, store and disk. Whether an optional artifact
+    /// may be missing is for the caller to say.
+    pub async fn save_output(&self, source: Source<'_>, artifact: &Artifact) -> Result<Saved> {
+        let place = self.place(artifact)?;
+        let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
+        let moved = match (source, strategy) {
+            (Source::Tgz(path), Strategy::Tar(_)) => put_file(&place, path).await?,
+            (Source::Path(path), strategy) => save_path(&place, path, strategy).await?,
+            (Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
+        };
+        Ok(Saved { key: place.key, moved })
+    }
+
+    /// Unpacks what the emissary packed, because another form is wanted. This is the one case that needs space for a
+    /// second copy on disk.
+    async fn repack(&self, place: &Place, tgz: &Path, artifact: &Artifact, strategy: Strategy) -> Result<Moved> {
+        let folder = beside(tgz, ".unpacked");
+        let dest = folder.join(if artifact.name.is_empty() { "artifact" } else { &artifact.name });
+        let limits = self.inner.options.limits;
+        let (from, to, parent) = (tgz.to_owned(), dest.clone(), folder.clone());
+        blocking(move || {
+            let at = |source| Error::io(|| from.display().to_string(), source);
+            let file = File::open(&from).map_err(at)?;
+            std::fs::create_dir_all(&parent).map_err(at)?;
+            archive::unpack_tar(file, &to, &limits).map(drop)
+        })
+        .await?;
+        let moved = save_path(place, &dest, strategy).await;
+        // The copy served its purpose; should removing it fail, the volume goes with the Pod.
+        let _ = blocking(move || Ok(std::fs::remove_dir_all(&folder))).await;
+        moved
+    }
+
+    /// Stores bytes as they are, such as a log; for streams of any length.
+    ///
+    /// # Errors
+    /// Those of location and store.
+    pub async fn save_body(&self, body: Body, artifact: &Artifact) -> Result<Saved> {
+        let place = self.place(artifact)?;
+        let bytes = place.store.put(&place.key, body).await?;
+        Ok(Saved { key: place.key, moved: Moved { objects: 1, bytes } })
+    }
+
+    /// Opens an artifact as it is stored.
+    ///
+    /// # Errors
+    /// Those of location and store.
+    pub async fn open(&self, artifact: &Artifact) -> Result<Object> {
+        let place = self.place(artifact)?;
+        place.store.open(&place.key).await
+    }
+
+    /// The objects below the artifact's key.
+    ///
+    /// # Errors
+    /// Those of location and store; `NotFound` if there is neither a directory nor an object of that key
+    /// (argo: s3.go, listObjects).
+    pub async fn list(&self, artifact: &Artifact) -> Result<Vec<Entry>> {
+        let place = self.place(artifact)?;
+        let entries: Vec<Entry> = place.store.list(&place.key).try_concat().await?;
+        if entries.is_empty() {
+            place.store.open(&place.key).await?;
+        }
+        Ok(entries)
+    }
+
+    /// Deletes the artifact's object, or all objects below its key if that ends in `/`.
+    ///
+    /// # Errors
+    /// Those of location and store; what is not there counts as deleted.
+    pub async fn delete(&self, artifact: &Artifact) -> Result<()> {
+        let Place { store, key } = self.place(artifact)?;
+        if !key.ends_with('/') {
+            return store.delete(&key).await;
+        }
+        let entries = store.list(&key).map_ok(|page| stream::iter(page).map(Ok::<Entry, Error>)).try_flatten();
+        let store = &store;
+        entries
+            .try_for_each_concurrent(DELETED_TOGETHER, |entry| async move { store.delete(&entry.key).await })
+            .await?;
+        store.delete(&key).await
+    }
+}
+
+/// The first bytes of a stream, and the stream with them still in it.
+async fn peek(mut stream: ByteStream) -> Result<(Bytes, ByteStream)> {
+    let mut beginning = BytesMut::new();
+    while beginning.len() < BEGINNING {
+        let Some(chunk) = stream.next().await else { break };
+        beginning.extend_from_slice(&chunk?);
+    }
+    let beginning = beginning.freeze();
+    let whole = stream::iter([Ok(beginning.clone())]).chain(stream).boxed();
+    Ok((beginning, whole))
+}
+
+async fn put_file(place: &Place, path: &Path) -> Result<Moved> {
+    let path = path.to_owned();
+    let size = {
+        let path = path.clone();
+        let size = move || std::fs::metadata(&path).map_err(|source| Error::io(|| path.display().to_string(), source));
+        blocking(size).await?.len()
+    };
+    let bytes = place.store.put(&place.key, Body::File { path, size }).await?;
+    Ok(Moved { objects: 1, bytes })
+}
+
+async fn save_path(place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
+    let path = path.to_owned();
+    let kind = {
+        let path = path.clone();
+        blocking(move || std::fs::metadata(&path).map_err(|source| Error::io(|| path.display().to_string(), source)))
+    };
+    let metadata = kind.await?;
+    let body = match strategy {
+        Strategy::None if metadata.is_dir() => return transfer::save_directory(&*place.store, &place.key, &path).await,
+        Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
+        Strategy::None => {
+            return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
+        }
+        Strategy::Tar(level) => Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer))),
+        Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
+    };
+    let bytes = place.store.put(&place.key, body).await?;
+    Ok(Moved { objects: 1, bytes })
+}
+
+/// Whether a file holds tar in gzip, as an input without declared archive is judged.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_tgz(path: &Path) -> Result<bool> {
+    let at = |source| Error::io(|| format!("reading {}", path.display()), source);
+    let mut beginning = Vec::new();
+    File::open(path).map_err(at)?.take(BEGINNING as u64).read_to_end(&mut beginning).map_err(at)?;
+    Ok(sniff(&beginning) == Content::TarGzip)
+}

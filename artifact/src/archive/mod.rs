@@ -1,0 +1,95 @@
+//! Archives: written as a stream while they are uploaded, unpacked while they are downloaded, and never trusted.
+//!
+//! The functions here are synchronous and know nothing of stores, so that the emissary can use them alone.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+mod beneath;
+mod gzip;
+mod landing;
+mod metered;
+mod sniff;
+mod tar_read;
+mod tar_write;
+mod zip_read;
+mod zip_write;
+
+pub use gzip::{GzipWriter, Level};
+pub use sniff::{Content, sniff};
+
+/// How an artifact is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Not at all: a file is one object, a directory one object a file.
+    None,
+    /// Tar in gzip.
+    Tar(Level),
+    /// Zip.
+    Zip,
+}
+
+/// What is refused in an archive that is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of all files together, unpacked.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { entries: 10_000_000, bytes: 1 << 40 }
+    }
+}
+
+/// What came out of an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Entries written.
+    pub entries: u64,
+    /// Bytes of all files together.
+    pub bytes: u64,
+    /// Names of devices, pipes and sockets, which are left out as Argo does; the first hundred.
+    pub skipped: Vec<String>,
+}
+
+/// Writes the file or directory `source` as tar in gzip: `<name>` for a file, `<name>/<path>` in lexical order for a
+/// directory, links kept as links (argo: util/archive/archive.go).
+///
+/// # Errors
+/// `NotFound` if there is no `source`; anything that is neither file nor directory is refused.
+pub fn write_tgz(source: &Path, level: Level, out: impl Write + Send) -> Result<()> {
+    let mut gzip = GzipWriter::new(out, level);
+    tar_write::write(source, &mut gzip)?;
+    gzip.finish().map(drop).map_err(|error| Error::io(|| format!("packing {}", source.display()), error))
+}
+
+/// Writes the file or directory `source` as zip with the same names; `out` need not seek.
+///
+/// # Errors
+/// As [`write_tgz`].
+pub fn write_zip(source: &Path, out: impl Write) -> Result<()> {
+    zip_write::write(source, out)
+}
+
+/// Unpacks tar, in gzip or plain, so that `dest` becomes the archive's only top-level entry if it has just one, else a
+/// directory of all of them (argo: executor.go, unpack). `dest` appears only when everything is unpacked, in place of
+/// whatever was there; until then it grows in `<dest>.tmpdir`.
+///
+/// # Errors
+/// `Archive` for a broken archive and for one that tries to leave its folder; nothing of it stays then.
+pub fn unpack_tar(archive: impl Read, dest: &Path, limits: &Limits) -> Result<Unpacked> {
+    landing::unpack(dest, limits, |landing| tar_read::read(archive, landing))
+}
+
+/// Unpacks a zip file in the same way.
+///
+/// # Errors
+/// As [`unpack_tar`].
+pub fn unpack_zip(archive: std::fs::File, dest: &Path, limits: &Limits) -> Result<Unpacked> {
+    landing::unpack(dest, limits, |landing| zip_read::read(archive, landing))
+}

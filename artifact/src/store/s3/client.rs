@@ -1,0 +1,149 @@
+//! The SDK's client, built so that a process that lives for one step pays only for what it uses.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+
+use super::{Addressing, Encryption, S3Config, refused, region};
+use crate::error::Result;
+
+/// A server that does not take the connection, or does not begin to answer, in this time is tried again.
+const CONNECT: Duration = Duration::from_secs(10);
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// A transfer that stands still for this long is broken off and resumed.
+const STALL: Duration = Duration::from_secs(20);
+
+/// The client, and whether payloads are to be signed.
+pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
+    let (scheme, host) = match config.endpoint.split_once("://") {
+        Some((scheme, host)) => (Some(scheme), host),
+        None => (None, config.endpoint.as_str()),
+    };
+    let host = host.trim_end_matches('/');
+    check(config, scheme, host)?;
+    let insecure = config.insecure || scheme == Some("http");
+    let token = config.session_token.as_ref().map(|token| token.expose().to_owned());
+    // Argo trims both keys (s3.go, NewClient): Secrets made from files often end in a newline.
+    let (access, secret) = (config.access_key.expose().trim(), config.secret_key.expose().trim());
+    let mut builder = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(region(config))
+        .credentials_provider(Credentials::new(access, secret, token, None, "artifact"))
+        .http_client(http_client(config, insecure))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenSupported)
+        .force_path_style(path_style(config, host));
+    if !host.is_empty() && host != "s3.amazonaws.com" {
+        builder = builder.endpoint_url(format!("{}://{host}", if insecure { "http" } else { "https" }));
+    }
+    Ok((Client::from_conf(builder.build()), insecure && !is_loopback(host)))
+}
+
+fn check(config: &S3Config, scheme: Option<&str>, host: &str) -> Result<()> {
+    if config.bucket.is_empty() {
+        return Err(refused("artifacts[].s3.bucket is missing: name the bucket there or in the artifact repository"));
+    }
+    let known = matches!(scheme, None | Some("http" | "https"));
+    if !known || host.contains('/') || host.contains(char::is_whitespace) {
+        return Err(refused(format!("artifacts[].s3.endpoint {:?} is not a host with optional port", config.endpoint)));
+    }
+    if matches!(config.encryption, Encryption::Customer(_)) && (config.insecure || scheme == Some("http")) {
+        return Err(refused(
+            "artifacts[].s3.encryptionOptions.serverSideCustomerKeySecret would send the key in clear: \
+             remove `insecure: true`",
+        ));
+    }
+    Ok(())
+}
+
+/// Without TLS nothing about certificates is loaded, which is most of a client's start-up time.
+fn http_client(config: &S3Config, insecure: bool) -> SharedHttpClient {
+    if insecure {
+        return Builder::new().build_http();
+    }
+    let mut trust = TrustStore::default();
+    if let Some(pem) = &config.ca {
+        trust = TrustStore::empty().with_pem_certificate(pem.as_bytes());
+    }
+    let provider = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(trust).build() {
+        Ok(context) => provider.tls_context(context).build_https(),
+        Err(error) => {
+            tracing::warn!("artifacts[].s3.caSecret is not usable: {error}");
+            provider.build_https()
+        }
+    }
+}
+
+/// The clouds that want the bucket in the host name; it cannot be there when the name has dots, because certificates
+/// cover one label.
+fn path_style(config: &S3Config, host: &str) -> bool {
+    match config.addressing {
+        Addressing::Path => true,
+        Addressing::VirtualHosted => false,
+        Addressing::Auto => {
+            let name = host.split(':').next().unwrap_or_default();
+            let cloud = ["amazonaws.com", "amazonaws.com.cn", "storage.googleapis.com", "aliyuncs.com"];
+            let virtual_host = name.is_empty() || cloud.iter().any(|domain| name.ends_with(domain));
+            !virtual_host || config.bucket.contains('.')
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn config(endpoint: &str, bucket: &str) -> S3Config {
+        S3Config::new(endpoint, bucket, Secret::new("a"), Secret::new("b"))
+    }
+
+    #[test]
+    fn addressing_follows_the_endpoint() {
+        for (endpoint, bucket, path) in [
+            ("minio:9000", "b", true),
+            ("s3.amazonaws.com", "b", false),
+            ("", "b", false),
+            ("s3.amazonaws.com", "b.with.dots", true),
+            ("s3.eu-west-1.amazonaws.com", "b", false),
+            ("storage.googleapis.com", "b", false),
+            ("127.0.0.1:9000", "b", true),
+        ] {
+            assert_eq!(path_style(&config(endpoint, bucket), endpoint), path, "{endpoint} {bucket}");
+        }
+    }
+
+    #[test]
+    fn bad_settings_name_their_field() {
+        let text = |config: &S3Config| build(config).map(|_| ()).unwrap_err().to_string();
+        assert!(text(&config("minio:9000", "")).contains("s3.bucket"));
+        assert!(text(&config("minio:9000/path", "b")).contains("s3.endpoint"));
+        assert!(text(&config("ftp://minio", "b")).contains("s3.endpoint"));
+        let mut clear = config("minio:9000", "b");
+        clear.insecure = true;
+        clear.encryption = Encryption::Customer(Secret::new("password"));
+        assert!(text(&clear).contains("serverSideCustomerKeySecret"));
+    }
+
+    #[test]
+    fn loopback_is_recognised() {
+        assert!(is_loopback("127.0.0.1:9000") && is_loopback("localhost:9000") && is_loopback("[::1]:9000"));
+        assert!(!is_loopback("minio:9000") && !is_loopback("10.0.0.1"));
+    }
+}

@@ -1,0 +1,113 @@
+//! What an S3 request's failure means: gone, refused for good, or worth another try.
+
+use std::error::Error as StdError;
+use std::io;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::error::{Class, Error};
+
+/// Codes that pass, from AWS's documentation and from what compatible servers send.
+const PASSING: [&str; 16] = [
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "XMinioServerNotInitialized",
+    "PriorRequestNotComplete",
+];
+/// Codes of a body that changed on its way.
+const DAMAGED: [&str; 6] = [
+    "BadDigest",
+    "IncompleteBody",
+    "InvalidDigest",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+    "PreconditionFailed",
+];
+
+/// Whether the service answered with one of these codes.
+pub(super) fn code_is<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, codes: &[&str]) -> bool {
+    error.code().is_some_and(|code| codes.contains(&code))
+}
+
+/// Whether the server seems not to know about checksums in requests.
+pub(super) fn dislikes_checksums<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    code_is(error, &["InvalidArgument", "InvalidRequest", "NotImplemented", "XNotImplemented", "UnsupportedHeader"])
+}
+
+/// The failure of the operation `doing`, which names its object, with its class.
+pub(super) fn fault<E>(doing: String, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match class(&error) {
+        Class::NotFound => {
+            Error::NotFound { what: doing.split_once(' ').map_or(doing.clone(), |(_, what)| what.into()) }
+        }
+        Class::Corrupt => Error::corrupt(doing, message(&error)),
+        Class::Transient => Error::transient(doing, message(&error)),
+        Class::Permanent => Error::permanent(doing, message(&error)),
+    }
+}
+
+fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpResponse>) -> Class {
+    match error {
+        SdkError::ServiceError(answer) => {
+            let code = answer.err().code().unwrap_or_default();
+            let status = answer.raw().status().as_u16();
+            match code {
+                "NoSuchKey" | "NotFound" => Class::NotFound,
+                "" if status == 404 => Class::NotFound,
+                code if PASSING.contains(&code) => Class::Transient,
+                code if DAMAGED.contains(&code) => Class::Corrupt,
+                _ if status == 412 => Class::Corrupt,
+                _ if status >= 500 && status != 501 || status == 429 || status == 408 => Class::Transient,
+                _ => Class::Permanent,
+            }
+        }
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Class::Transient,
+        SdkError::DispatchFailure(failure) if failure.is_user() || refused_by_tls(error) => Class::Permanent,
+        SdkError::DispatchFailure(_) => Class::Transient,
+        _ => Class::Permanent,
+    }
+}
+
+/// A certificate that is not trusted stays so.
+fn refused_by_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
+/// The server's own words where there are some, with their code and status.
+fn message<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpResponse>) -> String {
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let code = answer.err().code().unwrap_or("no code");
+            match answer.err().message() {
+                Some(message) if !message.is_empty() => format!("{message} ({code}, HTTP {status})"),
+                _ => format!("{code}, HTTP {status}"),
+            }
+        }
+        other => DisplayErrorContext(other).to_string(),
+    }
+}

@@ -1,0 +1,273 @@
+//! S3 and what speaks its protocol, through AWS's SDK. Its own repetitions are off: each request is repeated here, by
+//! the class of its error ([`failure`]), and bytes are not sent again that arrived already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Region;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::{Body, Entry, Listing, Object, Store, prefix};
+use crate::error::{Error, Result};
+use crate::retry::Retry;
+use crate::secret::Secret;
+
+mod client;
+mod customer_key;
+mod download;
+mod encryption;
+mod failure;
+mod mime;
+mod upload;
+
+use failure::fault;
+
+/// How a bucket's name gets into the URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// Virtual host for the large clouds' own endpoints, path for all others.
+    #[default]
+    Auto,
+    /// `endpoint/bucket/key`.
+    Path,
+    /// `bucket.endpoint/key`.
+    VirtualHosted,
+}
+
+/// Encryption at rest by the server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Encryption {
+    /// None asked for.
+    #[default]
+    None,
+    /// With keys of the store (SSE-S3).
+    Managed,
+    /// With a key of its key service (SSE-KMS).
+    Kms {
+        /// The key's id.
+        key: String,
+        /// A JSON object, or empty.
+        context: String,
+    },
+    /// With a key derived from this password and sent with each request (SSE-C).
+    Customer(Secret),
+}
+
+/// One bucket and how to reach it.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// Host with optional port and scheme; empty is AWS.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Its region; empty is `us-east-1`.
+    pub region: String,
+    /// Plain HTTP.
+    pub insecure: bool,
+    /// Access key.
+    pub access_key: Secret,
+    /// Secret key.
+    pub secret_key: Secret,
+    /// Token of temporary credentials.
+    pub session_token: Option<Secret>,
+    /// How the bucket is addressed.
+    pub addressing: Addressing,
+    /// Encryption at rest.
+    pub encryption: Encryption,
+    /// Make the bucket before the first upload if it is missing; the value says whether with object locking.
+    pub create_bucket: Option<bool>,
+    /// PEM certificates that are trusted instead of the machine's.
+    pub ca: Option<String>,
+    /// Bytes in memory for parts of all of this store's transfers together.
+    pub memory: usize,
+    /// Size of an upload's parts in bytes; at least 5 MiB.
+    pub part_size: usize,
+    /// Repetition of each request.
+    pub retry: Retry,
+}
+
+/// The least and usual part sizes. The protocol allows no part below 5 MiB but the last.
+const LEAST_PART: usize = 5 << 20;
+
+impl S3Config {
+    /// A bucket with static credentials; all else as usual: 8 MiB parts, three of them in memory.
+    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, access_key: Secret, secret_key: Secret) -> Self {
+        S3Config {
+            endpoint: endpoint.into(),
+            bucket: bucket.into(),
+            region: String::new(),
+            insecure: false,
+            access_key,
+            secret_key,
+            session_token: None,
+            addressing: Addressing::Auto,
+            encryption: Encryption::None,
+            create_bucket: None,
+            ca: None,
+            memory: 24 << 20,
+            part_size: 8 << 20,
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// A bucket.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    config: S3Config,
+    /// Payloads are signed only where nothing else keeps them from being changed on the way: plain HTTP that leaves
+    /// the machine.
+    sign_payload: bool,
+    /// Bytes of part buffers that may still be taken.
+    memory: Arc<Semaphore>,
+    /// Whether the server takes CRC32 checksums; some that only resemble S3 do not.
+    checksums: AtomicBool,
+    bucket_made: OnceCell<()>,
+}
+
+impl S3Store {
+    /// A client for the bucket. Nothing is sent yet; for a plain HTTP endpoint no certificates are loaded, and no
+    /// configuration files, environment or metadata service are consulted.
+    ///
+    /// # Errors
+    /// Class `Permanent` for settings that contradict each other or are not acceptable.
+    pub fn new(config: S3Config) -> Result<Self> {
+        let part_size = config.part_size.max(LEAST_PART);
+        let config = S3Config { part_size, memory: config.memory.max(part_size), ..config };
+        let (client, sign_payload) = client::build(&config)?;
+        let memory = Arc::new(Semaphore::new(config.memory));
+        let checksums = AtomicBool::new(true);
+        let inner = Inner { client, config, sign_payload, memory, checksums, bucket_made: OnceCell::new() };
+        Ok(S3Store { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    fn describe(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.config.bucket)
+    }
+
+    fn checksums(&self) -> bool {
+        self.checksums.load(Ordering::Relaxed)
+    }
+
+    /// Makes the bucket once, where the artifact asks for it (argo: s3.go, saveS3Artifact).
+    async fn ensure_bucket(&self) -> Result<()> {
+        let Some(locking) = self.config.create_bucket else { return Ok(()) };
+        let make = || async move {
+            let mut request = self.client.create_bucket().bucket(&self.config.bucket);
+            if locking {
+                request = request.object_lock_enabled_for_bucket(true);
+            }
+            let region = self.config.region.as_str();
+            if !matches!(region, "" | "us-east-1") {
+                let place = BucketLocationConstraint::from(region);
+                let placed = CreateBucketConfiguration::builder().location_constraint(place).build();
+                request = request.create_bucket_configuration(placed);
+            }
+            match request.send().await {
+                Ok(_) => Ok(true),
+                Err(error) if failure::code_is(&error, &["BucketAlreadyExists", "BucketAlreadyOwnedByYou"]) => {
+                    Ok(false)
+                }
+                Err(error) => Err(fault(format!("creating bucket {:?}", self.config.bucket), error)),
+            }
+        };
+        let ensure = || async {
+            if self.config.retry.run("creating a bucket", make).await? {
+                encryption::of_bucket(self).await?;
+            }
+            Ok(())
+        };
+        self.bucket_made.get_or_try_init(ensure).await.map(|_| ())
+    }
+
+    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
+        let list = || async {
+            let request = self.client.list_objects_v2().bucket(&self.config.bucket).prefix(prefix);
+            let response = request.set_continuation_token(token.map(str::to_owned)).send().await;
+            response.map_err(|error| fault(format!("listing {}", self.describe(prefix)), error))
+        };
+        let page = self.config.retry.run("listing objects", list).await?;
+        let next = page.next_continuation_token.filter(|_| page.is_truncated == Some(true));
+        let objects = page.contents.unwrap_or_default().into_iter();
+        let entries = objects.filter_map(|object| {
+            let key = object.key.filter(|key| !key.ends_with('/'))?;
+            Some(Entry { key, size: object.size.unwrap_or_default().max(0) as u64 })
+        });
+        Ok((entries.collect(), next))
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn describe(&self, key: &str) -> String {
+        self.inner.describe(key)
+    }
+
+    async fn open(&self, key: &str) -> Result<Object> {
+        download::open(&self.inner, key).await
+    }
+
+    async fn put(&self, key: &str, body: Body) -> Result<u64> {
+        self.inner.ensure_bucket().await?;
+        upload::put(&self.inner, key, body).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let inner = &*self.inner;
+        let delete = || async {
+            let response = inner.client.delete_object().bucket(&inner.config.bucket).key(key).send().await;
+            match response.map_err(|error| fault(format!("deleting {}", inner.describe(key)), error)) {
+                Err(gone) if gone.is_not_found() => Ok(()),
+                done => done.map(|_| ()),
+            }
+        };
+        inner.config.retry.run("deleting an object", delete).await
+    }
+
+    fn list<'a>(&'a self, key: &str) -> Listing<'a> {
+        let inner = &*self.inner;
+        let prefix = prefix(key);
+        /// Where a listing stands.
+        enum At {
+            Start,
+            After(String),
+            End,
+        }
+        let pages = stream::unfold(At::Start, move |at| {
+            let prefix = prefix.clone();
+            async move {
+                let token = match &at {
+                    At::Start => None,
+                    At::After(token) => Some(token.as_str()),
+                    At::End => return None,
+                };
+                Some(match inner.page(&prefix, token).await {
+                    Ok((entries, next)) => (Ok(entries), next.map_or(At::End, At::After)),
+                    Err(error) => (Err(error), At::End),
+                })
+            }
+        });
+        pages.boxed()
+    }
+}
+
+fn region(config: &S3Config) -> Region {
+    Region::new(if config.region.is_empty() { "us-east-1".to_owned() } else { config.region.clone() })
+}
+
+fn refused(text: impl Into<String>) -> Error {
+    Error::Refused(text.into())
+}

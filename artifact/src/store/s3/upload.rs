@@ -1,0 +1,333 @@
+//! Uploads: one request for what fits a part, else parts of which a few are in flight. A part's buffer exists from the
+//! moment memory for it is granted until the server has it, so the store's budget bounds them all.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use aws_sdk_s3::primitives::ByteStream as SdkBody;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+use super::encryption::{self, Headers};
+use super::failure::{dislikes_checksums, fault};
+use super::{Inner, mime};
+use crate::error::{Error, Result};
+use crate::store::Body;
+use crate::stream::ByteStream;
+use crate::transfer::blocking;
+
+/// The protocol allows this many parts.
+const PARTS: u64 = 10_000;
+/// A stream of unknown length goes on with larger parts from this one on, which is 40 GiB with parts of 8 MiB; it then
+/// needs the memory of one such part, and ends at 350 GiB.
+const LONG_STREAM: u64 = 5_000;
+const LONG_PART: usize = 64 << 20;
+
+/// Stores `body` under `key`.
+pub(super) async fn put(inner: &Arc<Inner>, key: &str, body: Body) -> Result<u64> {
+    let mut parts = Parts::of(inner, body).await?;
+    let headers = encryption::headers(inner, key)?;
+    let first = parts.next().await?;
+    if parts.ended() {
+        let size = first.bytes.len() as u64;
+        put_whole(inner, key, &headers, first).await?;
+        return Ok(size);
+    }
+    let upload = Upload::begin(inner, key, headers).await?;
+    match upload.send_all(first, parts).await {
+        Ok(size) => Ok(size),
+        Err(error) => {
+            upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Bytes with the memory they are counted against.
+struct Part {
+    bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// Where parts come from.
+enum Source {
+    File { file: Arc<File>, at: u64, size: u64, name: String },
+    Stream { stream: ByteStream, rest: Bytes, ended: bool },
+}
+
+/// Cuts a body into parts.
+struct Parts {
+    inner: Arc<Inner>,
+    source: Source,
+    number: u64,
+}
+
+impl Parts {
+    async fn of(inner: &Arc<Inner>, body: Body) -> Result<Self> {
+        let source = match body {
+            Body::Bytes(bytes) => {
+                Source::Stream { stream: futures_util::stream::empty().boxed(), rest: bytes, ended: false }
+            }
+            Body::Stream(stream) => Source::Stream { stream, rest: Bytes::new(), ended: false },
+            Body::File { path, size } => {
+                let name = path.display().to_string();
+                let at = name.clone();
+                let open = move || File::open(&path).map_err(|source| Error::io(|| format!("reading {at}"), source));
+                Source::File { file: Arc::new(blocking(open).await?), at: 0, size, name }
+            }
+        };
+        Ok(Parts { inner: inner.clone(), source, number: 0 })
+    }
+
+    fn ended(&self) -> bool {
+        match &self.source {
+            Source::File { at, size, .. } => at >= size,
+            Source::Stream { ended, rest, .. } => *ended && rest.is_empty(),
+        }
+    }
+
+    fn part_size(&self) -> usize {
+        let usual = self.inner.config.part_size;
+        match &self.source {
+            Source::File { size, .. } => usual.max(usize::try_from(size.div_ceil(PARTS)).unwrap_or(usize::MAX)),
+            Source::Stream { .. } if self.number > LONG_STREAM => usual.max(LONG_PART),
+            Source::Stream { .. } => usual,
+        }
+    }
+
+    /// The next part; empty only for an empty body.
+    async fn next(&mut self) -> Result<Part> {
+        self.number += 1;
+        let part_size = self.part_size();
+        let want = match &self.source {
+            Source::File { at, size, .. } => part_size.min(usize::try_from(size - at).unwrap_or(usize::MAX)),
+            Source::Stream { .. } => part_size,
+        };
+        let permits = u32::try_from(want.min(self.inner.config.memory)).unwrap_or(u32::MAX);
+        let memory = self.inner.memory.clone().acquire_many_owned(permits).await;
+        let memory = memory.map_err(|closed| Error::permanent("an upload", closed))?;
+        let bytes = match &mut self.source {
+            Source::File { file, at, size, name } => {
+                let bytes = read_part(file.clone(), *at, want, name.clone(), *size).await?;
+                *at += want as u64;
+                bytes
+            }
+            Source::Stream { stream, rest, ended } => fill(stream, rest, ended, want).await?,
+        };
+        Ok(Part { bytes, _memory: memory })
+    }
+}
+
+async fn read_part(file: Arc<File>, at: u64, want: usize, name: String, size: u64) -> Result<Bytes> {
+    let read = move || {
+        let mut buffer = vec![0; want];
+        match file.read_exact_at(&mut buffer, at) {
+            Ok(()) => Ok(Bytes::from(buffer)),
+            Err(short) if short.kind() == std::io::ErrorKind::UnexpectedEof => Err(Error::permanent(
+                format!("reading {name}"),
+                format!("it shrank below {size} bytes during the upload"),
+            )),
+            Err(source) => Err(Error::io(|| format!("reading {name}"), source)),
+        }
+    };
+    blocking(read).await
+}
+
+/// Up to `want` bytes of the stream; what a chunk has beyond them is kept in `rest`. Looks ahead far enough to set
+/// `ended` when nothing follows.
+async fn fill(stream: &mut ByteStream, rest: &mut Bytes, ended: &mut bool, want: usize) -> Result<Bytes> {
+    let mut buffer = BytesMut::new();
+    loop {
+        let take = rest.len().min(want - buffer.len());
+        buffer.extend_from_slice(&rest.split_to(take));
+        if !rest.is_empty() {
+            return Ok(buffer.freeze());
+        }
+        match stream.next().await {
+            Some(chunk) => *rest = chunk?,
+            None => {
+                *ended = true;
+                return Ok(buffer.freeze());
+            }
+        }
+    }
+}
+
+fn crc_text(crc: u32) -> String {
+    STANDARD.encode(crc.to_be_bytes())
+}
+
+/// Sends a request built from the store's settings, signing its payload or not.
+macro_rules! send {
+    ($inner:expr, $request:expr) => {
+        match $inner.sign_payload {
+            true => $request.send().await,
+            false => $request.customize().disable_payload_signing().send().await,
+        }
+    };
+}
+
+async fn put_whole(inner: &Inner, key: &str, headers: &Headers, part: Part) -> Result<()> {
+    let crc = crc32fast::hash(&part.bytes);
+    let put = || async {
+        loop {
+            let checked = inner.checksums();
+            let request = inner.client.put_object().bucket(&inner.config.bucket).key(key);
+            let request = headers.put(request).content_type(mime::of(key)).body(SdkBody::from(part.bytes.clone()));
+            let request = request.set_checksum_crc32(checked.then(|| crc_text(crc)));
+            match send!(inner, request) {
+                Ok(_) => return Ok(()),
+                Err(error) if checked && dislikes_checksums(&error) => inner.forget_checksums(),
+                Err(error) => return Err(fault(format!("storing {}", inner.describe(key)), error)),
+            }
+        }
+    };
+    inner.config.retry.run("an upload", put).await
+}
+
+impl Inner {
+    fn forget_checksums(&self) {
+        tracing::warn!(endpoint = %self.config.endpoint, "the server does not take CRC32 checksums: sending none");
+        self.checksums.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An upload in parts.
+struct Upload {
+    inner: Arc<Inner>,
+    key: String,
+    id: String,
+    headers: Headers,
+    /// Parts carry checksums.
+    checked: bool,
+    /// The server checks the whole object against the sum of the parts' checksums.
+    whole: bool,
+}
+
+/// What is left of a part when the server has it.
+struct Sent {
+    part: CompletedPart,
+    size: u64,
+    crc: u32,
+}
+
+impl Upload {
+    async fn begin(inner: &Arc<Inner>, key: &str, headers: Headers) -> Result<Arc<Self>> {
+        let begin = || async {
+            loop {
+                let checked = inner.checksums();
+                let request = inner.client.create_multipart_upload().bucket(&inner.config.bucket).key(key);
+                let mut request = headers.multipart(request).content_type(mime::of(key));
+                if checked {
+                    request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
+                    request = request.checksum_type(ChecksumType::FullObject);
+                }
+                match request.send().await {
+                    Ok(begun) => return Ok((checked, begun)),
+                    Err(error) if checked && dislikes_checksums(&error) => inner.forget_checksums(),
+                    Err(error) => return Err(fault(format!("storing {}", inner.describe(key)), error)),
+                }
+            }
+        };
+        let (checked, begun) = inner.config.retry.run("beginning an upload", begin).await?;
+        let whole = checked && begun.checksum_type == Some(ChecksumType::FullObject);
+        let id = begun.upload_id.ok_or_else(|| {
+            Error::permanent(format!("storing {}", inner.describe(key)), "the server gave no id for the upload")
+        })?;
+        Ok(Arc::new(Upload { inner: inner.clone(), key: key.to_owned(), id, headers, checked, whole }))
+    }
+
+    async fn send_all(self: &Arc<Self>, first: Part, mut parts: Parts) -> Result<u64> {
+        let mut flying = JoinSet::new();
+        let mut sent: Vec<Sent> = Vec::new();
+        let mut next = Some(first);
+        let mut number = 0;
+        loop {
+            if let Some(part) = next.take() {
+                number += 1;
+                let upload = self.clone();
+                flying.spawn(async move { upload.send_part(number, part).await });
+            }
+            if parts.ended() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some(done) = flying.join_next() => sent.push(flown(done)?),
+                part = parts.next() => next = Some(part?),
+            }
+        }
+        while let Some(done) = flying.join_next().await {
+            sent.push(flown(done)?);
+        }
+        sent.sort_by_key(|sent| sent.part.part_number);
+        self.complete(sent).await
+    }
+
+    async fn send_part(&self, number: i32, part: Part) -> Result<Sent> {
+        let inner = &*self.inner;
+        let crc = crc32fast::hash(&part.bytes);
+        let checksum = self.checked.then(|| crc_text(crc));
+        let send = || async {
+            let request = inner.client.upload_part().bucket(&inner.config.bucket).key(&self.key).upload_id(&self.id);
+            let request = self.headers.part(request).part_number(number).body(SdkBody::from(part.bytes.clone()));
+            let request = request.set_checksum_crc32(checksum.clone());
+            let response = send!(inner, request);
+            response.map_err(|error| fault(format!("storing part {number} of {}", inner.describe(&self.key)), error))
+        };
+        let etag = inner.config.retry.run("sending a part", send).await?.e_tag;
+        let done = CompletedPart::builder().part_number(number).set_e_tag(etag).set_checksum_crc32(checksum).build();
+        Ok(Sent { part: done, size: part.bytes.len() as u64, crc })
+    }
+
+    async fn complete(&self, sent: Vec<Sent>) -> Result<u64> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut size = 0;
+        for part in &sent {
+            crc.combine(&crc32fast::Hasher::new_with_initial_len(part.crc, part.size));
+            size += part.size;
+        }
+        let crc = crc_text(crc.finalize());
+        let parts: Vec<CompletedPart> = sent.into_iter().map(|sent| sent.part).collect();
+        let inner = &*self.inner;
+        let complete = |whole: bool| {
+            let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build();
+            let request = inner.client.complete_multipart_upload().bucket(&inner.config.bucket).key(&self.key);
+            let request = request.upload_id(&self.id).multipart_upload(parts);
+            match whole {
+                true => request.checksum_type(ChecksumType::FullObject).checksum_crc32(&crc),
+                false => request,
+            }
+        };
+        let complete = || async {
+            let mut response = complete(self.whole).send().await;
+            if self.whole && response.as_ref().is_err_and(dislikes_checksums) {
+                // Each part was compared already; a server that cannot do the same for the whole loses little.
+                response = complete(false).send().await;
+            }
+            response.map_err(|error| fault(format!("completing {}", inner.describe(&self.key)), error))
+        };
+        inner.config.retry.run("completing an upload", complete).await?;
+        Ok(size)
+    }
+
+    /// Lets the server forget the parts. Should that fail they cost space until the bucket's own rules remove them.
+    async fn abort(&self) {
+        let request = self.inner.client.abort_multipart_upload().bucket(&self.inner.config.bucket);
+        if let Err(error) = request.key(&self.key).upload_id(&self.id).send().await {
+            let error = fault("giving up an upload".into(), error);
+            tracing::warn!("the parts of {} stay on the server: {error}", self.inner.describe(&self.key));
+        }
+    }
+}
+
+fn flown(done: Result<Result<Sent>, tokio::task::JoinError>) -> Result<Sent> {
+    done.unwrap_or_else(|panic| Err(Error::permanent("sending a part", panic)))
+}
