@@ -34,24 +34,31 @@ pub(crate) fn template(template: &Template) -> Value {
     if let Some(containers) = fields.get_mut("containerSet").and_then(|set| set.get_mut("containers")) {
         fill_containers(containers);
     }
-    if let Some(data) = fields.get_mut("data") {
-        *data = fill_data(data.take());
+    for list in ["inputs", "outputs"] {
+        let artifacts = fields.get_mut(list).and_then(|list| list.get_mut("artifacts")).and_then(Value::as_array_mut);
+        artifacts.into_iter().flatten().for_each(fill_location);
     }
+    fields.get_mut("archiveLocation").into_iter().for_each(fill_location);
     value
 }
 
-/// `data` of a template, as the command line of `argoexec data` has it.
-pub(crate) fn fill_data(mut data: Value) -> Value {
-    if let Some(fields) = data.as_object_mut() {
-        fields.entry("source").or_insert_with(|| json!({}));
-        fields.entry("transformation").or_insert(Value::Null);
-        if let Some(Value::Object(artifact)) =
-            fields.get_mut("source").and_then(|source| source.get_mut("artifactPaths"))
-        {
-            artifact.entry("name").or_insert_with(|| json!(""));
+/// Fields of stores that Go prints although they are empty.
+fn fill_location(location: &mut Value) {
+    for (store, field) in [
+        ("azure", "blob"),
+        ("azure", "container"),
+        ("azure", "endpoint"),
+        ("gcs", "key"),
+        ("git", "repo"),
+        ("hdfs", "path"),
+        ("http", "url"),
+        ("oss", "key"),
+        ("raw", "data"),
+    ] {
+        if let Some(Value::Object(store)) = location.get_mut(store) {
+            store.entry(field).or_insert_with(|| json!(""));
         }
     }
-    data
 }
 
 fn fill_containers(list: &mut Value) {

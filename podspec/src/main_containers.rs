@@ -8,7 +8,6 @@ use tiphys_contract::{container, path};
 use crate::draft::parse;
 use crate::error::Error;
 use crate::executor;
-use crate::go;
 use crate::input::Input;
 
 /// The template's main containers, the configuration's defaults below them.
@@ -69,7 +68,8 @@ fn written(input: &Input<'_>, template: &Template) -> Result<Vec<Container>, Err
             vec![main]
         }
         TemplateType::Data => {
-            let data = go::fill_data(json!(template.data)).to_string();
+            let data = serde_json::to_string(&template.data)
+                .map_err(|error| Error::Shape { what: "data", reason: error.to_string() })?;
             let mut main = executor::container(input, container::MAIN, template);
             main.command = executor::command(input.config, &["data", &data]);
             vec![main]
