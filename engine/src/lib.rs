@@ -1,1 +1,39 @@
-//! To be written.
+//! The semantics of workflows, without any IO: facts in, decisions out.
+//!
+//! A driver makes a [`Run`], tells it [`Fact`]s and asks for a [`Plan`]: which nodes changed, which [`Action`]s to take,
+//! which [`Need`]s to answer, and when to ask again. There is no clock, file, network or random number in here; the time
+//! is handed in. See ARCHITECTURE.md for how it stays incremental.
+
+mod aggregate;
+mod artifacts;
+mod call;
+mod dag;
+mod depends;
+mod expand;
+mod fact;
+mod frame;
+mod globals;
+mod id;
+mod memo;
+mod node;
+mod outbound;
+mod outputs;
+mod plan;
+mod pod;
+mod progress;
+mod retry;
+mod room;
+mod run;
+mod scope;
+mod setup;
+mod slot;
+mod steps;
+mod suspend;
+mod templates;
+mod transient;
+mod workflow;
+
+pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
+pub use id::{NodeId, PodNameFormat, pod_name};
+pub use plan::{Action, Need, Plan, PodRequest};
+pub use run::{EngineConfig, Run};

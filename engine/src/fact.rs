@@ -1,0 +1,220 @@
+//! What a driver observed and tells the engine.
+//!
+//! Facts may come late, twice or in another order than they happened: each carries the whole of what is known of its
+//! object, and the engine keeps the furthest state it has seen.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tiphys_api::{NodePhase, Outputs, Time, WorkflowSpec};
+
+use crate::id::NodeId;
+
+/// One observation.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// The answer to [`crate::Need::Template`]: the template's spec, or why there is none.
+    Template {
+        /// A ClusterWorkflowTemplate?
+        cluster_scope: bool,
+        /// The object's name.
+        name: String,
+        /// The spec, with the labels and annotations its `workflowMetadata` brings inside; or the API server's words.
+        found: Result<Box<WorkflowSpec>, String>,
+    },
+    /// The answer to [`crate::Need::ConfigMap`].
+    ConfigMap {
+        /// The object's namespace.
+        namespace: String,
+        /// The object's name.
+        name: String,
+        /// Its labels and data; None where there is no such object.
+        found: Option<ConfigMapData>,
+    },
+    /// The answer to [`crate::Need::Memo`]: the entry under the key, if there is one.
+    Memo {
+        /// The name of the ConfigMap that is the cache.
+        cache: String,
+        /// The key.
+        key: String,
+        /// The entry.
+        found: Result<Option<MemoEntry>, String>,
+    },
+    /// The state of a node's Pod.
+    Pod {
+        /// The node whose Pod it is.
+        node: NodeId,
+        /// The state.
+        state: Box<PodState>,
+    },
+    /// A node's Pod does not exist (any more), although the engine asked for it.
+    PodGone {
+        /// The node whose Pod it was.
+        node: NodeId,
+    },
+    /// A node's Pod could not be made.
+    PodRefused {
+        /// The node.
+        node: NodeId,
+        /// Why, in words for the node's message.
+        message: String,
+        /// Whether asking again later can help (quota, overload). The node stays Pending and the driver asks again by
+        /// itself; otherwise the node errs.
+        transient: bool,
+    },
+    /// What the executor reported of a node.
+    TaskResult {
+        /// The node.
+        node: NodeId,
+        /// Outputs so far.
+        outputs: Box<Outputs>,
+        /// `N/M`, empty when nothing was reported.
+        progress: String,
+        /// Whether nothing more will be reported.
+        complete: bool,
+    },
+    /// What an agent or plugin reported of a node that has no Pod.
+    NodeResult {
+        /// The node.
+        node: NodeId,
+        /// The phase it reached.
+        phase: NodePhase,
+        /// A message.
+        message: String,
+        /// Outputs.
+        outputs: Option<Box<Outputs>>,
+        /// `N/M`, empty when nothing was reported.
+        progress: String,
+    },
+    /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
+    Shutdown(Shutdown),
+    /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).
+    Suspended(bool),
+    /// The user ends one suspend node, or sets outputs of it.
+    SuspendNode {
+        /// The node.
+        node: NodeId,
+        /// The phase to give, None to leave it.
+        phase: Option<NodePhase>,
+        /// The message to give.
+        message: String,
+        /// Values of supplied output parameters.
+        parameters: BTreeMap<String, String>,
+    },
+}
+
+/// A ConfigMap as far as the engine cares.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigMapData {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Text data.
+    pub data: BTreeMap<String, String>,
+}
+
+/// A memoized result.
+#[derive(Clone, Debug)]
+pub struct MemoEntry {
+    /// The node that it came from.
+    pub node: String,
+    /// Its outputs.
+    pub outputs: Option<Outputs>,
+    /// When it was stored.
+    pub created: Timestamp,
+}
+
+/// How a workflow is asked to end early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// Running Pods end; exit handlers still run.
+    Stop,
+    /// Running Pods end; nothing more runs.
+    Terminate,
+}
+
+impl Shutdown {
+    /// The word in `spec.shutdown`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Shutdown::Stop => "Stop",
+            Shutdown::Terminate => "Terminate",
+        }
+    }
+}
+
+/// The phase of a Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Not all init containers are done, or not scheduled yet.
+    #[default]
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// Every container ended with 0.
+    Succeeded,
+    /// Every container ended, at least one badly; or the Pod was evicted or ran into its deadline.
+    Failed,
+}
+
+/// The state of a Pod, from its status (or from the local sandbox).
+#[derive(Clone, Debug, Default)]
+pub struct PodState {
+    /// The Pod's uid.
+    pub uid: String,
+    /// Its phase.
+    pub phase: PodPhase,
+    /// `status.message`, for instance of an eviction or a deadline.
+    pub message: String,
+    /// `status.reason`.
+    pub reason: String,
+    /// The message of the PodScheduled condition while it is Unschedulable.
+    pub unschedulable: String,
+    /// The Pod's address.
+    pub ip: String,
+    /// The name of the machine it runs on.
+    pub host: String,
+    /// Init containers in order, then containers in order.
+    pub containers: Vec<ContainerState>,
+    /// Seconds times request, by resource (argo: util/resource/duration.go); empty while unknown.
+    pub resources_duration: BTreeMap<String, i64>,
+}
+
+/// One container of a Pod.
+#[derive(Clone, Debug)]
+pub struct ContainerState {
+    /// Its name.
+    pub name: String,
+    /// Whether it is an init container (native sidecars are not).
+    pub init: bool,
+    /// Whether its readiness probe succeeded.
+    pub ready: bool,
+    /// What it does.
+    pub status: ContainerStatus,
+}
+
+/// What a container does.
+#[derive(Clone, Debug)]
+pub enum ContainerStatus {
+    /// Not started.
+    Waiting {
+        /// For instance `ImagePullBackOff`; empty while nothing is wrong.
+        reason: String,
+        /// Details.
+        message: String,
+    },
+    /// Started.
+    Running,
+    /// Ended.
+    Terminated {
+        /// Exit code, 128 + n for signal n.
+        exit_code: i32,
+        /// `Completed`, `Error`, `OOMKilled`, …
+        reason: String,
+        /// The termination message.
+        message: String,
+        /// When it ended.
+        finished: Option<Time>,
+    },
+}

@@ -1,0 +1,187 @@
+//! The workflow's own variables: `workflow.*`. argo: operator.go, setGlobalParameters.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tiphys_api::{NodeStatus, Parameter, Workflow, WorkflowSpec};
+
+use crate::fact::ConfigMapData;
+use crate::plan::Need;
+use crate::run::Stop;
+use crate::templates::to_json;
+
+/// Values by name.
+#[derive(Default)]
+pub(crate) struct Globals {
+    values: BTreeMap<String, String>,
+}
+
+impl Globals {
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.values
+            .range(prefix.to_string()..)
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.values.insert(name.to_string(), value.into());
+    }
+
+    pub fn copy(&self) -> BTreeMap<String, String> {
+        self.values.clone()
+    }
+
+    /// Fills in what is known from the start. `config_map` answers for ConfigMap keys.
+    pub fn load(
+        &mut self,
+        workflow: &Workflow,
+        spec: &WorkflowSpec,
+        config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
+    ) -> Result<(), Stop> {
+        let metadata = &workflow.metadata;
+        self.set("workflow.name", &metadata.name);
+        self.set("workflow.namespace", &metadata.namespace);
+        self.set("workflow.mainEntrypoint", &spec.entrypoint);
+        self.set("workflow.serviceAccountName", &spec.service_account_name);
+        self.set("workflow.uid", &metadata.uid);
+        if let Some(scheduled) = metadata.annotations.get("workflows.argoproj.io/scheduled-time") {
+            self.set("workflow.scheduledTime", scheduled);
+        }
+        if let Some(priority) = spec.priority {
+            self.set("workflow.priority", priority.to_string());
+        }
+        self.set_creation(metadata.creation_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0));
+        let parameters = to_json(&spec.arguments.parameters);
+        self.set("workflow.parameters", &parameters);
+        self.set("workflow.parameters.json", parameters);
+        for parameter in &spec.arguments.parameters {
+            let value = global_parameter(parameter, config_map)?;
+            self.set(&format!("workflow.parameters.{}", parameter.name), value);
+        }
+        self.set_metadata(workflow, spec);
+        Ok(())
+    }
+
+    fn set_creation(&mut self, created: Timestamp) {
+        let rfc3339 = tiphys_api::Time(created).to_string();
+        for (letter, _) in tiphys_expr::go::FORMAT_CHARS {
+            if let Some(text) = tiphys_expr::go::strftime(letter, created) {
+                self.set(&format!("workflow.creationTimestamp.{letter}"), text);
+            }
+        }
+        self.set("workflow.creationTimestamp.s", created.as_second().to_string());
+        self.set("workflow.creationTimestamp.RFC3339", &rfc3339);
+        self.set("workflow.creationTimestamp", rfc3339);
+    }
+
+    fn set_metadata(&mut self, workflow: &Workflow, spec: &WorkflowSpec) {
+        let metadata = &workflow.metadata;
+        let from = spec.workflow_metadata.as_ref();
+        let computed = |label: &str| from.is_some_and(|from| from.labels_from.contains_key(label));
+        let (labels, annotations) = (nullable_map(&metadata.labels), nullable_map(&metadata.annotations));
+        self.set("workflow.annotations", &annotations);
+        self.set("workflow.annotations.json", annotations);
+        self.set("workflow.labels", &labels);
+        self.set("workflow.labels.json", labels);
+        let more = from.iter().flat_map(|from| &from.annotations);
+        for (name, value) in metadata.annotations.iter().chain(more) {
+            self.set(&format!("workflow.annotations.{name}"), value);
+        }
+        let more = from.iter().flat_map(|from| &from.labels);
+        for (name, value) in metadata.labels.iter().chain(more) {
+            if !computed(name) {
+                self.set(&format!("workflow.labels.{name}"), value);
+            }
+        }
+    }
+
+    /// `workflow.failures`: a quoted JSON list of the nodes that failed, in the order of their ids.
+    pub fn set_failures<'a>(
+        &mut self,
+        nodes: impl Iterator<Item = &'a NodeStatus>,
+        pod_name: impl Fn(&NodeStatus) -> String,
+    ) {
+        let failed: Vec<serde_json::Value> = nodes
+            .filter(|node| node.phase.is_failed_or_error())
+            .map(|node| {
+                json!({
+                    "displayName": node.display_name,
+                    "message": node.message,
+                    "templateName": template_name(node),
+                    "phase": node.phase,
+                    "podName": pod_name(node),
+                    "finishedAt": node.finished_at,
+                })
+            })
+            .collect();
+        let text = if failed.is_empty() { "null".to_string() } else { to_json(&failed) };
+        self.set("workflow.failures", tiphys_expr::go::quote(&text));
+    }
+}
+
+/// A node's template name, also where it was called by reference.
+pub(crate) fn template_name(node: &NodeStatus) -> &str {
+    node.template_ref.as_ref().map_or(&node.template_name, |reference| &reference.template)
+}
+
+/// Go prints a map that was never made as `null`.
+fn nullable_map(map: &BTreeMap<String, String>) -> String {
+    if map.is_empty() { "null".into() } else { to_json(map) }
+}
+
+fn global_parameter(
+    parameter: &Parameter,
+    config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
+) -> Result<String, Stop> {
+    if let Some(value) = &parameter.value {
+        return Ok(value.0.clone());
+    }
+    let from = parameter.value_from.as_deref();
+    let Some(reference) = from.and_then(|from| from.config_map_key_ref.as_ref()) else {
+        return Err(Stop::Failed(format!(
+            "either value or valueFrom must be specified in order to set global parameter {}",
+            parameter.name
+        )));
+    };
+    match config_map_value(&reference.name, &reference.key, config_map) {
+        Ok(value) => Ok(value),
+        Err(Stop::Need(need)) => Err(Stop::Need(need)),
+        Err(Stop::Failed(message)) => match from.and_then(|from| from.default.as_ref()) {
+            Some(default) => Ok(default.0.clone()),
+            None => Err(Stop::Failed(format!(
+                "failed to set global parameter {} from configmap with name {} and key {}: {message}",
+                parameter.name, reference.name, reference.key
+            ))),
+        },
+        Err(other) => Err(other),
+    }
+}
+
+/// The value of a ConfigMap's key. argo: common/configmap.go: the ConfigMap must carry the label that says it holds
+/// parameters.
+pub(crate) fn config_map_value(
+    name: &str,
+    key: &str,
+    config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
+) -> Result<String, Stop> {
+    let Some(found) = config_map(name) else {
+        return Err(Stop::Need(Need::ConfigMap { namespace: String::new(), name: name.to_string() }));
+    };
+    let Some(data) = found else {
+        return Err(Stop::Failed(format!(
+            "ConfigMap '{name}' does not exist. Please make sure it has the label workflows.argoproj.io/configmap-type: Parameter to be detectable by the controller"
+        )));
+    };
+    if data.labels.get("workflows.argoproj.io/configmap-type").map(String::as_str) != Some("Parameter") {
+        return Err(Stop::Failed(format!(
+            "ConfigMap '{name}' needs to have the label workflows.argoproj.io/configmap-type: Parameter to load parameters"
+        )));
+    }
+    data.data.get(key).cloned().ok_or_else(|| Stop::Failed(format!("ConfigMap '{name}' does not have the key '{key}'")))
+}

@@ -1,0 +1,77 @@
+//! Memoization: a result with the same key is not computed again. argo: operator.go, executeTemplate; controller/cache.
+
+use tiphys_api::{MemoizationStatus, NodePhase, NodeType, TemplateType};
+
+use crate::call::Prepared;
+use crate::frame::{Body, Key};
+use crate::node::Birth;
+use crate::plan::{Action, Need};
+use crate::run::{Run, Stop};
+
+impl Run {
+    /// Looks the template's key up. Returns true where the node is over because of a hit.
+    pub(crate) fn memoized(&mut self, key: Key, prepared: &Prepared) -> Result<bool, Stop> {
+        let Some(memoize) = prepared.processed.memoize.as_deref() else { return Ok(false) };
+        let cache = memoize.cache.as_ref().and_then(|cache| cache.config_map.as_ref()).map(|map| map.name.clone());
+        let cache = cache.ok_or_else(|| Stop::Failed("cache could not be found or created".into()))?;
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let bytes = memoize.key.as_bytes();
+        if !bytes.first().is_some_and(u8::is_ascii_alphanumeric) || !bytes.iter().all(|byte| legal(*byte)) {
+            return Err(Stop::Failed(format!("invalid cache key: {}", memoize.key)));
+        }
+        let found = match self.memos.remove(&(cache.clone(), memoize.key.clone())) {
+            None => return Err(Stop::Need(Need::Memo { cache, key: memoize.key.clone() })),
+            Some(found) => found.map_err(Stop::Failed)?,
+        };
+        // The next node with this key asks again: by then the entry may be there.
+        self.asked.remove(&Need::Memo { cache: cache.clone(), key: memoize.key.clone() });
+        let fresh = match (&found, memoize.max_age.as_str()) {
+            (None, _) => false,
+            (Some(_), "") => true,
+            (Some(entry), age) => {
+                let age = tiphys_expr::go::parse_duration(age)
+                    .map_err(|error| Stop::Failed(format!("invalid maxAge: {error}")))?;
+                self.now.duration_since(entry.created).as_nanos() <= i128::from(age)
+            }
+        };
+        let status =
+            MemoizationStatus { hit: fresh, key: memoize.key.clone(), cache_name: cache, ..Default::default() };
+        let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
+        let kind = match prepared.processed.template_type() {
+            _ if retried && !fresh => NodeType::Retry,
+            Some(TemplateType::Steps) => NodeType::Steps,
+            Some(TemplateType::Dag) => NodeType::Dag,
+            Some(TemplateType::Suspend) => NodeType::Suspend,
+            _ => NodeType::Pod,
+        };
+        let phase = match (fresh, kind) {
+            (true, _) => NodePhase::Succeeded,
+            (false, NodeType::Pod) => NodePhase::Pending,
+            (false, _) => NodePhase::Running,
+        };
+        let reports = kind == NodeType::Pod && !prepared.processed.is_daemon();
+        self.make_node(key, Birth { template: Some(&prepared.processed), reports, ..Birth::of(kind, phase) });
+        let id = self.frames[key].id.clone();
+        let outputs = found.filter(|_| fresh).and_then(|entry| entry.outputs).map(Box::new);
+        self.change(&id, |node| {
+            node.memoization_status = Some(Box::new(status));
+            node.outputs = outputs;
+        });
+        if fresh {
+            self.frames[key].body = Body::Closed;
+            self.tell(key);
+        } else {
+            self.link_to_parent(key);
+        }
+        Ok(fresh)
+    }
+
+    /// A node with a key succeeded: its result is kept.
+    pub(crate) fn save_memo(&mut self, key: Key) {
+        let id = self.frames[key].id.clone();
+        let Some(status) = self.node(id.as_str()).and_then(|node| node.memoization_status.clone()) else { return };
+        if !status.hit {
+            self.act(Action::SaveMemo { cache: status.cache_name.clone(), key: status.key.clone(), node: id });
+        }
+    }
+}

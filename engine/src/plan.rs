@@ -1,0 +1,116 @@
+//! What the engine wants done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tiphys_api::Template;
+
+use crate::id::NodeId;
+
+/// The engine's answer: what changed, what to do, what it must be told, and when to ask again without a new fact.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Nodes whose status changed since the last plan; look them up in the run's status.
+    pub changed: Vec<NodeId>,
+    /// Whether the workflow's own status (phase, message, outputs, conditions, …) changed.
+    pub status_changed: bool,
+    /// Effects, each idempotent. Status goes out first where the order matters: an action may be lost and is asked for
+    /// again after a restart.
+    pub actions: Vec<Action>,
+    /// Facts that are missing. Each is asked for once; work that needs it waits.
+    pub needs: Vec<Need>,
+    /// The moment at which the engine has something to do by itself (backoff, deadline, suspend duration).
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One idempotent effect.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Make the Pod of a node. "Already exists" is success.
+    CreatePod(Box<PodRequest>),
+    /// End a node's Pod: one that has not started is deleted, otherwise its containers get SIGTERM and, after the grace
+    /// period, SIGKILL. A Pod that is gone or over is success.
+    KillPod {
+        /// The node.
+        node: NodeId,
+        /// The Pod's name.
+        pod_name: String,
+    },
+    /// The main containers of a Pod are over while others run: those that do not end by themselves (sidecars that were
+    /// injected) get SIGTERM and, after the grace period, SIGKILL. argo: operator.go, cleanUpPod.
+    EndSidecars {
+        /// The node.
+        node: NodeId,
+        /// The Pod's name.
+        pod_name: String,
+    },
+    /// Store a memoized result. Storing the same again is success.
+    SaveMemo {
+        /// The ConfigMap.
+        cache: String,
+        /// The key.
+        key: String,
+        /// The node it comes from.
+        node: NodeId,
+    },
+    /// The workflow has ended: let go of whatever was kept for it.
+    Finish,
+}
+
+/// A missing fact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Need {
+    /// A (Cluster)WorkflowTemplate; answered by [`crate::Fact::Template`].
+    Template {
+        /// A ClusterWorkflowTemplate?
+        cluster_scope: bool,
+        /// The object's name.
+        name: String,
+    },
+    /// A ConfigMap; answered by [`crate::Fact::ConfigMap`].
+    ConfigMap {
+        /// The object's namespace.
+        namespace: String,
+        /// The object's name.
+        name: String,
+    },
+    /// A memoized result; answered by [`crate::Fact::Memo`].
+    Memo {
+        /// The ConfigMap.
+        cache: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// Everything about one node that its Pod is made of. `podspec` turns it into a Pod.
+#[derive(Clone, Debug)]
+pub struct PodRequest {
+    /// The node's id.
+    pub node: NodeId,
+    /// The node's full name.
+    pub node_name: String,
+    /// The Pod's name.
+    pub pod_name: String,
+    /// The template, with parameters substituted and artifacts located.
+    pub template: Arc<Template>,
+    /// The template of the enclosing steps or DAG: node selector, affinity and tolerations default to it.
+    pub boundary: Option<Arc<Template>>,
+    /// Whether the Pod belongs to an exit handler: the workflow's deadline and Stop do not end it.
+    pub on_exit: bool,
+    /// Whether something refers to the node's `outputs.result`.
+    pub include_script_output: bool,
+    /// The moment at which the executor ends the main containers (ARGO_DEADLINE).
+    pub deadline: Option<Timestamp>,
+    /// `activeDeadlineSeconds` of the Pod: the smallest of the template's, its timeout's and what is left of the workflow's.
+    pub active_deadline_seconds: Option<i64>,
+    /// `spec.volumes` of the workflow with variables substituted.
+    pub volumes: Vec<Value>,
+    /// Variables that may still stand in texts that are put into the Pod late (archive location keys, pod spec patches,
+    /// Pod metadata): the workflow's globals, inputs, `pod.name`, `node.name`, `retries`, ….
+    pub variables: BTreeMap<String, String>,
+    /// Hosts on which earlier attempts failed, where the retry strategy asks to keep away from them.
+    pub avoid_hosts: Vec<String>,
+}

@@ -1,0 +1,712 @@
+//! Nodes that are Pods: asking for them, and reading their state.
+//!
+//! argo: operator.go, executeContainer, assessNodeStatus, inferFailedReason; workflowpod.go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tiphys_api::{IntOrString, NodePhase, NodeStatus, NodeType, Outputs, Template, TemplateType, Time};
+
+use crate::fact::{ContainerState, ContainerStatus, PodPhase, PodState};
+use crate::frame::{Body, Key, Parent, PodBody};
+use crate::id::NodeId;
+use crate::node::{Birth, parse_progress};
+use crate::plan::{Action, PodRequest};
+use crate::run::{Run, Stop, fulfilled};
+use crate::templates::Resolved;
+
+const MAIN: &str = "main";
+const WAIT: &str = "wait";
+const SUPERVISOR: &str = "supervisor";
+const INIT: &str = "init";
+/// The exit code by which main says that the supervisor could not prepare it.
+const SUPERVISOR_FAILED: i32 = 65;
+const DEADLINE: &str = "Step exceeded its deadline";
+
+impl Run {
+    /// Makes the node of a Pod and asks for the Pod.
+    pub(crate) fn begin_pod(&mut self, key: Key, resolved: Resolved, template: Arc<Template>) -> Result<(), Stop> {
+        let pod_name = self.pod_name(&self.frames[key].name, &template.name);
+        if !self.has_node(key) {
+            let birth = Birth {
+                template: Some(&template),
+                reports: !template.is_daemon(),
+                ..Birth::of(NodeType::Pod, NodePhase::Pending)
+            };
+            self.make_node(key, birth);
+            self.link_to_parent(key);
+        }
+        self.frames[key].body = Body::Pod(PodBody {
+            pod_name,
+            template: resolved,
+            rank: 0,
+            active: false,
+            pending_deadline: None,
+            killed: false,
+        });
+        if self.restoring && self.config.rerun_lost_pods && self.frame_node(key).is_some_and(|node| !fulfilled(node)) {
+            self.mark_frame(key, NodePhase::Pending, Some(""));
+        }
+        let phase = self.frame_node(key).map_or(NodePhase::Pending, |node| node.phase);
+        if phase == NodePhase::Pending {
+            self.ask_for_pod(key, &template)?;
+        } else {
+            self.take_place(key);
+        }
+        self.make_container_nodes(key, &template);
+        Ok(())
+    }
+
+    /// Emits the request for a Pod, unless the workflow is being shut down or out of time.
+    fn ask_for_pod(&mut self, key: Key, template: &Arc<Template>) -> Result<(), Stop> {
+        let (on_exit, boundary, id) =
+            (self.frames[key].on_exit, self.frames[key].boundary, self.frames[key].id.clone());
+        if let (false, Some(strategy)) = (self.may_run(on_exit), self.shutdown) {
+            let message = format!("workflow shutdown with strategy: {}", strategy.as_str());
+            self.mark(&id, NodePhase::Failed, Some(&message));
+            return Ok(());
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= self.now) && !on_exit {
+            self.mark(&id, NodePhase::Failed, Some(DEADLINE));
+            return Ok(());
+        }
+        let active_deadline_seconds = self.pod_deadline(key, template)?;
+        let include_script_output = template.template_type() == Some(TemplateType::Data) || self.result_is_used(key);
+        let pod_name = match &self.frames[key].body {
+            Body::Pod(body) => body.pod_name.clone(),
+            _ => return Ok(()),
+        };
+        let mut variables = self.globals.copy();
+        variables.insert("pod.name".into(), pod_name.clone());
+        variables.insert("node.name".into(), self.frames[key].name.clone());
+        for input in &template.inputs.parameters {
+            let value = input.value.as_ref().map_or("", |value| value.as_str());
+            variables.insert(format!("inputs.parameters.{}", input.name), value.to_string());
+        }
+        if let Parent::Attempt { retry } = self.frames[key].parent {
+            variables.extend(self.attempt_variables_of(retry, key));
+        }
+        let request = PodRequest {
+            node: id,
+            node_name: self.frames[key].name.clone(),
+            pod_name,
+            template: template.clone(),
+            boundary: boundary.and_then(|boundary| self.template_of(boundary)),
+            on_exit,
+            include_script_output,
+            deadline: self.executor_deadline(key),
+            active_deadline_seconds,
+            volumes: self.volumes_for(key)?,
+            variables,
+            avoid_hosts: self.hosts_to_avoid(key, template),
+        };
+        self.take_place(key);
+        self.act(Action::CreatePod(Box::new(request)));
+        Ok(())
+    }
+
+    /// The processed template of a boundary.
+    pub(crate) fn template_of(&self, boundary: Key) -> Option<Arc<Template>> {
+        match &self.frames[boundary].body {
+            Body::Steps(body) => Some(body.template.clone()),
+            Body::Dag(body) => Some(body.template.clone()),
+            _ => None,
+        }
+    }
+
+    /// `activeDeadlineSeconds` of the Pod. argo: workflowpod.go: what is left of the workflow's deadline or the
+    /// template's own, whichever is less; a `timeout` replaces both.
+    fn pod_deadline(&mut self, key: Key, template: &Template) -> Result<Option<i64>, Stop> {
+        let own = match &template.active_deadline_seconds {
+            None => None,
+            Some(IntOrString::Int(seconds)) => Some(*seconds),
+            Some(text @ IntOrString::String(_)) => Some(text.as_i64().ok_or_else(|| {
+                Stop::Failed(format!(
+                    "template '{}': activeDeadlineSeconds '{text}' is no number of seconds",
+                    template.name
+                ))
+            })?),
+        };
+        let on_exit = self.frames[key].on_exit;
+        let left = self.deadline.filter(|_| !on_exit).map(|deadline| whole_seconds(deadline.duration_since(self.now)));
+        let mut seconds = match (own, left) {
+            (Some(own), Some(left)) => Some(own.min(left)),
+            (own, left) => own.or(left),
+        };
+        let started = self.frame_node(key).and_then(|node| node.started_at).map_or(self.now, |time| time.0);
+        for (text, is_timeout) in [(&template.timeout, true), (&template.pending_timeout, false)] {
+            if text.is_empty() {
+                continue;
+            }
+            let limit = started + duration(text).map_err(|error| format!("invalid timeout format {error}"))?;
+            if is_timeout {
+                let remaining = whole_seconds(limit.duration_since(self.now));
+                if remaining <= 1 && limit <= self.now {
+                    return Err(Stop::Failed(format!("{} exceeded its deadline", self.frames[key].name)));
+                }
+                seconds = Some(remaining.max(1));
+            }
+            self.watch_pending(key, limit);
+        }
+        Ok(seconds)
+    }
+
+    /// ARGO_DEADLINE: what is left of the workflow or of the retries' `maxDuration`.
+    fn executor_deadline(&self, key: Key) -> Option<Timestamp> {
+        let workflow = self.deadline.filter(|_| !self.frames[key].on_exit);
+        let retries = match self.frames[key].parent {
+            Parent::Attempt { retry } => match &self.frames[retry].body {
+                Body::Retry(body) => body.deadline,
+                _ => None,
+            },
+            _ => None,
+        };
+        match (workflow, retries) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A Pending node has waited as long as its template allows.
+    pub(crate) fn pending_too_long(&mut self, key: Key) {
+        let pending = self.frame_node(key).is_some_and(|node| node.phase == NodePhase::Pending);
+        let Body::Pod(PodBody { pending_deadline: Some(at), pod_name, .. }) = &self.frames[key].body else { return };
+        if !pending || *at > self.now {
+            return;
+        }
+        let (node, pod_name) = (self.frames[key].id.clone(), pod_name.clone());
+        self.act(Action::KillPod { node: node.clone(), pod_name });
+        self.mark(&node, NodePhase::Failed, Some("timeout"));
+    }
+
+    /// The nodes of a container set's containers.
+    fn make_container_nodes(&mut self, key: Key, template: &Template) {
+        let Some(set) = &template.container_set else { return };
+        if self.frame_node(key).is_some_and(|node| node.phase.is_fulfilled()) {
+            return;
+        }
+        let (pod_id, pod_name) = (self.frames[key].id.clone(), self.frames[key].name.clone());
+        let id_of = |run: &Run, container: &str| NodeId::of(&run.wf.metadata.name, &format!("{pod_name}.{container}"));
+        for container in &set.containers {
+            let id = id_of(self, &container.name);
+            if self.node(id.as_str()).is_some() {
+                continue;
+            }
+            let task = self.frames[key].call.task.clone();
+            let node = NodeStatus {
+                id: id.to_string(),
+                name: format!("{pod_name}.{}", container.name),
+                display_name: container.name.clone(),
+                r#type: NodeType::Container,
+                template_name: task.template.clone(),
+                template_ref: task.template_ref.clone(),
+                template_scope: self.frames[key].call.base.scope(),
+                phase: NodePhase::Pending,
+                boundary_id: pod_id.to_string(),
+                started_at: Some(self.time()),
+                node_flag: self.frames[key].flag.clone().map(Box::new),
+                ..Default::default()
+            };
+            self.insert(&id, node);
+        }
+        for container in &set.containers {
+            let id = id_of(self, &container.name);
+            if container.dependencies.is_empty() {
+                self.add_child(&pod_id, &id);
+            }
+            for dependency in &container.dependencies {
+                let parent = id_of(self, dependency);
+                self.add_child(&parent, &id);
+            }
+        }
+    }
+
+    /// The Pod could not be made.
+    pub(crate) fn pod_refused(&mut self, id: &NodeId, message: &str, transient: bool) {
+        let Some(key) = self.by_id.get(id).copied() else { return };
+        if self.frame_node(key).is_none_or(|node| node.phase != NodePhase::Pending) {
+            return;
+        }
+        if transient {
+            self.mark(id, NodePhase::Pending, Some(message));
+            return;
+        }
+        self.free_place(key);
+        self.mark(id, NodePhase::Error, Some(message));
+        self.child_erred(key, message);
+    }
+
+    /// The Pod is not there (any more).
+    pub(crate) fn pod_gone(&mut self, id: &NodeId) {
+        let Some(node) = self.node(id.as_str()) else { return };
+        if node.r#type != NodeType::Pod || crate::run::phase_fulfilled(node) {
+            return;
+        }
+        if node.phase == NodePhase::Pending {
+            // It was never there: ask again.
+            if let Some(key) = self.by_id.get(id).copied() {
+                self.ask_again(key);
+            }
+            return;
+        }
+        self.change(id, |node| {
+            node.daemoned = None;
+            node.task_result_synced = node.task_result_synced.map(|_| true);
+        });
+        self.mark(id, NodePhase::Error, Some("pod deleted"));
+        for child in self.containers_of(id) {
+            self.mark(&child, NodePhase::Error, Some("container deleted"));
+        }
+    }
+
+    fn ask_again(&mut self, key: Key) {
+        let Body::Pod(_) = &self.frames[key].body else { return };
+        self.free_place(key);
+        self.frames[key].body = Body::New;
+        self.push(crate::run::Event::Begin(key));
+    }
+
+    fn containers_of(&self, id: &NodeId) -> Vec<NodeId> {
+        let prefix = id.as_str();
+        let set = self.wf.status.nodes.values().filter(|node| {
+            node.r#type == NodeType::Container && node.boundary_id == prefix && !node.phase.is_fulfilled()
+        });
+        let has_set = self.by_id.get(id).is_some_and(|key| match &self.frames[*key].body {
+            Body::Pod(body) => body.template.template().container_set.is_some(),
+            _ => false,
+        });
+        if has_set { set.map(|node| NodeId::from(node.id.as_str())).collect() } else { Vec::new() }
+    }
+
+    /// Ends a node whose Pod is killed for a reason outside of it, and its containers' nodes. argo: exec_control.go.
+    pub(crate) fn end_pod_node(&mut self, key: Key, message: &str) {
+        let id = self.frames[key].id.clone();
+        if let Body::Pod(body) = &mut self.frames[key].body {
+            body.killed = true;
+            let pod_name = body.pod_name.clone();
+            self.act(Action::KillPod { node: id.clone(), pod_name });
+        }
+        self.mark(&id, NodePhase::Failed, Some(message));
+        for child in self.containers_of(&id) {
+            self.mark(&child, NodePhase::Failed, Some(message));
+        }
+    }
+
+    /// What the executor reported. argo: taskresult.go.
+    pub(crate) fn task_result(&mut self, id: &NodeId, outputs: Outputs, progress: &str, complete: bool) {
+        let Some(node) = self.node(id.as_str()) else { return };
+        if complete {
+            // A late "not complete" must not undo this; the frame remembers nothing of it, the node does.
+        } else if node.task_result_synced == Some(true)
+            && node.outputs.as_ref().is_some_and(|known| known.exit_code.is_some())
+        {
+            return;
+        }
+        let has_outputs = outputs != Outputs::default();
+        let exported = outputs.clone();
+        self.change(id, |node| {
+            if has_outputs {
+                let exit_code = node.outputs.take().and_then(|known| known.exit_code);
+                let exit_code = exit_code.or_else(|| outputs.exit_code.clone());
+                node.outputs = Some(Box::new(Outputs { exit_code, ..outputs }));
+            }
+            if parse_progress(progress) != (0, 0) {
+                node.progress = progress.to_string();
+            }
+            if node.task_result_synced.is_some() {
+                node.task_result_synced = Some(complete);
+            }
+        });
+        if has_outputs {
+            self.export(&exported);
+        }
+        self.hold_or_finish(id);
+    }
+
+    /// A Pod whose success was held back until its outputs were there.
+    fn hold_or_finish(&mut self, id: &NodeId) {
+        let Some(key) = self.by_id.get(id).copied() else { return };
+        let Body::Pod(body) = &self.frames[key].body else { return };
+        let ready = self.node(id.as_str()).is_some_and(|node| outputs_ready(body.template.template(), node));
+        if body.rank == HELD && ready {
+            self.mark(id, NodePhase::Succeeded, None);
+        }
+    }
+
+    /// The state of a Pod. argo: operator.go, assessNodeStatus.
+    pub(crate) fn pod_observed(&mut self, id: &NodeId, state: &PodState) {
+        let Some(key) = self.by_id.get(id).copied() else { return };
+        let Body::Pod(body) = &mut self.frames[key].body else { return };
+        let rank = rank(state.phase);
+        if rank < body.rank || body.killed && rank < 2 {
+            return;
+        }
+        body.rank = body.rank.max(rank);
+        let template = body.template.template().clone();
+        let Some(node) = self.node(id.as_str()) else { return };
+        if node.phase.is_fulfilled() {
+            self.note_exit_code(id, state);
+            return;
+        }
+        let old_phase = node.phase;
+        let (phase, message) = match judge(&template, state, node, self.frames[key].name.as_str()) {
+            Verdict::Ignore => return,
+            Verdict::Is(phase, message) => (phase, message),
+        };
+        self.note_containers(id, state);
+        let mut phase = phase;
+        if aux(state).is_some_and(|aux| matches!(aux.status, ContainerStatus::Running))
+            && phase.is_completed()
+            && state.phase != PodPhase::Failed
+        {
+            phase = old_phase;
+        }
+        let aux_failed = aux(state)
+            .is_some_and(|aux| matches!(aux.status, ContainerStatus::Terminated { exit_code, .. } if exit_code != 0));
+        let evicted = state.phase == PodPhase::Failed && state.reason == "Evicted" && aux(state).is_none();
+        let daemon = template.is_daemon() && phase == NodePhase::Running;
+        let finished = latest_finish(state).unwrap_or_else(|| self.time());
+        let exit_code = exit_code(state);
+        let mut held = false;
+        let now_daemoned = daemon;
+        self.change(id, |node| {
+            if let Some(code) = exit_code {
+                node.outputs.get_or_insert_default().exit_code = Some(code.to_string());
+            }
+            if aux_failed || evicted {
+                node.task_result_synced = node.task_result_synced.map(|_| true);
+            }
+            node.host_node_name.clone_from(&state.host);
+            if phase == NodePhase::Succeeded && !outputs_ready(&template, node) {
+                held = true;
+                phase = old_phase;
+            }
+            let leaves_pending = node.phase == NodePhase::Pending
+                && !matches!(phase, NodePhase::Pending | NodePhase::Failed | NodePhase::Error);
+            match message {
+                Some(message) => node.message = message,
+                None if leaves_pending => node.message = String::new(),
+                None => {}
+            }
+            node.daemoned = now_daemoned.then_some(true);
+            if now_daemoned {
+                node.pod_ip.clone_from(&state.ip);
+            }
+            node.phase = phase;
+            if phase.is_fulfilled() && node.finished_at.is_none() {
+                node.finished_at = Some(finished);
+                node.resources_duration.clone_from(&state.resources_duration);
+            }
+        });
+        if held {
+            if let Body::Pod(body) = &mut self.frames[key].body {
+                body.rank = HELD;
+            }
+        }
+        if phase == NodePhase::Succeeded {
+            self.save_memo(key);
+        }
+        let cleanup = state.phase == PodPhase::Running && mains_need_ending(&template, state);
+        if let (true, Some(pod_name)) = (cleanup, self.pod_name_of(id)) {
+            if let Body::Pod(body) = &mut self.frames[key].body {
+                if !std::mem::replace(&mut body.killed, true) {
+                    self.act(Action::EndSidecars { node: id.clone(), pod_name });
+                }
+            }
+        }
+    }
+
+    fn note_exit_code(&mut self, id: &NodeId, state: &PodState) {
+        let Some(code) = exit_code(state) else { return };
+        let known = self
+            .node(id.as_str())
+            .and_then(|node| node.outputs.as_ref())
+            .is_some_and(|outputs| outputs.exit_code.is_some());
+        if !known {
+            self.change(id, |node| node.outputs.get_or_insert_default().exit_code = Some(code.to_string()));
+        }
+        self.note_containers(id, state);
+    }
+
+    /// The nodes of a container set follow their containers.
+    fn note_containers(&mut self, id: &NodeId, state: &PodState) {
+        let Some(pod_name) = self.node(id.as_str()).map(|node| node.name.clone()) else { return };
+        for container in state.containers.iter().filter(|container| !container.init) {
+            let child = NodeId::of(&self.wf.metadata.name, &format!("{pod_name}.{}", container.name));
+            if self.node(child.as_str()).is_none_or(|node| node.r#type != NodeType::Container) {
+                continue;
+            }
+            let name = &container.name;
+            match &container.status {
+                ContainerStatus::Terminated { exit_code, reason, message, .. } => {
+                    let text = format!("{name}: {reason} (exit code {exit_code}): {message}");
+                    match exit_code {
+                        0 => self.mark(&child, NodePhase::Succeeded, None),
+                        64 => self.mark(&child, NodePhase::Error, Some(&text)),
+                        _ => self.mark(&child, NodePhase::Failed, Some(&text)),
+                    }
+                }
+                _ if state.phase == PodPhase::Failed => {
+                    self.mark(&child, NodePhase::Failed, Some("Pod Failed whilst container running"));
+                }
+                ContainerStatus::Waiting { .. } => self.mark(&child, NodePhase::Pending, None),
+                ContainerStatus::Running => self.mark(&child, NodePhase::Running, None),
+            }
+        }
+    }
+
+    /// Variables that hold for one Pod's volumes: `spec.volumes` may use whatever the step can see.
+    fn volumes_for(&self, key: Key) -> Result<Vec<serde_json::Value>, Stop> {
+        if self.spec.volumes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = crate::templates::to_json(&self.spec.volumes);
+        if !text.contains("{{") {
+            return Ok(self.spec.volumes.clone());
+        }
+        let replaced = match self.place_of(key) {
+            Some(place) => {
+                let scope = crate::scope::Scope::new(self, place);
+                tiphys_expr::template::replace(&text, &scope, true)
+            }
+            None => tiphys_expr::template::replace(&text, &self.globals, true),
+        };
+        let replaced = replaced.map_err(|error| Stop::Failed(error.to_string()))?;
+        serde_json::from_str(&replaced).map_err(|error| Stop::Failed(error.to_string()))
+    }
+
+    /// Whether somebody refers to the node's `outputs.result`. argo: operator.go, includeScriptOutput.
+    fn result_is_used(&mut self, key: Key) -> bool {
+        let Some(boundary) = self.frames[key].boundary else { return false };
+        let name = written_name(&self.frames[key].name).to_string();
+        match &mut self.frames[boundary].body {
+            Body::Steps(body) => body.result_refs.contains(&name),
+            Body::Dag(body) => body.result_refs.contains(&name),
+            _ => false,
+        }
+    }
+
+    /// Hosts of earlier attempts, where the strategy asks to keep away from them.
+    fn hosts_to_avoid(&self, key: Key, template: &Template) -> Vec<String> {
+        let strategy = template.retry_strategy.as_deref().or(self.spec.retry_strategy.as_deref());
+        let wanted = strategy
+            .and_then(|strategy| strategy.affinity.as_ref())
+            .is_some_and(|affinity| affinity.node_anti_affinity.is_some());
+        let Parent::Attempt { retry } = self.frames[key].parent else { return Vec::new() };
+        let Body::Retry(body) = &self.frames[retry].body else { return Vec::new() };
+        if !wanted {
+            return Vec::new();
+        }
+        let hosts =
+            body.attempts.iter().filter(|attempt| **attempt != key).filter_map(|attempt| self.frame_node(*attempt));
+        hosts.map(|node| node.host_node_name.clone()).filter(|host| !host.is_empty()).collect()
+    }
+
+    fn attempt_variables_of(&self, retry: Key, key: Key) -> BTreeMap<String, String> {
+        let Body::Retry(body) = &self.frames[retry].body else { return BTreeMap::new() };
+        let number = body.attempts.iter().position(|attempt| *attempt == key).unwrap_or(0);
+        let previous = number.checked_sub(1).and_then(|index| body.attempts.get(index)).copied();
+        self.attempt_variables(number, previous)
+    }
+}
+
+/// The rank of a Pod that succeeded but whose outputs are not there yet.
+const HELD: u8 = 3;
+
+fn rank(phase: PodPhase) -> u8 {
+    match phase {
+        PodPhase::Pending => 0,
+        PodPhase::Running => 1,
+        PodPhase::Succeeded | PodPhase::Failed => 2,
+    }
+}
+
+enum Verdict {
+    /// Nothing to say yet.
+    Ignore,
+    /// The phase, and a message where one is set.
+    Is(NodePhase, Option<String>),
+}
+
+fn judge(template: &Template, state: &PodState, node: &NodeStatus, _name: &str) -> Verdict {
+    match state.phase {
+        PodPhase::Pending => Verdict::Is(NodePhase::Pending, Some(pending_reason(state))),
+        PodPhase::Succeeded if template.is_daemon() => Verdict::Is(NodePhase::Failed, None),
+        PodPhase::Succeeded => Verdict::Is(NodePhase::Succeeded, None),
+        PodPhase::Failed => {
+            let (phase, message) = failed_reason(template, state, &node.id);
+            Verdict::Is(phase, Some(message))
+        }
+        PodPhase::Running if template.is_daemon() => {
+            let all_ready =
+                state.containers.iter().filter(|container| !container.init).all(|container| container.ready);
+            if all_ready { Verdict::Is(NodePhase::Running, None) } else { Verdict::Ignore }
+        }
+        PodPhase::Running => Verdict::Is(NodePhase::Running, None),
+    }
+}
+
+fn pending_reason(state: &PodState) -> String {
+    for container in state.containers.iter().filter(|container| !container.init) {
+        if let ContainerStatus::Waiting { reason, message } = &container.status {
+            return if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") };
+        }
+    }
+    if state.unschedulable.is_empty() { String::new() } else { format!("Unschedulable: {}", state.unschedulable) }
+}
+
+/// Whether a container is one of the template's main ones.
+fn is_main(template: &Template, name: &str) -> bool {
+    match &template.container_set {
+        Some(set) => set.containers.iter().any(|container| container.name == name),
+        None => name == MAIN,
+    }
+}
+
+fn aux(state: &PodState) -> Option<&ContainerState> {
+    state
+        .containers
+        .iter()
+        .find(|container| !container.init && (container.name == WAIT || container.name == SUPERVISOR))
+}
+
+/// Why a Pod failed. argo: operator.go, inferFailedReason.
+fn failed_reason(template: &Template, state: &PodState, pod: &str) -> (NodePhase, String) {
+    if !state.message.is_empty() {
+        return (NodePhase::Failed, state.message.clone());
+    }
+    let sentinel = state.containers.iter().any(|container| {
+        is_main(template, &container.name)
+            && matches!(container.status, ContainerStatus::Terminated { exit_code: SUPERVISOR_FAILED, .. })
+    });
+    let order = |name: &str| match name {
+        SUPERVISOR if sentinel => 0,
+        name if is_main(template, name) => 1,
+        SUPERVISOR | WAIT => 2,
+        _ => 3,
+    };
+    let mut containers: Vec<&ContainerState> = state.containers.iter().filter(|container| !container.init).collect();
+    containers.sort_by_key(|container| order(&container.name));
+    let all: Vec<&ContainerState> =
+        state.containers.iter().filter(|container| container.init).chain(containers).collect();
+    if all.is_empty() {
+        return (NodePhase::Failed, format!("can't find failed message for pod {pod}"));
+    }
+    let (mut main_ok, mut wait_ok) = (false, false);
+    for container in all {
+        let name = &container.name;
+        match &container.status {
+            ContainerStatus::Waiting { reason, message } => {
+                let text = format!("Pod failed before {name} container starts due to {reason}: {message}");
+                return (NodePhase::Error, text);
+            }
+            ContainerStatus::Running => {}
+            ContainerStatus::Terminated { exit_code: 0, .. } => {
+                main_ok |= is_main(template, name);
+                wait_ok |= name == WAIT || name == SUPERVISOR;
+            }
+            ContainerStatus::Terminated { exit_code, reason, message, .. } => {
+                let mut text = format!("{name}: {reason} (exit code {exit_code})");
+                if !message.is_empty() {
+                    text.push_str(": ");
+                    text.push_str(message);
+                }
+                if name == INIT || name == WAIT || name == SUPERVISOR {
+                    return (NodePhase::Error, text);
+                }
+                if is_main(template, name) || !matches!(exit_code, 137 | 143) {
+                    return (NodePhase::Failed, text);
+                }
+            }
+        }
+    }
+    match (main_ok, wait_ok) {
+        (true, true) => (NodePhase::Succeeded, String::new()),
+        (true, false) => (NodePhase::Failed, "pod failed: wait container did not complete successfully".into()),
+        (false, true) => (NodePhase::Failed, "pod failed: main container did not complete successfully".into()),
+        (false, false) => {
+            (NodePhase::Failed, "pod failed: neither main nor wait container completed successfully".into())
+        }
+    }
+}
+
+/// A running Pod whose main containers are over, or one of them badly. argo: operator.go, podHasContainerNeedingTermination.
+fn mains_need_ending(template: &Template, state: &PodState) -> bool {
+    let mains = || state.containers.iter().filter(|container| !container.init && is_main(template, &container.name));
+    let code = |container: &ContainerState| match container.status {
+        ContainerStatus::Terminated { exit_code, .. } => Some(exit_code),
+        _ => None,
+    };
+    mains().any(|container| code(container).is_some_and(|code| code != 0))
+        || mains().all(|container| code(container).is_some())
+}
+
+fn exit_code(state: &PodState) -> Option<i32> {
+    state.containers.iter().filter(|container| !container.init && container.name == MAIN).find_map(|container| {
+        match container.status {
+            ContainerStatus::Terminated { exit_code, .. } => Some(exit_code),
+            _ => None,
+        }
+    })
+}
+
+fn latest_finish(state: &PodState) -> Option<Time> {
+    let finishes = state.containers.iter().filter_map(|container| match container.status {
+        ContainerStatus::Terminated { finished, .. } => finished,
+        _ => None,
+    });
+    finishes.max()
+}
+
+/// Whether what the template declares as outputs has come. argo: operator.go, assessNodeStatus.
+fn outputs_ready(template: &Template, node: &NodeStatus) -> bool {
+    let Some(outputs) = &node.outputs else { return true };
+    let declared = &template.outputs;
+    let parameters = declared.parameters.is_empty() || !outputs.parameters.is_empty();
+    let required = declared.artifacts.iter().any(|artifact| !artifact.optional);
+    let artifacts = !required || !outputs.artifacts.is_empty();
+    let result = declared.result.is_none() || outputs.result.is_some();
+    parameters && artifacts && result
+}
+
+/// The name of the step or task as written, from a node's name. argo: operator.go, getStepOrDAGTaskName.
+fn written_name(node_name: &str) -> &str {
+    let mut opener = None;
+    let mut end = 0;
+    for (index, char) in node_name.char_indices().rev() {
+        match (opener, char) {
+            (Some(open), char) if open == char => opener = None,
+            (Some(_), _) => {}
+            (None, ')') => opener = Some('('),
+            (None, ']') => opener = Some('['),
+            (None, _) => {
+                end = index + char.len_utf8();
+                break;
+            }
+        }
+    }
+    let name = &node_name[..end];
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+/// A duration as Argo reads it, a bare number being seconds.
+pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
+    tiphys_expr::go::parse_argo_duration(text).map(SignedDuration::from_nanos).map_err(|error| error.to_string())
+}
+
+fn whole_seconds(duration: SignedDuration) -> i64 {
+    duration.as_secs() + i64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_indices() {
+        assert_eq!(written_name("wf[0].fan(2:foo)(1)"), "fan");
+        assert_eq!(written_name("wf.a.b"), "b");
+        assert_eq!(written_name("wf"), "wf");
+    }
+}

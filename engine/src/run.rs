@@ -1,0 +1,380 @@
+//! A workflow at work: facts come in, plans go out.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustc_hash::FxHashMap;
+use tiphys_api::{NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_expr::template::Variables;
+
+use crate::fact::{ConfigMapData, Fact, MemoEntry, Shutdown};
+use crate::frame::{Body, Counts, Frame, Key};
+use crate::globals::Globals;
+use crate::id::{NodeId, PodNameFormat};
+use crate::plan::{Action, Need, Plan};
+use crate::templates::{Base, Templates};
+
+/// What the engine is told of its surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    /// Values under everything else (`workflowDefaults`).
+    pub workflow_defaults: Option<Arc<WorkflowSpec>>,
+    /// How deep templates may call each other; 0 means Argo's default of 100.
+    pub max_depth: u32,
+    /// Nodes that were Running when a driver that owns its Pods was killed are run again, not given up: there is
+    /// nothing left to observe of them.
+    pub rerun_lost_pods: bool,
+}
+
+/// Why something does not go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stop {
+    /// A fact is missing.
+    Need(Need),
+    /// An error, in words for the node's message.
+    Failed(String),
+    /// No room under a parallelism limit.
+    Held,
+    /// Templates call each other too deep.
+    TooDeep,
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Stop {
+        Stop::Failed(message)
+    }
+}
+
+/// How far the workflow as a whole is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The spec is being put together.
+    SetUp,
+    /// The entry point is at work.
+    Main,
+    /// The exit handler is at work.
+    Exit,
+    /// Over.
+    Done,
+}
+
+/// Something to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// Begin a call, or try again.
+    Begin(Key),
+    /// A slot's node or one of its hooks changed.
+    Slot(Key, usize),
+    /// A step group is over.
+    Group(Key),
+    /// An attempt changed, or the backoff is over.
+    Retry(Key),
+    /// A limit may have room for held calls; None is the workflow's own limit.
+    Room(Option<Key>),
+    /// The entry point, the exit handler or a hook of the workflow changed.
+    Workflow,
+}
+
+/// A workflow at work.
+pub struct Run {
+    pub(crate) wf: Workflow,
+    /// What is executed: the workflow's spec, its template's and the defaults, with the workflow's variables filled in.
+    pub(crate) spec: Arc<WorkflowSpec>,
+    pub(crate) config: EngineConfig,
+    pub(crate) globals: Globals,
+    pub(crate) templates: Templates,
+    pub(crate) config_maps: HashMap<String, Option<ConfigMapData>>,
+    pub(crate) memos: HashMap<(String, String), Result<Option<MemoEntry>, String>>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) by_id: FxHashMap<NodeId, Key>,
+    pub(crate) queue: VecDeque<Event>,
+    pub(crate) queued: HashSet<Event>,
+    pub(crate) timers: BTreeSet<(Timestamp, Event2)>,
+    /// Calls that wait for a fact.
+    pub(crate) waiting: HashMap<Need, Vec<Key>>,
+    pub(crate) asked: HashSet<Need>,
+    /// Calls held back by the workflow's own parallelism.
+    pub(crate) held: VecDeque<Key>,
+    pub(crate) active_pods: i64,
+    pub(crate) running_pods: i64,
+    pub(crate) daemons: BTreeSet<NodeId>,
+    pub(crate) unsynced: i64,
+    pub(crate) progress: (i64, i64),
+    pub(crate) stage: Stage,
+    pub(crate) entry: Option<Key>,
+    pub(crate) exit: Option<Key>,
+    pub(crate) workflow_hooks: Vec<(String, Option<Key>)>,
+    pub(crate) shutdown: Option<Shutdown>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) pod_names: PodNameFormat,
+    pub(crate) now: Timestamp,
+    pub(crate) out: Plan,
+    pub(crate) changed: BTreeSet<NodeId>,
+    /// Whether a status is being walked through again after a restart.
+    pub(crate) restoring: bool,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event2 {
+    /// A retry's backoff is over.
+    Retry(Key),
+    /// A suspend node's duration is over.
+    Suspend(Key),
+    /// A Pending node has waited long enough.
+    Pending(Key),
+    /// The workflow's deadline.
+    Deadline,
+}
+
+impl Run {
+    /// A workflow that has not begun. `now` is the time from which it counts.
+    pub fn new(workflow: Workflow, config: EngineConfig, now: Timestamp) -> Run {
+        Run::make(workflow, config, now, false)
+    }
+
+    /// A workflow that is under way: its status says how far it has come. Pods that are still to be made are asked for
+    /// again; the driver tells of those that exist with facts, as after any other pause.
+    pub fn restore(workflow: Workflow, config: EngineConfig, now: Timestamp) -> Run {
+        let restoring = workflow.status.phase != WorkflowPhase::Unknown;
+        Run::make(workflow, config, now, restoring)
+    }
+
+    fn make(workflow: Workflow, config: EngineConfig, now: Timestamp, restoring: bool) -> Run {
+        let stage = if workflow.status.phase.is_completed() { Stage::Done } else { Stage::SetUp };
+        let shutdown = parse_shutdown(&workflow.spec.shutdown);
+        Run {
+            spec: Arc::new(workflow.spec.clone()),
+            wf: workflow,
+            config,
+            globals: Globals::default(),
+            templates: Templates::default(),
+            config_maps: HashMap::new(),
+            memos: HashMap::new(),
+            frames: Vec::new(),
+            by_id: FxHashMap::default(),
+            queue: VecDeque::from([Event::Workflow]),
+            queued: HashSet::new(),
+            timers: BTreeSet::new(),
+            waiting: HashMap::new(),
+            asked: HashSet::new(),
+            held: VecDeque::new(),
+            active_pods: 0,
+            running_pods: 0,
+            daemons: BTreeSet::new(),
+            unsynced: 0,
+            progress: (0, 0),
+            stage,
+            entry: None,
+            exit: None,
+            workflow_hooks: Vec::new(),
+            shutdown,
+            deadline: None,
+            pod_names: PodNameFormat::V2,
+            now,
+            out: Plan::default(),
+            changed: BTreeSet::new(),
+            restoring,
+        }
+    }
+
+    /// The workflow with its status as of the last plan.
+    pub fn workflow(&self) -> &Workflow {
+        &self.wf
+    }
+
+    /// The spec that is executed, once it has been put together.
+    pub fn spec(&self) -> &Arc<WorkflowSpec> {
+        &self.spec
+    }
+
+    /// Whether the workflow is over.
+    pub fn is_finished(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// A node of the status, by id.
+    pub fn node(&self, id: &str) -> Option<&NodeStatus> {
+        self.wf.status.nodes.get(id)
+    }
+
+    pub(crate) fn node_named(&self, name: &str) -> Option<&NodeStatus> {
+        self.node(NodeId::of(&self.wf.metadata.name, name).as_str())
+    }
+
+    /// Takes in a fact. What follows from it comes with the next plan.
+    pub fn observe(&mut self, fact: Fact, now: Timestamp) {
+        self.now = self.now.max(now);
+        match fact {
+            Fact::Template { cluster_scope, name, found } => {
+                self.templates.learn(cluster_scope, name.clone(), found);
+                self.answered(&Need::Template { cluster_scope, name });
+            }
+            Fact::ConfigMap { namespace, name, found } => {
+                self.config_maps.insert(name.clone(), found);
+                self.answered(&Need::ConfigMap { namespace, name });
+            }
+            Fact::Memo { cache, key, found } => {
+                self.memos.insert((cache.clone(), key.clone()), found);
+                self.answered(&Need::Memo { cache, key });
+            }
+            Fact::Pod { node, state } => self.pod_observed(&node, &state),
+            Fact::PodGone { node } => self.pod_gone(&node),
+            Fact::PodRefused { node, message, transient } => self.pod_refused(&node, &message, transient),
+            Fact::TaskResult { node, outputs, progress, complete } => {
+                self.task_result(&node, *outputs, &progress, complete);
+            }
+            Fact::NodeResult { .. } => {}
+            Fact::Shutdown(strategy) => self.shut_down(strategy),
+            Fact::Suspended(suspended) => self.suspend_workflow(suspended),
+            Fact::SuspendNode { node, phase, message, parameters } => {
+                self.suspend_node(&node, phase, &message, &parameters);
+            }
+        }
+    }
+
+    /// Decides what follows from everything that was observed, at the time `now`.
+    pub fn plan(&mut self, now: Timestamp) -> Plan {
+        self.now = self.now.max(now);
+        if self.stage != Stage::Done {
+            self.fire_timers();
+            self.work();
+        }
+        let mut plan = std::mem::take(&mut self.out);
+        plan.changed = std::mem::take(&mut self.changed).into_iter().collect();
+        plan.wake_at = self.timers.first().map(|(at, _)| *at);
+        plan
+    }
+
+    fn work(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            self.queued.remove(&event);
+            if self.stage == Stage::Done {
+                break;
+            }
+            if self.suspended() && !matches!(event, Event::Workflow) {
+                // The workflow's own suspension stops everything that has not begun; it is looked at again on resume.
+                self.queue.push_front(event);
+                self.queued.insert(event);
+                break;
+            }
+            match event {
+                Event::Begin(key) => self.begin(key),
+                Event::Slot(key, slot) => self.advance_slot(key, slot),
+                Event::Group(key) => self.advance_steps(key),
+                Event::Retry(key) => self.advance_retry(key),
+                Event::Room(limit) => self.release_held(limit),
+                Event::Workflow => self.advance_workflow(),
+            }
+        }
+    }
+
+    /// Puts an event in the queue unless it is there already.
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queued.insert(event) {
+            self.queue.push_back(event);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((at, what)) = self.timers.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            match what {
+                Event2::Retry(key) => self.push(Event::Retry(key)),
+                Event2::Suspend(key) => self.suspend_over(key),
+                Event2::Pending(key) => self.pending_too_long(key),
+                Event2::Deadline => self.deadline_passed(),
+            }
+        }
+    }
+
+    /// Whether `spec.suspend` holds the workflow.
+    pub(crate) fn suspended(&self) -> bool {
+        self.wf.spec.suspend == Some(true)
+    }
+
+    /// Asks for a fact, and remembers who waits for it.
+    pub(crate) fn need(&mut self, need: Need, key: Option<Key>) {
+        let need = match need {
+            Need::ConfigMap { name, .. } => Need::ConfigMap { namespace: self.wf.metadata.namespace.clone(), name },
+            other => other,
+        };
+        if let Some(key) = key {
+            self.waiting.entry(need.clone()).or_default().push(key);
+        }
+        if self.asked.insert(need.clone()) {
+            self.out.needs.push(need);
+        }
+    }
+
+    fn answered(&mut self, need: &Need) {
+        for key in self.waiting.remove(need).unwrap_or_default() {
+            self.push(Event::Begin(key));
+        }
+        self.push(Event::Workflow);
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.out.actions.push(action);
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time::from_second(self.now.as_second())
+    }
+
+    /// Replaces template tags in a text; names that are not known stay as they are.
+    pub(crate) fn replace_text(&self, text: &str, variables: &dyn Variables) -> Result<String, Stop> {
+        if !text.contains("{{") {
+            return Ok(text.to_string());
+        }
+        let json = crate::templates::to_json(&text);
+        let replaced = tiphys_expr::template::replace(&json, variables, true).map_err(|error| error.to_string())?;
+        serde_json::from_str(&replaced).map_err(|error| Stop::Failed(error.to_string()))
+    }
+
+    /// The template a task would call, if it can be told without asking.
+    pub(crate) fn peek_template(&self, base: &Base, task: &Task) -> Option<Arc<Template>> {
+        self.templates.peek(&self.spec, &self.wf.status.stored_templates, base, task)
+    }
+
+    /// A boundary's counts of active and unsuccessful children.
+    pub(crate) fn counts(&mut self, boundary: Key) -> Option<&mut Counts> {
+        match &mut self.frames[boundary].body {
+            Body::Steps(body) => Some(&mut body.counts),
+            Body::Dag(body) => Some(&mut body.counts),
+            _ => None,
+        }
+    }
+
+    /// For a retry node, its last attempt; any other node is itself. argo: operator.go, possiblyGetRetryChildNode.
+    pub(crate) fn last_attempt<'a>(&'a self, node: &'a NodeStatus) -> &'a NodeStatus {
+        if node.r#type != NodeType::Retry || node.memoization_status.as_ref().is_some_and(|memo| memo.hit) {
+            return node;
+        }
+        let attempts = node.children.iter().rev().filter_map(|id| self.node(id));
+        attempts.into_iter().find(|child| child.node_flag.as_ref().is_none_or(|flag| !flag.hooked)).unwrap_or(node)
+    }
+}
+
+pub(crate) fn parse_shutdown(text: &str) -> Option<Shutdown> {
+    match text {
+        "Stop" => Some(Shutdown::Stop),
+        "Terminate" => Some(Shutdown::Terminate),
+        _ => None,
+    }
+}
+
+/// Whether a node is over: its phase is final and its results are in, or it is a daemon that is up.
+/// argo: workflow_types.go, NodeStatus.Fulfilled.
+pub(crate) fn fulfilled(node: &NodeStatus) -> bool {
+    phase_fulfilled(node) || (node.daemoned == Some(true) && node.phase != NodePhase::Pending)
+}
+
+/// The same without the rule for daemons. argo: NodePhase.Fulfilled(taskResultSynced).
+pub(crate) fn phase_fulfilled(node: &NodeStatus) -> bool {
+    node.phase.is_fulfilled() && node.task_result_synced.unwrap_or(true)
+}

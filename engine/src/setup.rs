@@ -1,0 +1,315 @@
+//! Putting a workflow together before it begins: its template's spec, defaults, its artifact repository, its own
+//! variables. argo: operator.go, setExecWorkflow and the first part of operate; workflow/util/merge.go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tiphys_api::merge::{Schema, strategic_merge};
+use tiphys_api::{
+    Arguments, ArtifactRepository, ArtifactRepositoryRefStatus, LifecycleHook, Template, Workflow, WorkflowPhase,
+    WorkflowSpec,
+};
+use tiphys_expr::lang;
+
+use crate::plan::Need;
+use crate::run::{Run, Stop, parse_shutdown};
+use crate::scope::{Place, Scope};
+use crate::templates::to_json;
+
+/// How setting up can end badly.
+pub(crate) enum Refusal {
+    /// A fact is missing.
+    Wait,
+    /// The workflow ends in that phase with that message.
+    End(WorkflowPhase, String),
+}
+
+impl Run {
+    /// Puts the spec together. Everything is computed anew after a restart, from what is stored in the status.
+    pub(crate) fn set_up(&mut self) -> Result<(), Refusal> {
+        let spec = self.merged_spec()?;
+        self.spec = Arc::new(spec);
+        self.shutdown = self.shutdown.or(parse_shutdown(&self.spec.shutdown));
+        if self.wf.status.phase == WorkflowPhase::Unknown {
+            self.know_references()?;
+        }
+        let failed = |message: String| Refusal::End(WorkflowPhase::Failed, message);
+        let spec = self.spec.clone();
+        let config_maps = self.config_maps.clone();
+        let mut globals = std::mem::take(&mut self.globals);
+        let loaded = globals.load(&self.wf, &spec, &|name| config_maps.get(name).cloned());
+        self.globals = globals;
+        match loaded {
+            Ok(()) => {}
+            Err(Stop::Failed(message)) => return Err(failed(format!("failed to set global parameters: {message}"))),
+            Err(stop) => return Err(self.wait_for(stop)),
+        }
+        for parameter in self.wf.status.outputs.iter().flat_map(|outputs| &outputs.parameters) {
+            if let Some(value) = &parameter.value {
+                self.globals.set(&format!("workflow.outputs.parameters.{}", parameter.name), value.as_str());
+            }
+        }
+        self.spec = Arc::new(self.with_globals(&self.spec)?);
+        if self.wf.status.phase == WorkflowPhase::Unknown {
+            self.take_metadata()?;
+        }
+        if self.wf.status.artifact_repository_ref.is_none() {
+            self.choose_repository()?;
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, stop: Stop) -> Refusal {
+        match stop {
+            Stop::Need(need) => {
+                self.need(need, None);
+                Refusal::Wait
+            }
+            Stop::Failed(message) => Refusal::End(WorkflowPhase::Error, message),
+            Stop::Held | Stop::TooDeep => Refusal::Wait,
+        }
+    }
+
+    /// The workflow's own spec over its template's over the defaults.
+    fn merged_spec(&mut self) -> Result<WorkflowSpec, Refusal> {
+        let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
+        let defaults = self.config.workflow_defaults.clone();
+        let Some(reference) = self.wf.spec.workflow_template_ref.clone() else {
+            return match &defaults {
+                Some(defaults) => join(&self.wf.spec, None, Some(defaults)).map_err(error),
+                None => Ok(self.wf.spec.clone()),
+            };
+        };
+        if let Some(stored) = &self.wf.status.stored_workflow_template_spec {
+            let mut spec = (**stored).clone();
+            spec.suspend = self.wf.spec.suspend;
+            spec.shutdown.clone_from(&self.wf.spec.shutdown);
+            return Ok(spec);
+        }
+        let found = self.templates.spec(reference.cluster_scope, &reference.name);
+        let template = found.map_err(|stop| self.wait_for(stop))?;
+        let spec = join(&self.wf.spec, Some(&template), defaults.as_deref()).map_err(error)?;
+        self.wf.status.stored_workflow_template_spec = Some(Box::new(spec.clone()));
+        let label = if reference.cluster_scope {
+            "workflows.argoproj.io/cluster-workflow-template"
+        } else {
+            "workflows.argoproj.io/workflow-template"
+        };
+        self.wf.metadata.labels.insert(label.into(), reference.name.clone());
+        self.out.status_changed = true;
+        Ok(spec)
+    }
+
+    /// Asks for every (Cluster)WorkflowTemplate that is named, and for those that they name, so that the spec can be
+    /// checked whole before anything runs.
+    fn know_references(&mut self) -> Result<(), Refusal> {
+        let mut open: Vec<(bool, String)> = references(&self.spec.templates);
+        let mut seen: Vec<(bool, String)> = Vec::new();
+        let mut waiting = false;
+        while let Some((cluster_scope, name)) = open.pop() {
+            if name.contains("{{") || seen.contains(&(cluster_scope, name.clone())) {
+                continue;
+            }
+            match self.templates.spec(cluster_scope, &name) {
+                Ok(spec) => open.extend(references(&spec.templates)),
+                Err(Stop::Need(need)) => {
+                    self.need(need, None);
+                    waiting = true;
+                }
+                Err(_) => {}
+            }
+            seen.push((cluster_scope, name));
+        }
+        if waiting { Err(Refusal::Wait) } else { Ok(()) }
+    }
+
+    /// The workflow's variables in everything but the templates, which get theirs when they are called.
+    fn with_globals(&self, spec: &WorkflowSpec) -> Result<WorkflowSpec, Refusal> {
+        let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
+        let mut bare = spec.clone();
+        let templates = std::mem::take(&mut bare.templates);
+        let text = to_json(&bare);
+        if !text.contains("{{") {
+            return Ok(spec.clone());
+        }
+        let replaced =
+            tiphys_expr::template::replace(&text, &self.globals, true).map_err(|failure| error(failure.to_string()))?;
+        let mut spec: WorkflowSpec = serde_json::from_str(&replaced).map_err(|failure| error(failure.to_string()))?;
+        spec.templates = templates;
+        Ok(spec)
+    }
+
+    /// `workflowMetadata`: labels and annotations that are given or computed. argo: updateWorkflowMetadata.
+    fn take_metadata(&mut self) -> Result<(), Refusal> {
+        let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
+        let Some(metadata) = self.spec.workflow_metadata.clone() else { return Ok(()) };
+        let mut labels = metadata.labels.clone();
+        for (name, from) in &metadata.labels_from {
+            let scope = Scope::new(self, Place::Workflow);
+            let expression = &from.expression;
+            let value = lang::eval(expression, &lang::nested_env(&scope, &[])).map_err(|failure| {
+                error(format!("failed to evaluate label \"{name}\" expression \"{expression}\": {failure}"))
+            })?;
+            let Ok(Value::String(text)) = value.to_json() else {
+                return Err(error(format!(
+                    "failed to evaluate label \"{name}\" expression \"{expression}\": it must give a string"
+                )));
+            };
+            labels.insert(name.clone(), text);
+        }
+        for (name, value) in labels {
+            if !is_label_value(&value) {
+                return Err(error(format!(
+                    "invalid label value \"{value}\" for label \"{name}\": a label's value has at most 63 letters, digits, '-', '_' or '.', and begins and ends with a letter or digit"
+                )));
+            }
+            self.globals.set(&format!("workflow.labels.{name}"), value.as_str());
+            self.wf.metadata.labels.insert(name, value);
+        }
+        for (name, value) in &metadata.annotations {
+            self.globals.set(&format!("workflow.annotations.{name}"), value.as_str());
+            self.wf.metadata.annotations.insert(name.clone(), value.clone());
+        }
+        self.spec = Arc::new(self.with_globals(&self.spec)?);
+        Ok(())
+    }
+
+    /// The artifact repository: the one named, or the namespace's, or the driver's own.
+    /// argo: artifactrepositories.go, Resolve.
+    fn choose_repository(&mut self) -> Result<(), Refusal> {
+        const DEFAULT_NAME: &str = "artifact-repositories";
+        const DEFAULT_KEY: &str = "workflows.argoproj.io/default-artifact-repository";
+        let reference = self.spec.artifact_repository_ref.clone();
+        let named = reference.as_ref().map(|reference| reference.config_map.clone()).filter(|name| !name.is_empty());
+        let config_map = named.unwrap_or_else(|| DEFAULT_NAME.to_string());
+        let Some(found) = self.config_maps.get(&config_map).cloned() else {
+            self.need(Need::ConfigMap { namespace: String::new(), name: config_map }, None);
+            return Err(Refusal::Wait);
+        };
+        let wanted = reference.as_ref().map(|reference| reference.key.clone()).filter(|key| !key.is_empty());
+        let key = wanted
+            .or_else(|| found.as_ref().and_then(|map| map.annotations.get(DEFAULT_KEY).cloned()))
+            .unwrap_or_default();
+        let text = found.as_ref().and_then(|map| map.data.get(&key));
+        let status = match (text, &reference) {
+            (Some(text), _) => {
+                let repository = read_repository(text).map_err(|message| {
+                    let label = format!("{config_map}#{key}");
+                    let text = format!("failed to resolve artifact repository: error getting config map for artifact repository ref \"{label}\": {message}");
+                    Refusal::End(WorkflowPhase::Error, text)
+                })?;
+                let namespace = self.wf.metadata.namespace.clone();
+                let repository = Some(Box::new(repository));
+                ArtifactRepositoryRefStatus {
+                    config_map,
+                    key,
+                    namespace,
+                    artifact_repository: repository,
+                    ..Default::default()
+                }
+            }
+            (None, Some(reference)) => {
+                let label = format!("{}#{}", reference.config_map, reference.key);
+                let message = format!(
+                    "failed to resolve artifact repository: failed to find any artifact repository for artifact repository ref \"{label}\""
+                );
+                return Err(Refusal::End(WorkflowPhase::Error, message));
+            }
+            (None, None) => ArtifactRepositoryRefStatus { default: true, ..Default::default() },
+        };
+        self.wf.status.artifact_repository_ref = Some(Box::new(status));
+        self.out.status_changed = true;
+        Ok(())
+    }
+}
+
+fn read_repository(text: &str) -> Result<ArtifactRepository, String> {
+    let value = tiphys_api::yaml::to_json(text).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// The (Cluster)WorkflowTemplates that templates call.
+fn references(templates: &[Template]) -> Vec<(bool, String)> {
+    let mut found = Vec::new();
+    let mut open: Vec<&Template> = templates.iter().collect();
+    while let Some(template) = open.pop() {
+        let steps = template.steps.iter().flatten().flatten();
+        let tasks = template.dag.iter().flat_map(|dag| &dag.tasks);
+        for task in steps.chain(tasks) {
+            found.extend(task.template_ref.iter().map(|reference| (reference.cluster_scope, reference.name.clone())));
+            let hooks = task.hooks.values().filter_map(|hook| hook.template_ref.as_ref());
+            found.extend(hooks.map(|reference| (reference.cluster_scope, reference.name.clone())));
+            open.extend(task.inline.as_deref());
+        }
+    }
+    found
+}
+
+/// Merges specs: the workflow's wins over its template's, which wins over the defaults. argo: merge.go, JoinWorkflowSpec.
+fn join(
+    own: &WorkflowSpec,
+    template: Option<&WorkflowSpec>,
+    defaults: Option<&WorkflowSpec>,
+) -> Result<WorkflowSpec, String> {
+    let mut merged = own.clone();
+    for lower in [template, defaults].into_iter().flatten() {
+        merged = merge_under(lower, &merged)?;
+    }
+    merged.suspend = own.suspend;
+    restore_arguments(&mut merged.arguments, own, template);
+    Ok(merged)
+}
+
+/// `upper` over `lower`; hooks and computed labels are taken whole.
+fn merge_under(lower: &WorkflowSpec, upper: &WorkflowSpec) -> Result<WorkflowSpec, String> {
+    let mut lower = lower.clone();
+    let hooks: BTreeMap<String, LifecycleHook> = std::mem::take(&mut lower.hooks);
+    let labels_from = lower.workflow_metadata.as_mut().map(|metadata| std::mem::take(&mut metadata.labels_from));
+    let as_object = |spec: &WorkflowSpec| serde_json::to_value(Workflow { spec: spec.clone(), ..Default::default() });
+    let (low, high) =
+        (as_object(&lower).map_err(|error| error.to_string())?, as_object(upper).map_err(|error| error.to_string())?);
+    let merged = strategic_merge(&low, &high, Schema::Workflow).map_err(|error| error.to_string())?;
+    let merged: Workflow = serde_json::from_value(merged).map_err(|error| error.to_string())?;
+    let mut spec = merged.spec;
+    for (name, hook) in hooks {
+        spec.hooks.entry(name).or_insert(hook);
+    }
+    if let Some(labels_from) = labels_from.filter(|labels| !labels.is_empty()) {
+        let metadata = spec.workflow_metadata.get_or_insert_default();
+        for (label, from) in labels_from {
+            metadata.labels_from.entry(label).or_insert(from);
+        }
+    }
+    Ok(spec)
+}
+
+/// A parameter whose value and source come from different specs takes the whole of the stronger one.
+fn restore_arguments(merged: &mut Arguments, own: &WorkflowSpec, template: Option<&WorkflowSpec>) {
+    for parameter in &mut merged.parameters {
+        let has_value = parameter.value.is_some() || parameter.default.is_some() || parameter.value_from.is_some();
+        let stronger = own.arguments.parameter(&parameter.name);
+        let stronger = stronger.or_else(|| template.and_then(|template| template.arguments.parameter(&parameter.name)));
+        if let Some(stronger) = stronger.filter(|_| has_value) {
+            *parameter = stronger.clone();
+        }
+    }
+    for artifact in &mut merged.artifacts {
+        let stronger = own.arguments.artifact(&artifact.name);
+        let stronger = stronger.or_else(|| template.and_then(|template| template.arguments.artifact(&artifact.name)));
+        if let Some(stronger) = stronger {
+            let same_store = artifact.location().store() == stronger.location().store();
+            if !same_store {
+                *artifact = stronger.clone();
+            }
+        }
+    }
+}
+
+/// Kubernetes' rule for the value of a label.
+fn is_label_value(value: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let bytes = value.as_bytes();
+    let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    bytes.len() <= 63 && bytes.iter().all(|byte| inner(*byte)) && ends(bytes.first()) && ends(bytes.last())
+}

@@ -1,0 +1,407 @@
+//! The workflow as a whole: how it begins, its hooks and exit handler, how it is stopped, how it ends.
+//! argo: operator.go, operate and markWorkflowPhase.
+
+use std::sync::Arc;
+
+use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeType, Task, WorkflowPhase};
+
+use crate::fact::Shutdown;
+use crate::frame::{Body, Key, Parent};
+use crate::globals::template_name;
+use crate::id::{NodeId, PodNameFormat, pod_name};
+use crate::plan::Action;
+use crate::run::{Event, Event2, Run, Stage, fulfilled};
+use crate::setup::Refusal;
+use crate::slot::{evaluate_globally, has_open_hooks};
+use crate::templates::Base;
+
+const LABEL_PHASE: &str = "workflows.argoproj.io/phase";
+const LABEL_COMPLETED: &str = "workflows.argoproj.io/completed";
+const POD_NAME_FORMAT: &str = "workflows.argoproj.io/pod-name-format";
+const DEADLINE: &str = "Step exceeded its deadline";
+
+impl Run {
+    /// Goes on with the workflow as a whole.
+    pub(crate) fn advance_workflow(&mut self) {
+        match self.stage {
+            Stage::SetUp => self.start(),
+            Stage::Main => self.advance_main(),
+            Stage::Exit => self.advance_exit(),
+            Stage::Done => {}
+        }
+    }
+
+    fn start(&mut self) {
+        match self.set_up() {
+            Ok(()) => {}
+            Err(Refusal::Wait) => return,
+            Err(Refusal::End(phase, message)) => {
+                self.end(phase, &message);
+                return;
+            }
+        }
+        self.pod_names = match self.wf.metadata.annotations.get(POD_NAME_FORMAT).map(String::as_str) {
+            Some("v1") => PodNameFormat::V1,
+            _ => PodNameFormat::V2,
+        };
+        if matches!(self.wf.status.phase, WorkflowPhase::Unknown | WorkflowPhase::Pending) {
+            self.set_phase(WorkflowPhase::Running, "");
+            self.wf.metadata.annotations.entry(POD_NAME_FORMAT.into()).or_insert_with(|| "v2".into());
+        }
+        if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
+            let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
+            self.deadline = Some(deadline);
+            self.timers.insert((deadline, Event2::Deadline));
+        }
+        self.stage = Stage::Main;
+        self.globals.set("workflow.status", WorkflowPhase::Running.as_str());
+        if self.suspended() {
+            return;
+        }
+        self.enter();
+    }
+
+    fn enter(&mut self) {
+        self.workflow_hooks =
+            self.spec.hooks.keys().filter(|name| *name != "exit").map(|name| (name.clone(), None)).collect();
+        self.account_for_adopted();
+        let task = Task { template: self.spec.entrypoint.clone(), ..Default::default() };
+        let call = self.plain_call(self.local_base(), task, self.spec.arguments.clone());
+        let name = self.wf.metadata.name.clone();
+        let key = self.new_call(name, Parent::Entry, None, false, 1, None, call);
+        self.entry = Some(key);
+        self.begin(key);
+        self.restoring = false;
+        self.push(Event::Workflow);
+    }
+
+    /// The counts of a status that was taken over.
+    fn account_for_adopted(&mut self) {
+        if !self.restoring {
+            return;
+        }
+        let nodes = self.wf.status.nodes.values();
+        let sums = nodes
+            .clone()
+            .filter(|node| crate::node::has_own_progress(node.r#type))
+            .map(|node| crate::node::parse_progress(&node.progress));
+        self.progress = sums.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+        self.unsynced =
+            i64::try_from(nodes.clone().filter(|node| node.task_result_synced == Some(false)).count()).unwrap_or(0);
+        self.daemons = nodes
+            .clone()
+            .filter(|node| node.daemoned == Some(true))
+            .map(|node| NodeId::from(node.id.as_str()))
+            .collect();
+    }
+
+    /// The base of the workflow's own templates: nameless where its spec came from a template.
+    fn local_base(&self) -> Base {
+        let name = if self.wf.spec.workflow_template_ref.is_some() { "" } else { self.wf.metadata.name.as_str() };
+        Base::Local(name.into())
+    }
+
+    fn advance_main(&mut self) {
+        let Some(entry) = self.entry else {
+            if !self.suspended() {
+                self.enter();
+            }
+            return;
+        };
+        self.note_duration();
+        let hooks_done = self.run_workflow_hooks();
+        let Some(node) = self.frame_node(entry) else { return };
+        if !fulfilled(node) || !hooks_done || has_open_hooks(self, node) {
+            return;
+        }
+        let phase = outcome(node.phase);
+        self.globals.set("workflow.status", phase.as_str());
+        let (workflow, format) = (self.wf.metadata.name.clone(), PodNameFormat::V2);
+        let mut globals = std::mem::take(&mut self.globals);
+        globals.set_failures(self.wf.status.nodes.values(), |node| {
+            pod_name(format, &workflow, &node.name, template_name(node))
+        });
+        self.globals = globals;
+        let Some(hook) = self.exit_handler().filter(|_| self.may_run(true) || self.exit_node_exists()) else {
+            self.conclude(None);
+            return;
+        };
+        self.stage = Stage::Exit;
+        let task =
+            Task { template: hook.template.clone(), template_ref: hook.template_ref.clone(), ..Default::default() };
+        let arguments = self.with_own_variables(hook.arguments);
+        let call = self.plain_call(self.local_base(), task, arguments);
+        let name = format!("{}.onExit", self.wf.metadata.name);
+        let flag = NodeFlag { hooked: true, ..Default::default() };
+        let key = self.new_call(name, Parent::Exit, None, true, 1, Some(flag), call);
+        self.exit = Some(key);
+        self.begin(key);
+        self.push(Event::Workflow);
+    }
+
+    /// Arguments of the exit handler may use what is known only now.
+    fn with_own_variables(&self, arguments: Arguments) -> Arguments {
+        let scope = crate::scope::Scope::new(self, crate::scope::Place::Workflow);
+        crate::slot::resolve_arguments(&arguments, &scope).unwrap_or(arguments)
+    }
+
+    fn exit_node_exists(&self) -> bool {
+        self.node_named(&format!("{}.onExit", self.wf.metadata.name)).is_some()
+    }
+
+    fn exit_handler(&self) -> Option<LifecycleHook> {
+        let arguments = || self.spec.arguments.clone();
+        if !self.spec.on_exit.is_empty() {
+            return Some(LifecycleHook {
+                template: self.spec.on_exit.clone(),
+                arguments: arguments(),
+                ..Default::default()
+            });
+        }
+        self.spec.hooks.get("exit").map(|hook| {
+            let mut hook = hook.clone();
+            if hook.arguments == Arguments::default() {
+                hook.arguments = arguments();
+            }
+            hook
+        })
+    }
+
+    fn advance_exit(&mut self) {
+        self.note_duration();
+        let done = self.exit.and_then(|exit| self.frame_node(exit)).is_some_and(fulfilled);
+        if done && self.run_workflow_hooks() {
+            self.conclude(self.exit);
+        }
+    }
+
+    fn note_duration(&mut self) {
+        let started = self.wf.status.started_at.map_or(self.now, |time| time.0);
+        let seconds = self.now.duration_since(started).as_secs_f64();
+        self.globals.set("workflow.duration", format!("{seconds:.6}"));
+    }
+
+    /// Starts the workflow's life-cycle hooks whose expression is true; whether all that were started are done.
+    fn run_workflow_hooks(&mut self) -> bool {
+        let mut done = true;
+        for index in 0..self.workflow_hooks.len() {
+            let (name, started) = self.workflow_hooks[index].clone();
+            if let Some(key) = started {
+                done &= self.frame_node(key).is_some_and(fulfilled);
+                continue;
+            }
+            let Some(hook) = self.spec.hooks.get(&name).cloned() else { continue };
+            let hook_name = format!("{}.hooks.{name}", self.wf.metadata.name);
+            let root = NodeId::from(self.wf.metadata.name.as_str());
+            let wanted = if hook.expression.is_empty() {
+                Err(crate::run::Stop::Failed(format!("Expression required for hook {hook_name}")))
+            } else {
+                evaluate_globally(&hook.expression, self)
+            };
+            match wanted {
+                Ok(false) if self.node_named(&hook_name).is_none() => continue,
+                Ok(_) => {}
+                Err(crate::run::Stop::Failed(message)) => {
+                    self.mark(&root, NodePhase::Error, Some(&message));
+                    continue;
+                }
+                Err(_) => continue,
+            }
+            let task =
+                Task { template: hook.template.clone(), template_ref: hook.template_ref.clone(), ..Default::default() };
+            let call = self.plain_call(self.local_base(), task, hook.arguments.clone());
+            let flag = NodeFlag { hooked: true, ..Default::default() };
+            let key = self.new_call(hook_name, Parent::WorkflowHook, None, false, 1, Some(flag), call);
+            self.workflow_hooks[index].1 = Some(key);
+            self.begin(key);
+            done &= self.frame_node(key).is_some_and(fulfilled);
+        }
+        done
+    }
+
+    /// The workflow's end, from that of its entry point and its exit handler.
+    fn conclude(&mut self, exit: Option<Key>) {
+        if self.unsynced > 0 || !self.daemons.is_empty() {
+            for daemon in self.daemons.clone() {
+                self.end_daemon(&daemon);
+            }
+            if self.unsynced > 0 {
+                return;
+            }
+        }
+        let Some(node) = self.entry.and_then(|entry| self.frame_node(entry)) else { return };
+        let (phase, message) = match (outcome(node.phase), self.shutdown) {
+            (WorkflowPhase::Succeeded, _) => (WorkflowPhase::Succeeded, String::new()),
+            (phase, Some(strategy)) => (phase, format!("Stopped with strategy '{}'", strategy.as_str())),
+            (phase, None) => (phase, node.message.clone()),
+        };
+        let exit = exit.and_then(|exit| self.frame_node(exit)).filter(|node| node.phase.is_failed_or_error());
+        let (phase, message) = match exit {
+            Some(exit) if phase == WorkflowPhase::Succeeded => (outcome(exit.phase), exit.message.clone()),
+            _ => (phase, message),
+        };
+        self.end(phase, &message);
+    }
+
+    /// argo: operator.go: the entry point could not be run at all.
+    pub(crate) fn entry_erred(&mut self, message: &str) {
+        self.end(WorkflowPhase::Error, &format!("error in entry template execution: {message}"));
+    }
+
+    pub(crate) fn exit_erred(&mut self, message: &str) {
+        self.end(WorkflowPhase::Error, &format!("error in exit template execution : {message}"));
+    }
+
+    /// Ends the workflow for good.
+    fn end(&mut self, phase: WorkflowPhase, message: &str) {
+        if self.stage == Stage::Done {
+            return;
+        }
+        self.stage = Stage::Done;
+        let root = NodeId::from(self.wf.metadata.name.as_str());
+        if phase == WorkflowPhase::Error
+            && self.node(root.as_str()).is_some_and(|node| node.phase == NodePhase::Running)
+        {
+            self.mark(&root, NodePhase::Error, Some("Workflow operation error"));
+        }
+        self.set_phase(phase, message);
+        self.wf.status.finished_at = Some(self.time());
+        self.wf.metadata.labels.insert(LABEL_COMPLETED.into(), "true".into());
+        if self.wf.status.conditions.iter().any(|condition| condition.r#type == "PodRunning") {
+            self.set_condition("PodRunning", "False");
+        }
+        self.set_condition("Completed", "True");
+        self.sum_progress();
+        self.show_progress();
+        self.sum_resources();
+        self.timers.clear();
+        self.act(Action::Finish);
+    }
+
+    fn set_phase(&mut self, phase: WorkflowPhase, message: &str) {
+        self.wf.status.phase = phase;
+        self.wf.status.message = message.to_string();
+        self.wf.metadata.labels.insert(LABEL_PHASE.into(), phase.to_string());
+        self.wf.metadata.labels.entry(LABEL_COMPLETED.into()).or_insert_with(|| "false".into());
+        if self.wf.status.started_at.is_none() && phase != WorkflowPhase::Pending {
+            self.wf.status.started_at = Some(self.time());
+        }
+        self.show_progress();
+        self.out.status_changed = true;
+    }
+
+    /// Writes the workflow's own progress.
+    pub(crate) fn show_progress(&mut self) {
+        self.wf.status.progress = format!("{}/{}", self.progress.0, self.progress.1);
+    }
+
+    pub(crate) fn set_condition(&mut self, name: &str, status: &str) {
+        let conditions = &mut self.wf.status.conditions;
+        match conditions.iter_mut().find(|condition| condition.r#type == name) {
+            Some(condition) if condition.status == status => {}
+            Some(condition) => {
+                condition.status = status.into();
+                self.out.status_changed = true;
+            }
+            None => {
+                conditions.push(Condition { r#type: name.into(), status: status.into(), ..Default::default() });
+                self.out.status_changed = true;
+            }
+        }
+    }
+
+    /// Seconds times request of all Pods, for the workflow and for composite nodes.
+    fn sum_resources(&mut self) {
+        let mut total = std::collections::BTreeMap::new();
+        for node in self.wf.status.nodes.values().filter(|node| node.r#type == NodeType::Pod) {
+            for (resource, seconds) in &node.resources_duration {
+                *total.entry(resource.clone()).or_insert(0) += seconds;
+            }
+        }
+        self.wf.status.resources_duration = total;
+    }
+
+    /// The user asks to stop. argo: exec_control.go, failNodesWithoutCreatedPodsAfterDeadlineOrShutdown.
+    pub(crate) fn shut_down(&mut self, strategy: Shutdown) {
+        if self.stage == Stage::Done {
+            return;
+        }
+        self.shutdown = self.shutdown.max(Some(strategy));
+        self.wf.spec.shutdown = strategy.as_str().into();
+        self.out.status_changed = true;
+        self.wf.spec.suspend = None;
+        self.fail_active(true);
+        let held: Vec<Key> = self.held.drain(..).collect();
+        for key in held {
+            self.push(Event::Begin(key));
+        }
+        for key in 0..self.frames.len() {
+            let waiting = match &mut self.frames[key].body {
+                Body::Steps(body) => std::mem::take(&mut body.held),
+                Body::Dag(body) => std::mem::take(&mut body.held),
+                _ => continue,
+            };
+            for key in waiting {
+                self.push(Event::Begin(key));
+            }
+        }
+        self.push(Event::Workflow);
+    }
+
+    /// The workflow's deadline has passed.
+    pub(crate) fn deadline_passed(&mut self) {
+        self.fail_active(false);
+    }
+
+    /// Ends what is at work, for a shutdown or for the deadline; exit handlers go on unless the workflow is terminated.
+    fn fail_active(&mut self, shutdown: bool) {
+        let active: Vec<Key> = (0..self.frames.len())
+            .filter(|key| self.frame_node(*key).is_some_and(|node| !fulfilled(node) || node.daemoned == Some(true)))
+            .collect();
+        let strategy = self.shutdown.map_or("", Shutdown::as_str);
+        let mut dags = Vec::new();
+        for key in active {
+            let on_exit = self.frames[key].on_exit;
+            if if shutdown { self.may_run(on_exit) } else { on_exit } {
+                continue;
+            }
+            match &self.frames[key].body {
+                Body::Pod(_) => {
+                    let message = if shutdown {
+                        format!("workflow shutdown with strategy:  {strategy}")
+                    } else {
+                        DEADLINE.to_string()
+                    };
+                    self.end_pod_node(key, &message);
+                }
+                Body::Suspend => {
+                    let message =
+                        if shutdown { format!("Stopped with strategy '{strategy}'") } else { DEADLINE.to_string() };
+                    self.mark_frame(key, NodePhase::Failed, Some(&message));
+                }
+                Body::Retry(_) => self.push(Event::Retry(key)),
+                Body::Dag(_) if shutdown => dags.push(key),
+                _ => {}
+            }
+        }
+        for dag in dags.into_iter().rev() {
+            self.fail_dag_on_shutdown(dag);
+        }
+    }
+
+    /// The `Workflow` object's spec as it is executed, for drivers that build Pods.
+    pub fn executed_spec(&self) -> Arc<tiphys_api::WorkflowSpec> {
+        self.spec.clone()
+    }
+}
+
+/// argo: operate: what a workflow's phase is for its root node's.
+fn outcome(phase: NodePhase) -> WorkflowPhase {
+    match phase {
+        NodePhase::Failed => WorkflowPhase::Failed,
+        NodePhase::Error => WorkflowPhase::Error,
+        NodePhase::Pending => WorkflowPhase::Pending,
+        NodePhase::Running | NodePhase::Unknown => WorkflowPhase::Running,
+        NodePhase::Succeeded | NodePhase::Skipped | NodePhase::Omitted => WorkflowPhase::Succeeded,
+    }
+}
