@@ -113,8 +113,10 @@ fn in_order(merged: Vec<Value>, patch_order: &[Value], old_order: &[Value], key:
     let (in_patch, in_old) = (position(patch_order), position(old_order));
     let (mut patched, mut others): (Vec<Value>, Vec<Value>) =
         merged.into_iter().partition(|value| in_patch.contains_key(&id(value)));
-    patched.sort_by_key(|value| in_patch.get(&id(value)).copied());
-    others.sort_by_key(|value| in_old.get(&id(value)).copied());
+    // An added element brings its own lists as they are, so that directives may be left in them: they go last.
+    let deletes = |value: &Value| key.is_some() && value.get(DIRECTIVE).and_then(Value::as_str) == Some("delete");
+    patched.sort_by_key(|value| (deletes(value), in_patch.get(&id(value)).copied()));
+    others.sort_by_key(|value| (deletes(value), in_old.get(&id(value)).copied()));
 
     let mut result = Vec::with_capacity(patched.len() + others.len());
     let mut patched = patched.into_iter().peekable();
@@ -153,6 +155,9 @@ pub(super) fn set_orders(
         let new = patch.get(name).map(|list| list.as_array().cloned().ok_or_else(bad)).transpose()?;
         check_order(new.as_deref().unwrap_or_default(), &order, key).ok_or_else(bad)?;
         let before = old.clone().unwrap_or_default();
+        if before.is_empty() && new.as_ref().is_some_and(Vec::is_empty) {
+            return Err(bad());
+        }
         let merged = match (old, new) {
             (None, None) => continue,
             (Some(old), None) => old,
@@ -163,9 +168,6 @@ pub(super) fn set_orders(
             && merged.iter().chain(&order).any(|element| element.get(key).is_none())
         {
             return Err(MergeError::MissingKey { at: here, key });
-        }
-        if merged.is_empty() && before.is_empty() {
-            return Err(bad());
         }
         patch.remove(name);
         original.insert(name.to_owned(), Value::Array(in_order(merged, &order, &before, key)));

@@ -26,7 +26,7 @@ var schemas = map[string]any{
 	"PodSpec":          core.PodSpec{},
 	"Template":         template{},
 	"Workflow":         workflow{},
-	"ArtifactLocation": location{},
+	"ArtifactLocation": Location{},
 }
 
 // A case is four lines: `<schema>: <name>`, the original, the patch, an empty line.

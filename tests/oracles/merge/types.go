@@ -49,7 +49,7 @@ type template struct {
 	Volumes         []core.Volume     `json:"volumes,omitempty" patchStrategy:"merge" patchMergeKey:"name"`
 	InitContainers  []userContainer   `json:"initContainers,omitempty" patchStrategy:"merge" patchMergeKey:"name"`
 	Sidecars        []userContainer   `json:"sidecars,omitempty" patchStrategy:"merge" patchMergeKey:"name"`
-	ArchiveLocation *location         `json:"archiveLocation,omitempty"`
+	ArchiveLocation *Location         `json:"archiveLocation,omitempty"`
 	Tolerations     []core.Toleration `json:"tolerations,omitempty" patchStrategy:"merge" patchMergeKey:"key"`
 	HostAliases     []core.HostAlias  `json:"hostAliases,omitempty" patchStrategy:"merge" patchMergeKey:"ip"`
 	RetryStrategy   *retry            `json:"retryStrategy,omitempty"`
@@ -112,10 +112,10 @@ type valueFrom struct {
 type artifact struct {
 	Name     string `json:"name"`
 	Path     string `json:"path,omitempty"`
-	location `json:",inline"`
+	Location `json:",inline"`
 }
 
-type location struct {
+type Location struct {
 	ArchiveLogs *bool `json:"archiveLogs,omitempty"`
 	S3          *s3   `json:"s3,omitempty"`
 	Git         *git  `json:"git,omitempty"`
