@@ -73,7 +73,10 @@ variables! {
     EMISSARY "TIPHYS_EMISSARY" by Driver, default "the file tiphys-emissary beside the executor":
         "Binary that `init` delivers as `/var/run/argo/argoexec`, unless one is there already.";
     MEMORY_BUDGET_MIB "TIPHYS_MEMORY_BUDGET_MIB" by User, default "48":
-        "Memory in MiB for all artifact transfers of one process together.";
+        "Memory in MiB for all artifact transfers of one process together; 16 at least.";
+    S3_PART_SIZE_MIB "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB" by User, default "8": "Size of the parts of large uploads to S3.";
+    S3_UPLOAD_THREADS "ARTIFACT_S3_UPLOAD_THREADS" by User, default "3":
+        "Parts in flight of all uploads to S3; wins over the share of the memory budget that they have otherwise.";
     DEBUG_PAUSE_BEFORE "ARGO_DEBUG_PAUSE_BEFORE" by User, default "false":
         "`true`: wait for the file `/var/run/argo/ctr/<container>/before` before the command is started.";
     DEBUG_PAUSE_AFTER "ARGO_DEBUG_PAUSE_AFTER" by User, default "false":

@@ -5,6 +5,8 @@
 //! the feature `agent`. Nothing in this crate waits by asking again: the end of a process, a signal and a changed file are
 //! events.
 
+#[cfg(feature = "agent")]
+mod agent;
 pub mod args;
 pub mod duration;
 pub mod emissary;
@@ -12,3 +14,6 @@ pub mod kill;
 pub mod paths;
 pub mod process;
 pub mod shared_files;
+
+#[cfg(feature = "agent")]
+pub use agent::{main_from_args, run_below};

@@ -1,5 +1,7 @@
 //! Several containers of one Pod: order, retries, sidecars, the supervisor.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod pod;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The emissary as a real process: what it passes on, what it keeps, how it ends.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod pod;
 
 use std::fs;

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
@@ -86,48 +87,58 @@ pub fn run(paths: &Paths, settings: &Settings, words: Vec<OsString>) -> i32 {
     // Containers of one Pod may run as different users, and all write to the shared volume.
     umask(Mode::empty());
     let folder = paths.ctr(&settings.container);
-    let result = create_open_dir(&folder).map_err(EmissaryError::from).and_then(|()| {
-        let alive = folder.join(ctr::ALIVE);
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o666).open(&alive);
-        // Where the volume knows no locks the others only lose the means to see that this process was killed.
-        let _alive = Flock::lock(file.on("create", &alive)?, FlockArg::LockExclusiveNonblock).ok();
-        let result = attempt(paths, settings, words);
-        let (code, _) = result.as_ref().map_or_else(EmissaryError::codes, |code| (*code, *code));
-        if let Err(error) = &result {
-            report(paths, error);
-        }
-        replace(&folder.join(ctr::EXIT_CODE), code.to_string().as_bytes(), 0o644)
-            .map(|()| Reported(result))
-            .map_err(EmissaryError::from)
-    });
-    match result {
-        Ok(Reported(Ok(code))) => code,
-        Ok(Reported(Err(error))) => error.codes().1,
-        Err(error) => {
-            report(paths, &error);
-            exit::EXECUTOR_FAILURE
-        }
+    let prepared = prepare(&folder);
+    let result = match prepared {
+        Ok((mut events, _)) => attempt(paths, settings, &folder, &mut events, words),
+        Err(ref error) => Err(EmissaryError::Failed(error.to_string())),
+    };
+    let (code, mut own) = result.as_ref().map_or_else(EmissaryError::codes, |code| (*code, *code));
+    let mut message = result.err().filter(|error| !matches!(error, EmissaryError::Signalled(_))).map(|e| e.to_string());
+    if let Some(message) = &message {
+        report_failure(&paths.termination_log, message);
     }
+    // Last of all: whoever sees it may take the outputs.
+    if let Err(error) = replace(&folder.join(ctr::EXIT_CODE), code.to_string().as_bytes(), 0o644) {
+        own = exit::EXECUTOR_FAILURE;
+        report_failure(&paths.termination_log, message.get_or_insert(error.to_string()));
+    }
+    own
 }
 
-/// A result whose failure the user has been told.
-struct Reported(Result<i32, EmissaryError>);
+/// Takes over the signals, then shows that this process lives.
+fn prepare(folder: &Path) -> Result<(Events, Option<Flock<fs::File>>), EmissaryError> {
+    let events = Events::new().map_err(|error| EmissaryError::System("watch for signals", error))?;
+    create_open_dir(folder)?;
+    let alive = hold_alive(folder)?;
+    Ok((events, alive))
+}
 
-fn report(paths: &Paths, error: &EmissaryError) {
-    if !matches!(error, EmissaryError::Signalled(_)) {
-        report_failure(&paths.termination_log, &error.to_string());
+/// Shows that this process lives, by a lock that ends with it however it ends. The file appears when it is locked: who
+/// sees it free knows that the process is gone. None where the volume knows no locks; then the others lack only the means
+/// to see that this process was killed.
+fn hold_alive(folder: &Path) -> Result<Option<Flock<fs::File>>, FileError> {
+    let starting = folder.join("alive.tmp");
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o666).open(&starting);
+    let lock = Flock::lock(file.on("create", &starting)?, FlockArg::LockExclusiveNonblock).ok();
+    if lock.is_some() {
+        fs::rename(&starting, folder.join(ctr::ALIVE)).on("rename", &starting)?;
     }
+    Ok(lock)
 }
 
 /// The way of a container from its start to its command's exit code.
-fn attempt(paths: &Paths, settings: &Settings, mut words: Vec<OsString>) -> Result<i32, EmissaryError> {
-    let mut events = Events::new().map_err(|error| EmissaryError::System("watch for signals", error))?;
-    let folder = paths.ctr(&settings.container);
+fn attempt(
+    paths: &Paths,
+    settings: &Settings,
+    folder: &Path,
+    events: &mut Events,
+    mut words: Vec<OsString>,
+) -> Result<i32, EmissaryError> {
     if let Some(file) = &settings.args_file {
         command::append_args(&mut words, file, &paths.scratch).map_err(EmissaryError::Failed)?;
     }
-    events.watch(&folder).on("watch", &folder)?;
-    let mut gate = gate::Gate { paths, folder: &folder, events: &mut events };
+    events.watch(folder).on("watch", folder)?;
+    let mut gate = gate::Gate { paths, folder, events };
     if settings.wait_for_ready {
         gate.supervisor_ready()?;
     }
@@ -144,10 +155,10 @@ fn attempt(paths: &Paths, settings: &Settings, mut words: Vec<OsString>) -> Resu
     if settings.pause_before {
         gate.pause(ctr::BEFORE)?;
     }
-    let job = supervise::Job { paths, settings, template: &template, folder: &folder, program: &program, args };
-    let code = job.run(&mut events)?;
+    let job = supervise::Job { paths, settings, template: &template, folder, program: &program, args };
+    let code = job.run(events)?;
     if settings.pause_after {
-        gate::Gate { paths, folder: &folder, events: &mut events }.pause(ctr::AFTER)?;
+        gate::Gate { paths, folder, events }.pause(ctr::AFTER)?;
     }
     if settings.container == container::MAIN {
         outputs::stage(paths, &template)

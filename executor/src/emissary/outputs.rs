@@ -4,6 +4,7 @@
 //! what only an archive can (modes, links) for artifacts stored as tar; the rest is copied as it is, readable for all
 //! users, since `wait` may be another one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -24,7 +25,12 @@ pub fn stage(paths: &Paths, template: &Template) -> Result<(), FileError> {
     for at in template.parameter_paths() {
         stage_parameter(Path::new(at), &paths.staged_parameter(at))?;
     }
+    let mut staged = BTreeSet::new();
     for (at, artifact) in template.artifacts() {
+        // The same path may be saved in several forms.
+        if !staged.insert((at, artifact.is_tar())) {
+            continue;
+        }
         let Ok(source) = fs::canonicalize(at) else {
             continue;
         };

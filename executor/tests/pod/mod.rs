@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod store;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

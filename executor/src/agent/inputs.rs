@@ -1,0 +1,55 @@
+//! Loads a template's input artifacts, several at once.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use tiphys_api::{Artifact, Template};
+use tiphys_artifact::Artifacts;
+
+use super::settings::Settings;
+use super::{locations, template, transfers};
+use crate::paths::Paths;
+use crate::shared_files::Context;
+
+/// Loads all inputs that were supplied to where `main` finds them.
+///
+/// # Errors
+/// The text for the user: the first input, in the template's order, that is missing or could not be loaded.
+pub fn load(paths: &Paths, settings: &Settings, template: &Template) -> Result<(), String> {
+    let mut jobs = Vec::new();
+    for artifact in &template.inputs.artifacts {
+        if locations::is_supplied(artifact) {
+            let mut artifact = artifact.clone();
+            artifact.path = locations::clean_path(&artifact)?;
+            let whole = locations::complete(&artifact, template.archive_location.as_deref())?;
+            jobs.push((target(paths, template, &artifact), whole));
+        } else if !artifact.optional {
+            return Err(format!("required artifact '{}' not supplied", artifact.name));
+        }
+    }
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let results = transfers::run(paths, settings, async |artifacts| {
+        transfers::all(jobs.iter().map(|(target, artifact)| load_one(artifacts, artifact, target))).await
+    })?;
+    results.into_iter().collect()
+}
+
+/// The folder of inputs that is mounted into `main` piece by piece, or the user's own volume where the path lies on one.
+fn target(paths: &Paths, template: &Template, artifact: &Artifact) -> PathBuf {
+    match template::mount_of(template, &artifact.path) {
+        Some(_) => paths.mirrored(&artifact.path),
+        None => paths.input_artifacts.join(&artifact.name),
+    }
+}
+
+async fn load_one(artifacts: &Artifacts, artifact: &Artifact, target: &Path) -> Result<(), String> {
+    let failed = |reason: String| format!("artifact {} failed to load: {reason}", artifact.name);
+    if let Some(parent) = target.parent() {
+        let created = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+        created.on("create folder", parent).map_err(|error| failed(error.to_string()))?;
+    }
+    artifacts.load_input(artifact, target).await.map(drop).map_err(|error| failed(error.to_string()))
+}

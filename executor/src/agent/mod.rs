@@ -1,0 +1,72 @@
+//! What prepares a Pod and reports its results: `init` before the user's containers, `wait` beside them.
+//!
+//! Both work synchronously as long as nothing is transferred, and start an async runtime only for artifacts: a step
+//! without any pays for none.
+
+mod init;
+mod inputs;
+mod locations;
+mod mains;
+mod outputs;
+mod progress;
+mod report;
+mod results;
+mod settings;
+mod template;
+mod transfers;
+mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use tiphys_contract::{env, exit};
+
+use crate::emissary;
+use crate::paths::Paths;
+use crate::shared_files::report_failure;
+use crate::{args, kill};
+use settings::Settings;
+
+/// Sub-commands of argoexec that this executor does not have.
+const NOT_HERE: &[&str] =
+    &["supervisor", "resource", "data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
+
+/// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
+/// reason is in the termination log and on standard error.
+///
+/// To be called first thing in `main`, before any thread is started: the sub-commands take over the process's signals.
+pub fn main_from_args(args: impl Iterator<Item = OsString>) -> ExitCode {
+    run_below(&Paths::default(), args)
+}
+
+/// As [`main_from_args`], with the Pod's files elsewhere.
+pub fn run_below(paths: &Paths, args: impl Iterator<Item = OsString>) -> ExitCode {
+    let code = run(paths, args).unwrap_or_else(|message| {
+        report_failure(&paths.termination_log, &message);
+        exit::EXECUTOR_FAILURE
+    });
+    ExitCode::from(code as u8)
+}
+
+fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, String> {
+    let parsed = args::parse(args.skip(1))?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let done = |result: Result<(), String>| result.map(|()| 0);
+    match parsed.command.as_deref() {
+        Some("init") => done(init::run(paths, &Settings::from(variable)?)),
+        Some("wait") => done(wait::run(paths, &Settings::from(variable)?)),
+        Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
+        Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
+        Some("version") => {
+            println!("tiphys-executor {}", env!("CARGO_PKG_VERSION"));
+            Ok(0)
+        }
+        Some(other) if NOT_HERE.contains(&other) => {
+            Err(format!("sub-command {other} is not supported by this executor: it has init, wait, emissary and kill"))
+        }
+        Some(other) => Err(format!("unknown sub-command {other:?}: there are init, wait, emissary, kill and version")),
+        None => {
+            Err("usage: tiphys-executor init | wait | emissary -- COMMAND [ARG...] | kill SIGNAL PID | version".into())
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Saves output artifacts and logs, several at once, each straight from where it lies to its store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tiphys_api::{Artifact, ArtifactLocation, Template};
+use tiphys_artifact::archive::{Level, Strategy};
+use tiphys_artifact::{Artifacts, Body, Source, strategy};
+use tiphys_contract::key::{self, Packing};
+use tiphys_contract::path::ctr;
+
+use super::settings::Settings;
+use super::{locations, template, transfers};
+use crate::paths::Paths;
+
+/// What was saved, and the first thing that was not.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Artifacts as they are reported, in the template's order, logs last.
+    pub artifacts: Vec<Artifact>,
+    /// The texts for the user, one for all artifacts and one a log, as Argo tells them.
+    pub errors: Vec<String>,
+}
+
+/// One thing to save.
+struct Job {
+    /// As it is reported.
+    reported: Artifact,
+    /// With the whole of its location.
+    whole: Artifact,
+    content: Content,
+}
+
+/// Where a job's bytes are.
+enum Content {
+    /// An uncompressed tar that the emissary made.
+    Tar(PathBuf, Level),
+    /// The file or folder itself.
+    Itself(PathBuf),
+    /// A log, stored as it is.
+    Log(PathBuf),
+}
+
+/// Saves the template's outputs and, where logs are archived, the log of each container that has one.
+pub fn save(paths: &Paths, settings: &Settings, template: &Template, containers: &[&str]) -> Saved {
+    let mut saved = Saved::default();
+    let mut failures = Vec::new();
+    let mut jobs = Vec::new();
+    for artifact in &template.outputs.artifacts {
+        match output(paths, template, artifact) {
+            Ok(job) => jobs.extend(job),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let outputs = jobs.len();
+    if template::archives_logs(template) {
+        for container in containers {
+            match log(paths, template.archive_location.as_deref(), container) {
+                Ok(job) => jobs.extend(job),
+                Err(failure) => saved.errors.push(failure),
+            }
+        }
+    }
+    let results = match jobs.is_empty() {
+        true => Ok(Vec::new()),
+        false => transfers::run(paths, settings, async |artifacts| {
+            transfers::all(jobs.iter().map(|job| upload(artifacts, job))).await
+        }),
+    };
+    match results {
+        Err(failure) => saved.errors.insert(0, failure),
+        Ok(results) => {
+            for (index, (job, result)) in jobs.into_iter().zip(results).enumerate() {
+                match result {
+                    Ok(()) => {
+                        if settings.remove_local_artifacts {
+                            remove(&job.content);
+                        }
+                        saved.artifacts.push(job.reported);
+                    }
+                    Err(failure) if index < outputs => failures.push(failure),
+                    Err(failure) => saved.errors.push(failure),
+                }
+            }
+        }
+    }
+    if !failures.is_empty() {
+        saved.errors.insert(0, failures.join("; "));
+    }
+    saved
+}
+
+/// The job of an output; none for an optional one that is not there.
+fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Option<Job>, String> {
+    let mut artifact = artifact.clone();
+    artifact.path = locations::clean_path(&artifact)?;
+    let path = artifact.path.as_str();
+    let strategy = strategy(&artifact).map_err(|error| error.to_string())?.unwrap_or(Strategy::Tar(Level::DEFAULT));
+    let (packing, content) = match (strategy, template::is_in_main(template, path)) {
+        (Strategy::Tar(level), true) => (Packing::Tar, Content::Tar(paths.staged_tar(path), level)),
+        (Strategy::Tar(_), false) => (Packing::Tar, Content::Itself(paths.mirrored(path))),
+        (Strategy::Zip, true) => (Packing::Zip, Content::Itself(paths.staged_artifact(path))),
+        (Strategy::Zip, false) => (Packing::Zip, Content::Itself(paths.mirrored(path))),
+        (Strategy::None, true) => (Packing::None, Content::Itself(paths.staged_artifact(path))),
+        (Strategy::None, false) => (Packing::None, Content::Itself(paths.mirrored(path))),
+    };
+    if !content.path().exists() {
+        return match artifact.optional {
+            true => Ok(None),
+            false => Err(format!("output artifact {:?}: {path} does not exist in container main", artifact.name)),
+        };
+    }
+    let file_name = key::file_name(&artifact.name, path, packing);
+    job(artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
+}
+
+/// The job of a container's log; none when the container printed nothing that was kept, for example because it was never
+/// started.
+fn log(paths: &Paths, location: Option<&ArtifactLocation>, container: &str) -> Result<Option<Job>, String> {
+    let path = paths.ctr(container).join(ctr::COMBINED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let artifact = Artifact { name: key::log_artifact_name(container), ..Artifact::default() };
+    job(artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+}
+
+fn job(
+    artifact: Artifact,
+    location: Option<&ArtifactLocation>,
+    file_name: &str,
+    content: Content,
+) -> Result<Job, String> {
+    let reported = locations::for_output(&artifact, location, file_name)?;
+    let whole = locations::complete(&reported, location)?;
+    Ok(Job { reported, whole, content })
+}
+
+async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {
+    let result = match &job.content {
+        Content::Tar(tar, level) => artifacts.save_body(transfers::compressed(tar, *level), &job.whole).await.map(drop),
+        Content::Itself(path) => artifacts.save_output(Source::Path(path), &job.whole).await.map(drop),
+        Content::Log(path) => match fs::metadata(path) {
+            Ok(meta) => {
+                let body = Body::File { path: path.clone(), size: meta.len() };
+                artifacts.save_body(body, &job.whole).await.map(drop)
+            }
+            Err(error) => return Err(format!("cannot read the log {}: {error}", path.display())),
+        },
+    };
+    result.map_err(|error| format!("artifact {} failed to save: {error}", job.reported.name))
+}
+
+impl Content {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Tar(path, _) | Self::Itself(path) | Self::Log(path) => path,
+        }
+    }
+}
+
+/// Frees the space of what is saved. What lies on the user's own volume stays there; so does a log.
+fn remove(content: &Content) {
+    if let Content::Tar(path, _) = content {
+        // It goes with the Pod at the latest.
+        let _ = fs::remove_file(path);
+    }
+}
