@@ -7,6 +7,7 @@ use serde_json::Value;
 use tiphys_api::{Artifact, Container, PluginArtifact, Template, VolumeMount};
 use tiphys_contract::{container, env};
 
+use crate::archive::saves_logs;
 use crate::artifacts::executor_mounts;
 use crate::config::{Layout, PodConfig};
 use crate::draft::{Draft, empty_dir, mount, mount_read_only, variable};
@@ -24,11 +25,14 @@ pub(crate) fn of_inputs(input: &Input<'_>, template: &Template) -> BTreeSet<Stri
 pub(crate) fn of_outputs(input: &Input<'_>, template: &Template) -> BTreeSet<String> {
     let mut plugins = of_artifacts(&template.outputs.artifacts, input, template);
     let repository = &input.config.artifact_repository;
-    if repository.archive_logs == Some(true)
+    if (repository.archive_logs == Some(true) || input.config.archive_logs)
         && let Some(plugin) = &repository.plugin
     {
         plugins.insert(plugin.name.clone());
     }
+    // Where only the workflow or the template asks for logs, Argo forgets their plugin.
+    let archive = template.archive_location.as_ref().filter(|_| saves_logs(template));
+    plugins.extend(archive.and_then(|location| location.plugin.as_ref()).map(|plugin| plugin.name.clone()));
     plugins
 }
 

@@ -87,14 +87,21 @@ fn without_an_init_container_one_sidecar_does_both() {
 
 #[test]
 fn an_artifact_without_a_plugin_takes_the_archives() {
-    let repository = tiphys_api::ArtifactRepository {
-        archive_logs: Some(true),
+    let repository = |archive_logs| tiphys_api::ArtifactRepository {
+        archive_logs,
         plugin: Some(Box::new(tiphys_api::PluginArtifactRepository { name: "one".into(), ..Default::default() })),
         ..Default::default()
     };
-    let pod = with_plugins("{}").with_config(|config| config.artifact_repository = repository).build();
-    assert_eq!(names(&pod["spec"]["containers"]), ["wait", "main", "artifact-plugin-one"]);
-    assert_eq!(carried(&pod)["archiveLocation"]["plugin"]["key"], json!("wf/wf-step-1"));
+    let configured = with_plugins("{}").with_config(|config| config.artifact_repository = repository(Some(true)));
+    let asked = with_plugins("{}")
+        .with_spec("archiveLogs: true")
+        .with_config(|config| config.artifact_repository = repository(None));
+    for pod in [configured.build(), asked.build()] {
+        assert_eq!(names(&pod["spec"]["containers"]), ["wait", "main", "artifact-plugin-one"]);
+        assert_eq!(carried(&pod)["archiveLocation"]["plugin"]["key"], json!("wf/wf-step-1"));
+    }
+    let silent = with_plugins("{}").with_config(|config| config.artifact_repository = repository(None)).build();
+    assert_eq!(names(&silent["spec"]["containers"]), ["wait", "main"]);
 }
 
 #[test]
