@@ -90,7 +90,7 @@ object! {
 object! {
     /// Whether a node's result came from a cache.
     pub struct MemoizationStatus {
-        "hit" => hit: bool,
+        "hit" => hit: Option<bool>,
         "key" => key: String,
         "cacheName" => cache_name: String,
     }

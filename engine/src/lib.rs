@@ -31,6 +31,7 @@ mod steps;
 mod suspend;
 mod templates;
 mod transient;
+pub mod validate;
 mod workflow;
 
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};

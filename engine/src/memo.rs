@@ -35,7 +35,7 @@ impl Run {
             }
         };
         let status =
-            MemoizationStatus { hit: fresh, key: memoize.key.clone(), cache_name: cache, ..Default::default() };
+            MemoizationStatus { hit: Some(fresh), key: memoize.key.clone(), cache_name: cache, ..Default::default() };
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
         let kind = match prepared.processed.template_type() {
             _ if retried && !fresh => NodeType::Retry,
@@ -70,7 +70,7 @@ impl Run {
     pub(crate) fn save_memo(&mut self, key: Key) {
         let id = self.frames[key].id.clone();
         let Some(status) = self.node(id.as_str()).and_then(|node| node.memoization_status.clone()) else { return };
-        if !status.hit {
+        if status.hit != Some(true) {
             self.act(Action::SaveMemo { cache: status.cache_name.clone(), key: status.key.clone(), node: id });
         }
     }

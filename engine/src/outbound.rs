@@ -23,7 +23,9 @@ impl Run {
             NodeType::Retry if !node.children.is_empty() => {
                 found.extend(node.children.last().map(|last| NodeId::from(last.as_str())));
             }
-            NodeType::Steps | NodeType::Dag if node.memoization_status.as_ref().is_some_and(|memo| memo.hit) => {
+            NodeType::Steps | NodeType::Dag
+                if node.memoization_status.as_ref().is_some_and(|memo| memo.hit == Some(true)) =>
+            {
                 found.push(id.into());
             }
             _ => {

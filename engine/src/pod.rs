@@ -404,6 +404,7 @@ impl Run {
                 body.rank = HELD;
             }
         }
+        self.note_running();
         if phase == NodePhase::Succeeded {
             self.save_memo(key);
         }

@@ -96,7 +96,6 @@ impl Run {
             if let Some(group) = group {
                 self.mark_frame(group, NodePhase::Failed, Some(FAIL_FAST));
             }
-            self.mark_outbound(boundary);
             self.mark_frame(boundary, NodePhase::Failed, Some(FAIL_FAST));
         }
         true

@@ -283,6 +283,7 @@ impl Run {
                 break;
             }
             self.timers.pop_first();
+            self.note_running();
             match what {
                 Event2::Retry(key) => self.push(Event::Retry(key)),
                 Event2::Suspend(key) => self.suspend_over(key),
@@ -352,7 +353,8 @@ impl Run {
 
     /// For a retry node, its last attempt; any other node is itself. argo: operator.go, possiblyGetRetryChildNode.
     pub(crate) fn last_attempt<'a>(&'a self, node: &'a NodeStatus) -> &'a NodeStatus {
-        if node.r#type != NodeType::Retry || node.memoization_status.as_ref().is_some_and(|memo| memo.hit) {
+        if node.r#type != NodeType::Retry || node.memoization_status.as_ref().is_some_and(|memo| memo.hit == Some(true))
+        {
             return node;
         }
         let attempts = node.children.iter().rev().filter_map(|id| self.node(id));

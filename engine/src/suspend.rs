@@ -98,6 +98,7 @@ impl Run {
         for id in waiting {
             self.finish_suspend(&id);
         }
+        self.note_running();
         self.push(Event::Workflow);
     }
 

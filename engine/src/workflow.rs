@@ -295,7 +295,12 @@ impl Run {
         self.wf.status.progress = format!("{}/{}", self.progress.0, self.progress.1);
     }
 
-    pub(crate) fn set_condition(&mut self, name: &str, status: &str) {
+    /// The condition PodRunning, which Argo writes each time it looks at a workflow again.
+    pub(crate) fn note_running(&mut self) {
+        self.set_condition("PodRunning", if self.running_pods > 0 { "True" } else { "False" });
+    }
+
+    fn set_condition(&mut self, name: &str, status: &str) {
         let conditions = &mut self.wf.status.conditions;
         match conditions.iter_mut().find(|condition| condition.r#type == name) {
             Some(condition) if condition.status == status => {}

@@ -1,12 +1,14 @@
 //! Arguments: what is given to a workflow, step or task, and whether it is what the template asks for.
 
+use std::collections::BTreeMap;
+
 use tiphys_api::{Arguments, Artifact, Parameter, Template};
+use tiphys_expr::template::{Layered, TemplateError, replace};
 
 use super::location;
 use super::names::{self, Rule};
 use super::report::{Outcome, Place, Report};
 use super::scope::Globals;
-use super::tags;
 
 /// Where a template's inputs come from.
 #[derive(Clone, Copy)]
@@ -111,7 +113,10 @@ pub(super) fn supply(
         let from_config_map = input.value_from.as_ref().is_some_and(|from| from.config_map_key_ref.is_some());
         if input.value.is_none() && !from_config_map {
             missing = true;
-            report.error(caller, format!("templates.{} inputs.parameters.{} was not supplied", template.name, input.name))?;
+            report.error(
+                caller,
+                format!("templates.{} inputs.parameters.{} was not supplied", template.name, input.name),
+            )?;
         }
     }
     for input in &mut supplied.inputs.artifacts {
@@ -148,13 +153,22 @@ pub(super) fn supply(
     }
 }
 
+/// Why known tags could not be filled in.
+#[derive(Debug, thiserror::Error)]
+enum FillError {
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
 /// Fills in globals, then inputs and paths, which may themselves have held globals.
-fn fill(template: &Template, globals: &mut Globals) -> Result<Template, serde_json::Error> {
+fn fill(template: &Template, globals: &mut Globals) -> Result<Template, FillError> {
     let json = serde_json::to_string(template)?;
     if !json.contains("{{") {
         return Ok(template.clone());
     }
-    let mut locals = std::collections::HashMap::new();
+    let mut locals: BTreeMap<String, String> = BTreeMap::new();
     if template.is_pod() {
         locals.insert("pod.name".to_string(), globals.placeholder());
     }
@@ -163,8 +177,7 @@ fn fill(template: &Template, globals: &mut Globals) -> Result<Template, serde_js
             locals.insert(name.to_string(), globals.placeholder());
         }
     }
-    let globals = &*globals;
-    let json = tags::fill(&json, &|tag| locals.get(tag).map(String::as_str).or_else(|| globals.get(tag)));
+    let json = replace(&json, &Layered(&locals, &globals.values), true)?;
     let filled: Template = serde_json::from_str(&json)?;
     for input in &filled.inputs.parameters {
         if let Some(value) = &input.value {
@@ -182,8 +195,8 @@ fn fill(template: &Template, globals: &mut Globals) -> Result<Template, serde_js
             locals.insert(format!("outputs.parameters.{}.path", parameter.name), from.path.clone());
         }
     }
-    let json = tags::fill(&json, &|tag| locals.get(tag).map(String::as_str).or_else(|| globals.get(tag)));
-    serde_json::from_str(&json)
+    let json = replace(&json, &Layered(&locals, &globals.values), true)?;
+    Ok(serde_json::from_str(&json)?)
 }
 
 /// What can be asked of earlier attempts.

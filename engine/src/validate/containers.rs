@@ -67,7 +67,11 @@ fn check_mounts(report: &mut Report, place: &Place, template: &Template) -> Outc
     let Some(container) = &template.container else { return Ok(()) };
     let name = &template.name;
     let mounts = container.volume_mounts.iter().enumerate().map(|(index, mount)| {
-        (format!("container.volumeMounts[{index}].mountPath"), &mount.mount_path, format!("container.volumeMounts.{}", mount.name))
+        (
+            format!("container.volumeMounts[{index}].mountPath"),
+            &mount.mount_path,
+            format!("container.volumeMounts.{}", mount.name),
+        )
     });
     let artifacts = template.inputs.artifacts.iter().enumerate().map(|(index, artifact)| {
         (format!("inputs.artifacts[{index}].path"), &artifact.path, format!("inputs.artifacts.{}", artifact.name))
@@ -156,7 +160,8 @@ fn check_resource(report: &mut Report, place: &Place, template: &Template, resou
             }
         }
         (Some(_), _) => {
-            let message = "shouldn't have both `manifest` and `manifestFrom` specified in `Manifest` for resource template";
+            let message =
+                "shouldn't have both `manifest` and `manifestFrom` specified in `Manifest` for resource template";
             report.error(place, message)?;
         }
         (None, manifest) if manifest.starts_with(PLACEHOLDER) => {}

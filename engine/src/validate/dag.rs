@@ -246,13 +246,7 @@ fn check_sources(
     Ok(())
 }
 
-fn check_targets(
-    validation: &mut Validation<'_>,
-    scope: &Scope,
-    place: &Place,
-    template: &str,
-    dag: &Dag,
-) -> Outcome {
+fn check_targets(validation: &mut Validation<'_>, scope: &Scope, place: &Place, template: &str, dag: &Dag) -> Outcome {
     let place = place.below(".target");
     let json = serde_json::Value::from(dag.target.as_str()).to_string();
     let visible = Visible {

@@ -45,9 +45,8 @@ fn names(depends: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
         let length = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(after.len());
         let (name, tail) = after.split_at(length);
         let result = tail.strip_prefix('.').filter(|result| result.starts_with(|c: char| c.is_ascii_uppercase()));
-        let result = result.map(|result| {
-            &result[..result.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(result.len())]
-        });
+        let result =
+            result.map(|result| &result[..result.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(result.len())]);
         let result = result.filter(|result| result.len() > 1);
         rest = match result {
             Some(result) => &tail[1 + result.len()..],

@@ -81,14 +81,19 @@ pub(super) fn order(tasks: &[(&str, Vec<&str>)]) -> Result<Vec<usize>, Unordered
 
 /// Whether `ancestor` must run before `task`.
 pub(super) fn is_ancestor(needs: &HashMap<&str, Vec<&str>>, task: &str, ancestor: &str) -> bool {
+    task != ancestor && leads_to(needs, task, ancestor)
+}
+
+/// Whether one or more steps along the edges lead from one name to another.
+pub(super) fn leads_to(edges: &HashMap<&str, Vec<&str>>, from: &str, to: &str) -> bool {
     let mut seen = HashSet::new();
-    let mut ahead: Vec<&str> = vec![task];
+    let mut ahead: Vec<&str> = vec![from];
     while let Some(name) = ahead.pop() {
-        let needed = needs.get(name).map(Vec::as_slice).unwrap_or_default();
-        if needed.contains(&ancestor) {
-            return task != ancestor;
+        let next = edges.get(name).map(Vec::as_slice).unwrap_or_default();
+        if next.contains(&to) {
+            return true;
         }
-        ahead.extend(needed.iter().filter(|need| seen.insert(**need)));
+        ahead.extend(next.iter().filter(|next| seen.insert(**next)));
     }
     false
 }

@@ -99,7 +99,9 @@ fn check_source_for_type(
             }
             (false, false) => report.error(
                 &place,
-                format!("{name} shouldn't have both `from` and `expression` specified in `ValueFrom` for {kind} templates"),
+                format!(
+                    "{name} shouldn't have both `from` and `expression` specified in `ValueFrom` for {kind} templates"
+                ),
             ),
             _ => Ok(()),
         },
@@ -125,7 +127,8 @@ pub(super) fn check_metrics(report: &mut Report, place: &Place, template: &str, 
             report.error(&place.below(".labels"), message)?;
         }
         if metric.help.is_empty() {
-            let message = format!("templates.{template} metric '{name}' must contain a help string under 'help: ' field");
+            let message =
+                format!("templates.{template} metric '{name}' must contain a help string under 'help: ' field");
             report.error(&place, message)?;
         }
         if let Some(wrong) = wrong_with_value(metric) {

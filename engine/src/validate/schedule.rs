@@ -1,6 +1,7 @@
 //! Cron schedules, as far as to say what is wrong with one. argo: github.com/robfig/cron v3, ParseStandard.
 
 use jiff::tz::TimeZone;
+use tiphys_expr::go::parse_duration;
 
 /// A field's name in the order of a schedule, its bounds, and words for its numbers.
 struct Field {
@@ -37,8 +38,8 @@ pub(super) fn check(schedule: &str) -> Result<(), String> {
     }
     if schedule.starts_with('@') {
         return match schedule.strip_prefix("@every ") {
-            Some(duration) => match super::beyond::go_duration(duration) {
-                Ok(()) => Ok(()),
+            Some(duration) => match parse_duration(duration) {
+                Ok(_) => Ok(()),
                 Err(wrong) => Err(format!("failed to parse duration {schedule}: {wrong}")),
             },
             None if DESCRIPTORS.contains(&schedule) => Ok(()),
@@ -130,6 +131,7 @@ mod tests {
             ("0 0 * january *", "failed to parse int from january: strconv.Atoi: parsing \"january\": invalid syntax"),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
             ("1/2/3 * * * *", "too many slashes: 1/2/3"),
+            ("@every soon", "failed to parse duration @every soon: time: invalid duration \"soon\""),
             ("@reboot", "unrecognized descriptor: @reboot"),
             ("TZ=Nowhere/City * * * * *", "provided bad location Nowhere/City: unknown time zone Nowhere/City"),
         ];

@@ -1,6 +1,6 @@
 //! Which tags may be used where. argo: workflow/validate/validate.go, resolveAllVariables and addOutputsToScope.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 use tiphys_api::{Sequence, Template, TemplateType};
@@ -9,8 +9,8 @@ use super::names;
 use super::report::{Outcome, Place, Report};
 use super::tags;
 
-/// Stands for a value that is only known when the workflow runs.
-pub(super) const PLACEHOLDER: &str = "__argo__internal__placeholder-";
+// Begins what stands for a value that is only known when the workflow runs.
+pub(super) use tiphys_expr::template::PLACEHOLDER_PREFIX as PLACEHOLDER;
 
 /// Any `item.…` may be used: the items come from `withParam`.
 const ANY_ITEM: &str = "item.*";
@@ -35,7 +35,7 @@ const LATE: &[&str] = &[
 /// Values that can be used in the whole workflow.
 #[derive(Default)]
 pub(super) struct Globals {
-    values: HashMap<String, String>,
+    pub(super) values: BTreeMap<String, String>,
     placeholders: usize,
 }
 
@@ -54,10 +54,6 @@ impl Globals {
     pub(super) fn set_unknown(&mut self, name: impl Into<String>) {
         let placeholder = self.placeholder();
         self.set(name, placeholder);
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
     }
 
     fn contains(&self, name: &str) -> bool {
@@ -79,7 +75,12 @@ impl Scope {
     }
 
     /// Adds `item` and what can be asked of it. Err: what is wrong with the loop.
-    pub(super) fn add_items(&mut self, items: &[tiphys_api::Item], param: &str, sequence: Option<&Sequence>) -> Result<(), &'static str> {
+    pub(super) fn add_items(
+        &mut self,
+        items: &[tiphys_api::Item],
+        param: &str,
+        sequence: Option<&Sequence>,
+    ) -> Result<(), &'static str> {
         if usize::from(!items.is_empty()) + usize::from(!param.is_empty()) + usize::from(sequence.is_some()) > 1 {
             return Err("only one of withItems, withParam, withSequence can be specified");
         }

@@ -116,7 +116,11 @@ impl<'a> Subject<'a> {
     }
 
     /// The spec that `workflowTemplateRef` names. The outer None: it does not exist, which was reported.
-    fn referred<'l>(&self, validation: &mut Validation<'l>, place: &Place) -> Outcome<Option<Option<&'l WorkflowSpec>>> {
+    fn referred<'l>(
+        &self,
+        validation: &mut Validation<'l>,
+        place: &Place,
+    ) -> Outcome<Option<Option<&'l WorkflowSpec>>> {
         let Some(reference) = &self.spec.workflow_template_ref else { return Ok(Some(None)) };
         if !self.spec.templates.is_empty() {
             let message = "Templates is invalid field in spec if workflow referred WorkflowTemplate reference";
@@ -165,13 +169,17 @@ impl<'a> Subject<'a> {
                 None => globals.set_unknown(tag),
             }
         }
-        let more: Vec<&WorkflowMetadata> =
-            [Some(self.spec), referred].into_iter().flatten().filter_map(|spec| spec.workflow_metadata.as_deref()).collect();
+        let more: Vec<&WorkflowMetadata> = [Some(self.spec), referred]
+            .into_iter()
+            .flatten()
+            .filter_map(|spec| spec.workflow_metadata.as_deref())
+            .collect();
         let annotations = self.annotations.iter().copied().chain(more.iter().map(|more| &more.annotations));
         for key in annotations.flat_map(|annotations| annotations.keys()) {
             globals.set_unknown(format!("workflow.annotations.{key}"));
         }
-        let labels = self.labels.iter().copied().chain(more.iter().map(|more| &more.labels)).flat_map(|labels| labels.keys());
+        let labels =
+            self.labels.iter().copied().chain(more.iter().map(|more| &more.labels)).flat_map(|labels| labels.keys());
         for key in labels.chain(more.iter().flat_map(|more| more.labels_from.keys())) {
             globals.set_unknown(format!("workflow.labels.{key}"));
         }

@@ -78,7 +78,13 @@ fn check_step(
     if let Err(wrong) = scope.add_items(&step.with_items, &step.with_param, step.with_sequence.as_deref()) {
         validation.report.error(place, format!("{field} {wrong}"))?;
     }
-    args::check(&mut validation.report, &place.below(".arguments"), &format!("{field}.arguments."), &step.arguments, false)?;
+    args::check(
+        &mut validation.report,
+        &place.below(".arguments"),
+        &format!("{field}.arguments."),
+        &step.arguments,
+        false,
+    )?;
 
     validation.report.enter(field.clone());
     let called = validation.call(base, Call::from(step), place, Supply::Anything);

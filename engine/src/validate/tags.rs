@@ -1,7 +1,6 @@
-//! `{{tags}}` in the JSON text of a template: finding them, and filling in those whose value is known.
+//! `{{tags}}` in the JSON text of a template.
 //!
-//! Argo works on the text of a whole template, so do we: a tag that is never closed then swallows what follows, with the
-//! same message. Expression tags (`{{=…}}`) stay as they are: Argo accepts whatever it cannot evaluate here.
+//! Argo looks for them in the text of a whole template, so do we: a tag that is never closed swallows what follows.
 
 /// A piece of a text.
 pub(super) enum Piece<'a> {
@@ -41,43 +40,6 @@ pub(super) fn simple_tags(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Fills in the tags of a JSON text that `value` knows; the others stay.
-pub(super) fn fill<'v>(json: &str, value: &dyn Fn(&str) -> Option<&'v str>) -> String {
-    let mut filled = String::with_capacity(json.len());
-    for piece in pieces(json) {
-        match piece {
-            Piece::Text(text) => filled.push_str(text),
-            Piece::Tag(tag) => fill_tag(tag, value, &mut filled),
-        }
-    }
-    filled
-}
-
-fn fill_tag<'v>(tag: &str, value: &dyn Fn(&str) -> Option<&'v str>, filled: &mut String) {
-    let known = if tag.starts_with('=') { None } else { value(tag.trim()) };
-    if let Some(known) = known {
-        return push_escaped(known, filled);
-    }
-    // In `{{a {{b}}` the inner tag is filled in, for another round to find the outer one.
-    if !tag.starts_with('=')
-        && let Some((outer, inner)) = tag.rsplit_once("{{")
-        && !outer.is_empty()
-        && let Some(known) = value(inner)
-    {
-        filled.push_str("{{");
-        filled.push_str(outer);
-        return push_escaped(known, filled);
-    }
-    filled.push_str("{{");
-    filled.push_str(tag);
-    filled.push_str("}}");
-}
-
-fn push_escaped(text: &str, filled: &mut String) {
-    let quoted = serde_json::Value::from(text).to_string();
-    filled.push_str(&quoted[1..quoted.len() - 1]);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +50,5 @@ mod tests {
         assert_eq!(found("a {{b}} {{ c }}{{=d}} {{e"), ["b", " c "]);
         assert_eq!(found("{{a {{b}} }}"), ["a {{b"]);
         assert_eq!(found("{{}}"), [""]);
-    }
-
-    #[test]
-    fn known_tags_are_filled_in() {
-        let value = |tag: &str| (tag == "a").then_some("\"1\"\n");
-        assert_eq!(fill("x {{ a }} {{b}} {{=a}} {{c {{a}}", &value), "x \\\"1\\\"\\n {{b}} {{=a}} {{c \\\"1\\\"\\n");
     }
 }

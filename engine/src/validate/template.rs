@@ -79,7 +79,8 @@ impl<'a> Base<'a> {
             return DefaultImages::default();
         }
         let Some(defaults) = &self.spec.template_defaults else { return DefaultImages::default() };
-        let given = |container: &Option<Box<tiphys_api::Container>>| container.as_ref().is_some_and(|c| !c.image.is_empty());
+        let given =
+            |container: &Option<Box<tiphys_api::Container>>| container.as_ref().is_some_and(|c| !c.image.is_empty());
         DefaultImages { container: given(&defaults.container), script: given(&defaults.script) }
     }
 }
@@ -217,7 +218,11 @@ impl<'a> Validation<'a> {
             return Ok(());
         };
         self.limits(template, &supplied, place)?;
-        if self.checked.insert(self.identity(template, base, place)) { self.inside(&supplied, base, place, scope) } else { Ok(()) }
+        if self.checked.insert(self.identity(template, base, place)) {
+            self.inside(&supplied, base, place, scope)
+        } else {
+            Ok(())
+        }
     }
 
     /// What tells one template from another. Argo knows an inline template by its name, which is empty, and so checks
@@ -237,14 +242,25 @@ impl<'a> Validation<'a> {
             let message = format!("templates.{name}.podResources is not supported for {kind} templates");
             return self.report.error(&place.below(".podResources"), message);
         }
-        check_pod_resources(&mut self.report, &place.below(".podResources"), &format!("templates.{name}.podResources"), resources)
+        check_pod_resources(
+            &mut self.report,
+            &place.below(".podResources"),
+            &format!("templates.{name}.podResources"),
+            resources,
+        )
     }
 
     fn inputs(&mut self, template: &Template, place: &Place) -> Outcome<Scope> {
         let (inputs, place) = (&template.inputs, place.below(".inputs"));
         let prefix = format!("templates.{}.inputs", template.name);
         let given = inputs.parameters.iter().map(|parameter| parameter.name.as_str());
-        names::check(&mut self.report, &place.below(".parameters"), &format!("{prefix}.parameters"), Rule::Value, given)?;
+        names::check(
+            &mut self.report,
+            &place.below(".parameters"),
+            &format!("{prefix}.parameters"),
+            Rule::Value,
+            given,
+        )?;
         let given = inputs.artifacts.iter().map(|artifact| artifact.name.as_str());
         names::check(&mut self.report, &place.below(".artifacts"), &format!("{prefix}.artifacts"), Rule::Value, given)?;
         let mut scope = Scope::default();

@@ -1,0 +1,4 @@
+//! The corpus: real workflows, and what came of them on a real cluster. Shared by the tests that replay them.
+
+pub mod corpus;
+pub mod normalise;
