@@ -1,0 +1,555 @@
+//! The evaluator: walks the tree, within limits of steps and memory.
+
+use super::Program;
+use super::ast::{Ast, BinaryOp, Kind, NodeId, UnaryOp};
+use super::builtins;
+use super::error::Error;
+use super::func::{Func, MethodHandle};
+use super::methods::{self, Method};
+use super::ops;
+use super::types::Nature;
+use crate::value::{Array, Elem, MapKind, Value};
+use std::sync::Arc;
+
+/// Nodes that one run may visit.
+const MAX_STEPS: u32 = 4_000_000;
+/// Bytes of text that one run may create.
+const MAX_BYTES: usize = 64 << 20;
+
+pub(super) fn run(program: &Program, env: &Value) -> Result<Value, Error> {
+    let mut machine = Machine {
+        program,
+        ast: &program.ast,
+        env,
+        variables: Vec::new(),
+        scopes: Vec::new(),
+        elements: 0,
+        bytes: 0,
+        steps: 0,
+    };
+    match machine.eval(program.ast.root) {
+        Ok(value) => Ok(value),
+        Err(Stop::Nil) => Ok(Value::Nil),
+        Err(Stop::Fail(failure)) => Err(Error::run(failure.0, program.ast.span(failure.1), &program.source)),
+    }
+}
+
+/// A method as a value.
+pub(super) fn bound(receiver: &Value, method: &'static Method) -> Value {
+    Value::Func(Func::Method(Box::new(receiver.clone()), MethodHandle(method)))
+}
+
+/// Why a node gives no value.
+enum Stop {
+    /// `?.` met nil: the chain around it is nil.
+    Nil,
+    Fail(Box<(String, NodeId)>),
+}
+
+type Evaluated<T = Value> = Result<T, Stop>;
+
+/// A closure being run over a list.
+struct Scope {
+    items: Arc<Array>,
+    index: usize,
+    accumulator: Value,
+}
+
+struct Machine<'p> {
+    program: &'p Program,
+    ast: &'p Ast,
+    env: &'p Value,
+    variables: Vec<(&'p str, Value)>,
+    scopes: Vec<Scope>,
+    elements: usize,
+    bytes: usize,
+    steps: u32,
+}
+
+fn fail<T>(message: impl Into<String>, at: NodeId) -> Evaluated<T> {
+    Err(Stop::Fail(Box::new((message.into(), at))))
+}
+
+impl<'p> Machine<'p> {
+    fn eval(&mut self, id: NodeId) -> Evaluated {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return fail("step budget exceeded", id);
+        }
+        if let Some(constant) = self.program.constants.get(id.index()).and_then(Option::as_ref) {
+            return Ok(constant.clone());
+        }
+        let ast: &'p Ast = self.ast;
+        match ast.kind(id) {
+            Kind::Nil => Ok(Value::Nil),
+            Kind::Int(value) => Ok(Value::Int(*value)),
+            Kind::Float(value) => Ok(Value::Float(*value)),
+            Kind::Bool(value) => Ok(Value::Bool(*value)),
+            Kind::Str(text) => Ok(Value::Str(text.clone())),
+            Kind::Bytes(bytes) => Ok(Value::Bytes(bytes.clone())),
+            Kind::Ident(name) => Ok(self.identifier(name)),
+            Kind::Unary(op, operand) => self.unary(id, *op, *operand),
+            Kind::Binary(..) => self.binary_spine(id),
+            Kind::Chain(node) => match self.eval(*node) {
+                Err(Stop::Nil) => Ok(Value::Nil),
+                Ok(value) if value.is_nil() => Ok(Value::Nil),
+                other => other,
+            },
+            Kind::Member { node, property, optional, .. } => self.member(id, *node, *property, *optional),
+            Kind::Slice { node, from, to } => self.slice(id, *node, *from, *to),
+            Kind::Call { callee, args } => self.call(id, *callee, args),
+            Kind::Builtin { name, args } => self.builtin(id, name, args),
+            Kind::Predicate(body) => self.eval(*body),
+            Kind::Pointer(name) => self.pointer(id, name),
+            Kind::Let { name, value, body } => {
+                let value = self.eval(*value)?;
+                self.variables.push((name, value));
+                let result = self.eval(*body);
+                self.variables.pop();
+                result
+            }
+            Kind::Sequence(nodes) => {
+                let mut last = Value::Nil;
+                for node in nodes {
+                    last = self.eval(*node)?;
+                }
+                Ok(last)
+            }
+            Kind::Conditional { condition, then, otherwise } => {
+                let holds = self.truth(*condition)?;
+                self.eval(if holds { *then } else { *otherwise })
+            }
+            Kind::Array(nodes) => {
+                self.grow(id, nodes.len())?;
+                Ok(Value::array(self.eval_all(nodes)?))
+            }
+            Kind::Map(pairs) => self.map(id, pairs),
+        }
+    }
+
+    fn eval_all(&mut self, nodes: &[NodeId]) -> Evaluated<Vec<Value>> {
+        nodes.iter().map(|node| self.eval(*node)).collect()
+    }
+
+    /// Counts elements that were created.
+    fn grow(&mut self, at: NodeId, elements: usize) -> Evaluated<()> {
+        self.elements = self.elements.saturating_add(elements);
+        if self.elements >= ops::MAX_ELEMENTS { fail(ops::BUDGET, at) } else { Ok(()) }
+    }
+
+    /// Counts the bytes of a new value.
+    fn weigh(&mut self, at: NodeId, value: Value) -> Evaluated {
+        self.bytes = self.bytes.saturating_add(value.weight());
+        if self.bytes > MAX_BYTES { fail(ops::BUDGET, at) } else { Ok(value) }
+    }
+
+    fn located(&mut self, at: NodeId, result: Result<Value, String>) -> Evaluated {
+        match result {
+            Ok(value) => self.weigh(at, value),
+            Err(message) => fail(message, at),
+        }
+    }
+
+    fn truth(&mut self, id: NodeId) -> Evaluated<bool> {
+        match self.eval(id)? {
+            Value::Bool(value) => Ok(value),
+            other => fail(ops::not_a(&other, "bool"), id),
+        }
+    }
+
+    fn identifier(&self, name: &str) -> Value {
+        if let Some((_, value)) = self.variables.iter().rev().find(|(known, _)| *known == name) {
+            return value.clone();
+        }
+        if name == "$env" {
+            return self.env.clone();
+        }
+        match self.env {
+            Value::Map(map) => map.entries.get(name).cloned().unwrap_or(Value::Nil),
+            _ => Value::Nil,
+        }
+    }
+
+    fn unary(&mut self, id: NodeId, op: UnaryOp, operand: NodeId) -> Evaluated {
+        match op {
+            UnaryOp::Not | UnaryOp::Bang => Ok(Value::Bool(!self.truth(operand)?)),
+            UnaryOp::Plus => self.eval(operand),
+            UnaryOp::Minus => {
+                let value = self.eval(operand)?;
+                self.located(id, ops::negate(&value))
+            }
+        }
+    }
+
+    /// Chains of left-bound operators are run in a loop: their length is not a depth.
+    fn binary_spine(&mut self, id: NodeId) -> Evaluated {
+        let ast: &'p Ast = self.ast;
+        let mut spine = Vec::new();
+        let mut bottom = id;
+        while let Kind::Binary(op, left, right) = ast.kind(bottom) {
+            let constant = self.program.constants.get(bottom.index()).is_some_and(Option::is_some);
+            if constant {
+                break;
+            }
+            spine.push((bottom, *op, *left, *right));
+            bottom = *left;
+        }
+        let mut left = self.eval_left(bottom, spine.last().map(|(_, op, ..)| *op))?;
+        while let Some((node, op, left_id, right_id)) = spine.pop() {
+            self.steps += 1;
+            left = self.binary(node, op, (left_id, left), right_id)?;
+        }
+        Ok(left)
+    }
+
+    /// The left operand; inside `a?.b ?? c` the chain gives nil to the operator.
+    fn eval_left(&mut self, id: NodeId, op: Option<BinaryOp>) -> Evaluated {
+        match self.eval(id) {
+            Err(Stop::Nil) if op == Some(BinaryOp::Coalesce) => Ok(Value::Nil),
+            other => other,
+        }
+    }
+
+    fn constant(&self, id: NodeId) -> Option<&Value> {
+        self.program.constants.get(id.index()).and_then(Option::as_ref)
+    }
+
+    fn binary(&mut self, id: NodeId, op: BinaryOp, left: (NodeId, Value), right: NodeId) -> Evaluated {
+        let (left_id, left) = left;
+        if op == BinaryOp::Coalesce {
+            return if left.is_nil() { self.eval(right) } else { Ok(left) };
+        }
+        if op.is_and() || op.is_or() {
+            let short = op.is_or();
+            // Folding took the constant side out: the other one is the value, whatever it is.
+            if self.constant(left_id) == Some(&Value::Bool(!short)) {
+                return self.eval(right);
+            }
+            if self.constant(right) == Some(&Value::Bool(!short)) {
+                return Ok(left);
+            }
+            return match left {
+                Value::Bool(value) if value == short => Ok(left),
+                Value::Bool(_) => self.eval(right),
+                other => fail(ops::not_a(&other, "bool"), id),
+            };
+        }
+        let right_value = self.eval(right)?;
+        if op == BinaryOp::In
+            && matches!(
+                left,
+                Value::Array(_)
+                    | Value::Map(_)
+                    | Value::Int(_)
+                    | Value::Int64(_)
+                    | Value::Float(_)
+                    | Value::Bool(_)
+                    | Value::Byte(_)
+            )
+            && self.is_text_list(right)
+        {
+            return fail(ops::key_mismatch(&left), id);
+        }
+        if op == BinaryOp::In && left == Value::Nil && self.is_text_list(right) {
+            return self.located(id, ops::binary(op, &Value::str(""), &right_value));
+        }
+        self.located(id, ops::binary(op, &left, &right_value))
+    }
+
+    /// A list of text literals is looked up as a map of texts.
+    fn is_text_list(&self, id: NodeId) -> bool {
+        match self.ast.kind(id) {
+            Kind::Array(nodes) => !nodes.is_empty() && nodes.iter().all(|n| matches!(self.ast.kind(*n), Kind::Str(_))),
+            _ => false,
+        }
+    }
+
+    fn member(&mut self, id: NodeId, node: NodeId, property: NodeId, optional: bool) -> Evaluated {
+        let base = self.eval(node)?;
+        if optional && base.is_nil() {
+            return Err(Stop::Nil);
+        }
+        let key = self.eval(property)?;
+        if let Some(method) = key.as_str().and_then(|name| methods::method_of(&base, name)) {
+            return Ok(bound(&base, method));
+        }
+        match ops::fetch(&base, &key) {
+            Ok(value) => Ok(value),
+            Err(message) => fail(message, id),
+        }
+    }
+
+    fn slice(&mut self, id: NodeId, node: NodeId, from: Option<NodeId>, to: Option<NodeId>) -> Evaluated {
+        let node = self.eval(node)?;
+        let to = to.map(|to| self.eval(to)).transpose()?;
+        let from = from.map(|from| self.eval(from)).transpose()?;
+        self.located(id, ops::slice(&node, from.as_ref(), to.as_ref()))
+    }
+
+    fn call(&mut self, id: NodeId, callee: NodeId, args: &[NodeId]) -> Evaluated {
+        let args = self.eval_all(args)?;
+        match self.eval(callee)? {
+            Value::Func(function) => {
+                let result = function.call(args);
+                self.located(id, result)
+            }
+            Value::Nil => fail("invalid operation: cannot call nil", id),
+            other => fail(format!("invalid operation: cannot call non-function of type {}", other.go_type()), id),
+        }
+    }
+
+    fn map(&mut self, id: NodeId, pairs: &[(NodeId, NodeId)]) -> Evaluated {
+        let mut entries = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            let key_value = self.eval(*key)?;
+            let value = self.eval(*value)?;
+            entries.push((key_value, value));
+        }
+        self.grow(id, pairs.len())?;
+        let mut map = crate::value::Map::new(MapKind::StrAny);
+        // Go fills the map from the last pair to the first: of equal keys the first wins.
+        for (key, value) in entries.into_iter().rev() {
+            match key {
+                Value::Str(key) => drop(map.entries.insert(key, value)),
+                other => return fail(ops::not_a(&other, "string"), id),
+            }
+        }
+        Ok(Value::Map(Arc::new(map)))
+    }
+
+    fn pointer(&mut self, id: NodeId, name: &str) -> Evaluated {
+        let Some(scope) = self.scopes.last() else { return fail("no pointer outside a closure", id) };
+        match name {
+            "index" => Ok(Value::Int(scope.index as i64)),
+            "acc" => Ok(scope.accumulator.clone()),
+            _ => match scope.items.items.get(scope.index) {
+                Some(item) => Ok(item.clone()),
+                None => fail("index out of range", id),
+            },
+        }
+    }
+
+    fn builtin(&mut self, id: NodeId, name: &'p str, args: &'p [NodeId]) -> Evaluated {
+        if builtins::takes_predicate(name) {
+            return self.closure_call(id, name, args);
+        }
+        let args = self.eval_all(args)?;
+        let result = builtins::call(name, &args);
+        if let (Ok(Value::Array(array)), "reverse" | "concat" | "flatten" | "sort") = (&result, name) {
+            self.grow(id, array.items.len())?;
+        }
+        if let (Ok(Value::Str(text)), "repeat") = (&result, name) {
+            self.grow(id, text.len())?;
+        }
+        self.located(id, result)
+    }
+
+    fn closure_call(&mut self, id: NodeId, name: &str, args: &[NodeId]) -> Evaluated {
+        if name == "sum"
+            && args.len() == 1
+            && let Some(total) = self.sum_of_literals(id, args[0])?
+        {
+            return Ok(total);
+        }
+        let items = match self.eval(args[0])? {
+            Value::Array(array) => array,
+            Value::Bytes(bytes) => {
+                let items = bytes.iter().map(|byte| Value::Byte(*byte)).collect();
+                Arc::new(Array { elem: Elem::Any, items, is_nil: false })
+            }
+            // reflect.Value.Len also counts these; only an empty one gets through a loop without being indexed.
+            Value::Map(map) if map.len() == 0 => Arc::new(Array { elem: Elem::Any, items: Vec::new(), is_nil: false }),
+            Value::Str(text) => {
+                let items = text.bytes().map(Value::Byte).collect();
+                Arc::new(Array { elem: Elem::Any, items, is_nil: false })
+            }
+            other => {
+                let message = format!("reflect: call of reflect.Value.Len on {} Value", other.go_type());
+                return fail(message, id);
+            }
+        };
+        let third = match (name, args.get(2)) {
+            (_, Some(third)) => Some(self.eval(*third)?),
+            _ => None,
+        };
+        let length = items.items.len();
+        self.scopes.push(Scope { items, index: 0, accumulator: Value::Nil });
+        let result = self.iterate(id, name, args.get(1).copied(), third, length);
+        self.scopes.pop();
+        result
+    }
+
+    /// `sum([a, b])` adds what stands in the brackets, from the right, without starting at zero.
+    fn sum_of_literals(&mut self, id: NodeId, list: NodeId) -> Evaluated<Option<Value>> {
+        let ast: &'p Ast = self.ast;
+        let Kind::Array(nodes) = ast.kind(list) else { return Ok(None) };
+        let folded = nodes.iter().all(|node| self.constant(*node).is_some());
+        if nodes.len() < 2 || folded {
+            return Ok(None);
+        }
+        let mut values = self.eval_all(nodes)?;
+        let Some(mut total) = values.pop() else { return Ok(None) };
+        while let Some(value) = values.pop() {
+            total = self.located(id, ops::binary(BinaryOp::Add, &value, &total))?;
+        }
+        Ok(Some(total))
+    }
+
+    fn set_index(&mut self, index: usize) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.index = index;
+        }
+    }
+
+    fn set_accumulator(&mut self, value: Value) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.accumulator = value;
+        }
+    }
+
+    fn item(&self, index: usize) -> Value {
+        self.scopes.last().and_then(|scope| scope.items.items.get(index).cloned()).unwrap_or(Value::Nil)
+    }
+
+    fn iterate(
+        &mut self,
+        id: NodeId,
+        name: &str,
+        predicate: Option<NodeId>,
+        third: Option<Value>,
+        length: usize,
+    ) -> Evaluated {
+        match name {
+            "map" | "sum" | "groupBy" | "sortBy" | "reduce" => self.transform(id, name, predicate, third, length),
+            _ => self.search(id, name, predicate, length),
+        }
+    }
+
+    /// The builtins whose closure says yes or no.
+    fn search(&mut self, id: NodeId, name: &str, predicate: Option<NodeId>, length: usize) -> Evaluated {
+        let backwards = matches!(name, "findLast" | "findLastIndex");
+        let mut found = Vec::new();
+        let mut count = 0_i64;
+        for step in 0..length {
+            let index = if backwards { length - 1 - step } else { step };
+            self.set_index(index);
+            let holds = match predicate {
+                Some(predicate) => self.truth(predicate)?,
+                None => match self.item(index) {
+                    Value::Bool(value) => value,
+                    other => return fail(ops::not_a(&other, "bool"), id),
+                },
+            };
+            match (name, holds) {
+                ("all", false) | ("none", true) => return Ok(Value::Bool(false)),
+                ("any", true) => return Ok(Value::Bool(true)),
+                ("find" | "findLast", true) => return Ok(self.item(index)),
+                ("findIndex" | "findLastIndex", true) => return Ok(Value::Int(index as i64)),
+                ("filter", true) => found.push(self.item(index)),
+                (_, true) => count += 1,
+                _ => {}
+            }
+        }
+        Ok(match name {
+            "all" | "none" => Value::Bool(true),
+            "any" => Value::Bool(false),
+            "one" => Value::Bool(count == 1),
+            "count" => Value::Int(count),
+            "filter" => {
+                self.grow(id, found.len())?;
+                Value::array(found)
+            }
+            _ => Value::Nil,
+        })
+    }
+
+    /// The builtins whose closure gives a value.
+    fn transform(
+        &mut self,
+        id: NodeId,
+        name: &str,
+        predicate: Option<NodeId>,
+        third: Option<Value>,
+        length: usize,
+    ) -> Evaluated {
+        let descending = match (name, &third) {
+            ("sortBy", Some(Value::Str(order))) => match &**order {
+                "asc" => false,
+                "desc" => true,
+                _ => return fail("unknown order, use asc or desc", id),
+            },
+            ("sortBy", Some(_)) => return fail("sortBy order argument must be a string", id),
+            _ => false,
+        };
+        let mut first = 0;
+        match (name, third) {
+            ("sum", _) => self.set_accumulator(Value::Int(0)),
+            ("reduce", Some(start)) => self.set_accumulator(start),
+            ("reduce", None) if length == 0 => return fail("reduce of empty array with no initial value", id),
+            ("reduce", None) => {
+                let start = self.item(0);
+                self.set_accumulator(start);
+                first = 1;
+            }
+            _ => {}
+        }
+        let mut results = Vec::new();
+        for index in first..length {
+            self.set_index(index);
+            let value = match predicate {
+                Some(predicate) => self.eval(predicate)?,
+                None => self.item(index),
+            };
+            match name {
+                "map" => results.push((Value::Nil, value)),
+                "groupBy" | "sortBy" => results.push((value, self.item(index))),
+                "sum" => {
+                    let total = self.scopes.last().map_or(Value::Nil, |scope| scope.accumulator.clone());
+                    let total = self.located(id, ops::binary(BinaryOp::Add, &value, &total))?;
+                    self.set_accumulator(total);
+                }
+                _ => self.set_accumulator(value),
+            }
+        }
+        match name {
+            "map" => {
+                self.grow(id, results.len())?;
+                Ok(Value::array(results.into_iter().map(|(_, value)| value).collect()))
+            }
+            "sortBy" => {
+                if let Err(message) = builtins::sort_by_key(&mut results, descending) {
+                    return fail(message, id);
+                }
+                self.grow(id, results.len())?;
+                Ok(Value::array(results.into_iter().map(|(_, item)| item).collect()))
+            }
+            "groupBy" => group(results).or_else(|message| fail(message, id)),
+            _ => Ok(self.scopes.last().map_or(Value::Nil, |scope| scope.accumulator.clone())),
+        }
+    }
+}
+
+fn group(keyed: Vec<(Value, Value)>) -> Result<Value, String> {
+    let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
+    for (key, item) in keyed {
+        if matches!(key, Value::Array(_) | Value::Map(_) | Value::Func(_) | Value::Bytes(_)) {
+            return Err(format!("runtime error: hash of unhashable type {}", key.go_type()));
+        }
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, items)) => items.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    let mut map = crate::value::Map::new(MapKind::Groups);
+    for (key, items) in groups {
+        map.insert(key, Value::array(items));
+    }
+    Ok(Value::Map(Arc::new(map)))
+}
+
+impl Program {
+    /// What the checker knows of the whole expression: false if it can never be true or false.
+    pub fn may_be_bool(&self) -> bool {
+        matches!(self.natures.get(self.ast.root.index()), Some(Nature::Bool | Nature::Unknown) | None)
+    }
+}
