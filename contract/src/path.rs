@@ -51,7 +51,8 @@ pub mod ctr {
     pub const EXIT_CODE: &str = "exitcode";
     /// Held locked (flock) by the emissary as long as it lives: its release without an exit code means it was killed.
     pub const ALIVE: &str = "alive";
-    /// A decimal signal number for the emissary to pass on; the emissary removes the file.
+    /// The mailbox for signals that the emissary passes on, as decimal numbers in lines: a named pipe as soon as the
+    /// emissary has started, a plain file when somebody is faster.
     pub const SIGNAL: &str = "signal";
     /// Standard output, when the step's result is wanted.
     pub const STDOUT: &str = "stdout";

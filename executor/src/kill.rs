@@ -1,15 +1,14 @@
 //! `kill SIGNAL PID`: what the controller runs in a container to end it.
 //!
-//! PID 1 cannot be killed by SIGKILL from inside its own PID namespace, so a SIGKILL meant for an emissary is left in its
-//! signal file; the emissary passes it to the user's processes, whose end is its own.
+//! PID 1 cannot be killed by SIGKILL from inside its own PID namespace, so a SIGKILL meant for an emissary is sent to its
+//! mailbox; the emissary passes it to the user's processes, whose end is its own.
 
 use std::ffi::OsString;
 
 use tiphys_contract::path::ctr;
 
 use crate::paths::Paths;
-use crate::process;
-use crate::shared_files::replace;
+use crate::{mailbox, process};
 
 /// Runs the sub-command; `container` is the container's name when the environment has it.
 ///
@@ -29,7 +28,7 @@ pub fn run(paths: &Paths, container: Option<&str>, args: &[OsString]) -> Result<
         && pid == 1
         && let Some(folder) = container.map(|name| paths.ctr(name)).filter(|folder| folder.is_dir())
     {
-        return replace(&folder.join(ctr::SIGNAL), signal.to_string().as_bytes(), 0o666).map_err(|e| e.to_string());
+        return mailbox::send(&folder.join(ctr::SIGNAL), signal).map_err(|error| error.to_string());
     }
     process::kill(pid, signal).map_err(|error| format!("cannot send signal {signal} to process {pid}: {error}"))
 }

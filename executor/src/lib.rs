@@ -11,6 +11,7 @@ pub mod args;
 pub mod duration;
 pub mod emissary;
 pub mod kill;
+pub mod mailbox;
 pub mod paths;
 pub mod process;
 pub mod shared_files;

@@ -240,14 +240,13 @@ fn a_killed_container_has_ended_too() {
     let pod = Pod::container();
     let waiting = wait(&pod).spawn().unwrap();
     let mut main = pod.emissary("main", "echo $$; exec sleep 1000").spawn().unwrap();
-    until("the container starts", || pod.file("main", "alive").exists());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(main.stdout.take().unwrap()), &mut line).unwrap();
     signal(&main, 9);
     let output = finish(waiting);
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
     assert_eq!(pod.exit_code("main").as_deref(), Some("137"));
     // Nothing ended the command here, where its emissary was not PID 1.
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(main.stdout.take().unwrap()), &mut line).unwrap();
     tiphys_executor::process::kill(line.trim().parse().unwrap(), 9).unwrap();
     main.wait().unwrap();
 }

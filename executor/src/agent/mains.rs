@@ -13,9 +13,10 @@ use tiphys_contract::exit;
 use tiphys_contract::path::ctr;
 
 use crate::emissary::exit_code_of;
+use crate::mailbox;
 use crate::paths::Paths;
 use crate::process::Events;
-use crate::shared_files::{Context, FileError, create_open_dir, replace};
+use crate::shared_files::{Context, FileError, create_open_dir};
 
 /// The containers whose end is the step's end.
 pub struct Mains<'a> {
@@ -60,10 +61,10 @@ impl<'a> Mains<'a> {
     /// Sends a signal to all that have not ended, through their emissaries.
     ///
     /// # Errors
-    /// When a signal file cannot be written.
+    /// When a mailbox cannot be written to.
     pub fn signal(&self, signal: i32) -> Result<(), FileError> {
         for name in self.names.iter().filter(|name| exit_code_of(self.paths, name).is_none()) {
-            replace(&self.paths.ctr(name).join(ctr::SIGNAL), signal.to_string().as_bytes(), 0o666)?;
+            mailbox::send(&self.paths.ctr(name).join(ctr::SIGNAL), signal)?;
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
     let mut watch = Watch { paths, settings, sink: &sink, mains, progress: Progress::default() };
     let waited = watch.until_over(&mut events);
     let progress = watch.progress.last;
+    // The kernel takes some 10 ms to give up the watches; they need not be waited for.
+    let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(events));
     let (outputs, mut errors) = collect(paths, settings, &template);
     if let Err(error) = waited {
         errors.insert(0, error);
@@ -129,7 +131,7 @@ impl Watch<'_> {
                     let at = Instant::now() + self.settings.grace / 2;
                     next = Next::GiveUp(next.at().filter(|_| matches!(next, Next::GiveUp(_))).unwrap_or(at).min(at));
                 }
-                Event::Signal(_) | Event::Files => {}
+                Event::Signal(_) | Event::Mail(_) | Event::Files => {}
                 Event::Elapsed => {
                     if next.at().is_some_and(|at| at <= Instant::now()) {
                         next = match next {

@@ -5,12 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use tiphys_contract::path::ctr;
-
 use super::{EmissaryError, exit_code_of};
 use crate::paths::Paths;
 use crate::process::{Event, Events};
-use crate::shared_files::{Context, create_open_dir, read_number};
+use crate::shared_files::{Context, create_open_dir};
 
 /// The supervisor renews its marker every 5 s; after this long without it is presumed dead.
 const SUPERVISOR_SILENCE: Duration = Duration::from_secs(30);
@@ -39,6 +37,7 @@ impl Gate<'_> {
 
     /// Waits until the user creates a file in this container's folder.
     pub fn pause(&mut self, file: &str) -> Result<(), EmissaryError> {
+        self.events.watch(self.folder).on("watch", self.folder)?;
         self.until(None, |gate| Ok(gate.folder.join(file).exists().then_some(())))
     }
 
@@ -59,16 +58,9 @@ impl Gate<'_> {
             if let Some(answer) = ask(self)? {
                 return Ok(answer);
             }
-            let signal_file = self.folder.join(ctr::SIGNAL);
-            let asked = read_number(&signal_file).inspect(|_| drop(fs::remove_file(&signal_file)));
-            let event = match asked {
-                Some(signal) => Event::Signal(signal),
-                None => self
-                    .events
-                    .next(recheck.map(|after| Instant::now() + after))
-                    .map_err(|error| EmissaryError::System("wait for events", error))?,
-            };
-            if let Event::Signal(signal @ (libc::SIGTERM | libc::SIGKILL | libc::SIGINT)) = event {
+            let next = self.events.next(recheck.map(|after| Instant::now() + after));
+            let event = next.map_err(|error| EmissaryError::System("wait for events", error))?;
+            if let Event::Signal(signal @ (libc::SIGTERM | libc::SIGINT)) | Event::Mail(signal) = event {
                 return Err(EmissaryError::Signalled(signal));
             }
         }

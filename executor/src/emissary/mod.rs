@@ -26,6 +26,7 @@ pub use command::reason;
 pub use settings::{Settings, grace};
 use template::Template;
 
+use crate::mailbox::Mailbox;
 use crate::paths::Paths;
 use crate::process::Events;
 use crate::shared_files::{Context, FileError, create_open_dir, read_number, replace, report_failure};
@@ -107,8 +108,10 @@ pub fn run(paths: &Paths, settings: &Settings, words: Vec<OsString>) -> i32 {
 
 /// Takes over the signals, then shows that this process lives.
 fn prepare(folder: &Path) -> Result<(Events, Option<Flock<fs::File>>), EmissaryError> {
-    let events = Events::new().map_err(|error| EmissaryError::System("watch for signals", error))?;
+    let mut events = Events::new().map_err(|error| EmissaryError::System("watch for signals", error))?;
     create_open_dir(folder)?;
+    let mailbox = folder.join(ctr::SIGNAL);
+    events.receive(Mailbox::open(&mailbox).on("open", &mailbox)?);
     let alive = hold_alive(folder)?;
     Ok((events, alive))
 }
@@ -137,7 +140,6 @@ fn attempt(
     if let Some(file) = &settings.args_file {
         command::append_args(&mut words, file, &paths.scratch).map_err(EmissaryError::Failed)?;
     }
-    events.watch(folder).on("watch", folder)?;
     let mut gate = gate::Gate { paths, folder, events };
     if settings.wait_for_ready {
         gate.supervisor_ready()?;

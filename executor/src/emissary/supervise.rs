@@ -1,20 +1,17 @@
 //! The command's life: start, signals, end. Starts it again where a container set asks for it.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-
-use tiphys_contract::path::ctr;
 
 use super::capture::Capture;
 use super::template::Template;
 use super::{EmissaryError, Settings, exit_code_of, reason};
 use crate::paths::Paths;
 use crate::process::{self, Event, Events, Terminal};
-use crate::shared_files::{Context, create_open_dir, read_number};
+use crate::shared_files::{Context, create_open_dir};
 
 /// A command with all that decides how it runs.
 pub struct Job<'a> {
@@ -51,6 +48,7 @@ impl Job<'_> {
                     Event::Signal(signal @ (libc::SIGTERM | libc::SIGINT)) => {
                         return Err(EmissaryError::Signalled(signal));
                     }
+                    Event::Mail(signal) => return Err(EmissaryError::Signalled(signal)),
                     Event::Signal(_) | Event::Files => {}
                 }
             }
@@ -100,7 +98,7 @@ impl Job<'_> {
         Ok(ended)
     }
 
-    /// Waits for the child's end, passing on signals that come to this process or to its signal file. A sidecar is ended
+    /// Waits for the child's end, passing on signals that come to this process or to its mailbox. A sidecar is ended
     /// when the mains have.
     fn supervise(&self, child: i32, events: &mut Events, terminal: Option<&Terminal>) -> Result<Ended, EmissaryError> {
         let mut mains = Vec::new();
@@ -114,7 +112,7 @@ impl Job<'_> {
         }
         let mut asked = false;
         let mut kill_at = None;
-        // The first look comes before the first wait: the files may have been there before the watch was.
+        // The first look comes before the first wait: the mains may have ended before the watch began.
         let mut event = Event::Files;
         loop {
             match event {
@@ -130,14 +128,11 @@ impl Job<'_> {
                     asked |= matches!(signal, libc::SIGTERM | libc::SIGINT);
                     pass_on(child, signal);
                 }
+                Event::Mail(signal) => {
+                    asked = true;
+                    pass_on(child, signal);
+                }
                 Event::Files => {
-                    let file = self.folder.join(ctr::SIGNAL);
-                    if let Some(signal) = read_number(&file) {
-                        // Removed first: a second signal may follow at once.
-                        let _ = fs::remove_file(&file);
-                        asked = true;
-                        pass_on(child, signal);
-                    }
                     let mains_ended = || mains.iter().all(|main| exit_code_of(self.paths, main).is_some());
                     if !mains.is_empty() && kill_at.is_none() && mains_ended() {
                         asked = true;

@@ -1,4 +1,4 @@
-//! One place to wait: signals, changed files, a point in time.
+//! One place to wait: signals, mail, changed files, a point in time.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -9,11 +9,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use crate::mailbox::Mailbox;
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This process got a signal.
     Signal(i32),
+    /// A signal number came to this container's mailbox.
+    Mail(i32),
     /// Something happened in a watched folder; look at the files that matter.
     Files,
     /// The time is up.
@@ -32,7 +36,19 @@ const WITHOUT_INOTIFY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Events {
     signals: OwnedFd,
-    files: Option<Inotify>,
+    mailbox: Option<Mailbox>,
+    files: Files,
+}
+
+/// How changes in folders are noticed.
+#[derive(Debug)]
+enum Files {
+    /// Nobody has asked yet.
+    Unwatched,
+    /// The kernel tells.
+    Told(Inotify),
+    /// The kernel cannot tell: they are looked at.
+    LookedAt,
 }
 
 impl Events {
@@ -56,12 +72,12 @@ impl Events {
                 fd => OwnedFd::from_raw_fd(fd),
             }
         };
-        let files = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
-            Ok(inotify) => Some(inotify),
-            Err(Errno::EMFILE | Errno::ENOSPC | Errno::ENOSYS) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { signals, files })
+        Ok(Self { signals, mailbox: None, files: Files::Unwatched })
+    }
+
+    /// Takes what comes to a mailbox as events.
+    pub fn receive(&mut self, mailbox: Mailbox) {
+        self.mailbox = Some(mailbox);
     }
 
     /// Reports every file that appears in a folder or is written there from now on.
@@ -69,17 +85,27 @@ impl Events {
     /// # Errors
     /// When the folder does not exist or may not be read.
     pub fn watch(&mut self, folder: &Path) -> io::Result<()> {
+        if matches!(self.files, Files::Unwatched) {
+            self.files = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+                Ok(inotify) => Files::Told(inotify),
+                Err(Errno::EMFILE | Errno::ENOSPC | Errno::ENOSYS) => Files::LookedAt,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        let Files::Told(inotify) = &self.files else {
+            return Ok(());
+        };
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ONLYDIR;
-        match self.files.as_ref().map(|files| files.add_watch(folder, flags)) {
-            Some(Err(Errno::ENOSPC)) => {
-                self.files = None;
+        match inotify.add_watch(folder, flags) {
+            Ok(_) => Ok(()),
+            Err(Errno::ENOSPC) => {
+                self.files = Files::LookedAt;
                 Ok(())
             }
-            Some(Err(error)) => Err(error.into()),
-            Some(Ok(_)) | None => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -92,7 +118,10 @@ impl Events {
             if let Some(signal) = self.take_signal()? {
                 return Ok(Event::Signal(signal));
             }
-            if let Some(files) = &self.files {
+            if let Some(signal) = self.mailbox.as_mut().and_then(Mailbox::take) {
+                return Ok(Event::Mail(signal));
+            }
+            if let Files::Told(files) = &self.files {
                 match files.read_events() {
                     Ok(_) => return Ok(Event::Files),
                     Err(Errno::EAGAIN | Errno::EINTR) => {}
@@ -103,7 +132,7 @@ impl Events {
             if left == Some(Duration::ZERO) {
                 return Ok(Event::Elapsed);
             }
-            if !self.poll(left)? && self.files.is_none() {
+            if !self.poll(left)? && matches!(self.files, Files::LookedAt) {
                 return Ok(Event::Files);
             }
         }
@@ -111,16 +140,19 @@ impl Events {
 
     /// Whether there may be something to take; false when the time passed without.
     fn poll(&self, left: Option<Duration>) -> io::Result<bool> {
-        let left = match (left, &self.files) {
-            (left, Some(_)) => left,
-            (left, None) => Some(left.map_or(WITHOUT_INOTIFY, |left| left.min(WITHOUT_INOTIFY))),
+        let left = match self.files {
+            Files::LookedAt => Some(left.map_or(WITHOUT_INOTIFY, |left| left.min(WITHOUT_INOTIFY))),
+            Files::Unwatched | Files::Told(_) => left,
         };
         // Rounded up, so that a wait never ends just before its time and spins.
         let timeout = left.map_or(PollTimeout::NONE, |left| {
             PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
         });
         let mut descriptors = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        if let Some(files) = &self.files {
+        if let Some(mailbox) = &self.mailbox {
+            descriptors.push(PollFd::new(mailbox.pipe().as_fd(), PollFlags::POLLIN));
+        }
+        if let Files::Told(files) = &self.files {
             descriptors.push(PollFd::new(files.as_fd(), PollFlags::POLLIN));
         }
         match poll(&mut descriptors, timeout) {
