@@ -50,7 +50,7 @@ impl Run {
         flag: Option<tiphys_api::NodeFlag>,
         call: Call,
     ) -> Key {
-        let id = NodeId::of(&self.wf.metadata.name, &name);
+        let id = self.new_id(&name);
         self.add_frame(Frame { name, id, parent, boundary, on_exit, depth, flag, call, body: Body::New, linked: false })
     }
 
@@ -273,7 +273,37 @@ impl Run {
 
     /// The Pod's name of a node.
     pub(crate) fn pod_name(&self, node_name: &str, template: &str) -> String {
-        pod_name(self.pod_names, &self.wf.metadata.name, node_name, template)
+        let plain = pod_name(self.pod_names, &self.wf.metadata.name, node_name, template);
+        match self.renamed.get(node_name) {
+            Some((_, number)) => format!("{plain}-{number}"),
+            None => plain,
+        }
+    }
+
+    /// The id of the node of that name.
+    pub(crate) fn id_of(&self, name: &str) -> NodeId {
+        match self.renamed.get(name) {
+            Some((id, _)) => id.clone(),
+            None => NodeId::of(&self.wf.metadata.name, name),
+        }
+    }
+
+    /// The id for a node that is about to be made. Ids hold 32 bits of hash: among tens of thousands of nodes two names
+    /// may share one. Argo takes the two for the same node; here the later one gets a number behind its id.
+    pub(crate) fn new_id(&mut self, name: &str) -> NodeId {
+        let plain = self.id_of(name);
+        let taken = |run: &Run, id: &NodeId| {
+            let by_frame = run.by_id.get(id).is_some_and(|key| run.frames[*key].name != name);
+            by_frame || run.node(id.as_str()).is_some_and(|node| node.name != name)
+        };
+        if !taken(self, &plain) {
+            return plain;
+        }
+        let free = (2..).map(|number| (NodeId::from(format!("{plain}-{number}").as_str()), number));
+        let found = free.into_iter().find(|(id, _)| !taken(self, id));
+        let (id, number) = found.unwrap_or((plain, 0));
+        self.renamed.insert(name.to_string(), (id.clone(), number));
+        id
     }
 
     pub(crate) fn pod_name_of(&self, id: &NodeId) -> Option<String> {

@@ -100,7 +100,7 @@ impl Run {
         let slots = tasks
             .iter()
             .map(|task| {
-                let node = NodeId::of(&self.wf.metadata.name, &format!("{name}.{}", task.task.name));
+                let node = self.id_of(&format!("{name}.{}", task.task.name));
                 Slot::new(task.task.clone(), task.task.name.as_str().into(), node, true)
             })
             .collect();
@@ -209,7 +209,7 @@ impl Run {
         let slots: Vec<Slot> = tasks
             .iter()
             .map(|iteration| {
-                let node = NodeId::of(&self.wf.metadata.name, &format!("{prefix}{}", iteration.name));
+                let node = self.id_of(&format!("{prefix}{}", iteration.name));
                 let own = Task { on_exit: task.on_exit.clone(), hooks: task.hooks.clone(), ..iteration.clone() };
                 Slot::new(Arc::new(own), origin.clone(), node, false)
             })

@@ -187,7 +187,7 @@ impl Run {
             return;
         }
         let (pod_id, pod_name) = (self.frames[key].id.clone(), self.frames[key].name.clone());
-        let id_of = |run: &Run, container: &str| NodeId::of(&run.wf.metadata.name, &format!("{pod_name}.{container}"));
+        let id_of = |run: &Run, container: &str| run.id_of(&format!("{pod_name}.{container}"));
         for container in &set.containers {
             let id = id_of(self, &container.name);
             if self.node(id.as_str()).is_some() {
@@ -434,7 +434,7 @@ impl Run {
     fn note_containers(&mut self, id: &NodeId, state: &PodState) {
         let Some(pod_name) = self.node(id.as_str()).map(|node| node.name.clone()) else { return };
         for container in state.containers.iter().filter(|container| !container.init) {
-            let child = NodeId::of(&self.wf.metadata.name, &format!("{pod_name}.{}", container.name));
+            let child = self.id_of(&format!("{pod_name}.{}", container.name));
             if self.node(child.as_str()).is_none_or(|node| node.r#type != NodeType::Container) {
                 continue;
             }

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use tiphys_api::{Backoff, NodeFlag, NodePhase, NodeStatus, RetryStrategy};
 
 use crate::frame::{Body, Key, Parent};
-use crate::id::NodeId;
 use crate::pod::duration;
 use crate::run::{Event2, Run, phase_fulfilled};
 
@@ -205,7 +204,7 @@ impl Run {
     pub(crate) fn adopt_attempts(&mut self, key: Key) {
         let mut number = 0;
         loop {
-            let id = NodeId::of(&self.wf.metadata.name, &format!("{}({number})", self.frames[key].name));
+            let id = self.id_of(&format!("{}({number})", self.frames[key].name));
             if self.node(id.as_str()).is_none() {
                 break;
             }

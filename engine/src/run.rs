@@ -88,6 +88,8 @@ pub struct Run {
     pub(crate) memos: HashMap<(String, String), Result<Option<MemoEntry>, String>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) by_id: FxHashMap<NodeId, Key>,
+    /// Nodes whose id had to be made different from the one that Argo's rule gives, with the number behind it.
+    pub(crate) renamed: HashMap<String, (NodeId, u32)>,
     pub(crate) queue: VecDeque<Event>,
     pub(crate) queued: HashSet<Event>,
     pub(crate) timers: BTreeSet<(Timestamp, Event2)>,
@@ -144,6 +146,7 @@ impl Run {
     fn make(workflow: Workflow, config: EngineConfig, now: Timestamp, restoring: bool) -> Run {
         let stage = if workflow.status.phase.is_completed() { Stage::Done } else { Stage::SetUp };
         let shutdown = parse_shutdown(&workflow.spec.shutdown);
+        let renamed = renamed(&workflow);
         Run {
             spec: Arc::new(workflow.spec.clone()),
             wf: workflow,
@@ -154,6 +157,7 @@ impl Run {
             memos: HashMap::new(),
             frames: Vec::new(),
             by_id: FxHashMap::default(),
+            renamed,
             queue: VecDeque::from([Event::Workflow]),
             queued: HashSet::new(),
             timers: BTreeSet::new(),
@@ -200,7 +204,7 @@ impl Run {
     }
 
     pub(crate) fn node_named(&self, name: &str) -> Option<&NodeStatus> {
-        self.node(NodeId::of(&self.wf.metadata.name, name).as_str())
+        self.node(self.id_of(name).as_str()).filter(|node| node.name == name)
     }
 
     /// Takes in a fact. What follows from it comes with the next plan.
@@ -360,6 +364,18 @@ impl Run {
         let attempts = node.children.iter().rev().filter_map(|id| self.node(id));
         attempts.into_iter().find(|child| child.node_flag.as_ref().is_none_or(|flag| !flag.hooked)).unwrap_or(node)
     }
+}
+
+/// The nodes of a status whose id is not the one that Argo's rule gives for their name.
+fn renamed(workflow: &Workflow) -> HashMap<String, (NodeId, u32)> {
+    let name = &workflow.metadata.name;
+    let differ = workflow.status.nodes.iter().filter(|(id, node)| NodeId::of(name, &node.name).as_str() != id.as_str());
+    differ
+        .map(|(id, node)| {
+            let number = id.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
+            (node.name.clone(), (NodeId::from(id.as_str()), number))
+        })
+        .collect()
 }
 
 pub(crate) fn parse_shutdown(text: &str) -> Option<Shutdown> {

@@ -75,7 +75,7 @@ impl Run {
         let (name, boundary) = (format!("{}[{index}]", frame.name), steps);
         let (depth, on_exit, base) = (frame.depth, frame.on_exit, self.steps_base(steps));
         let call = Call { task: Arc::default(), caller: CallerKind::Step, base, arguments: Arc::default() };
-        let id = NodeId::of(&self.wf.metadata.name, &name);
+        let id = self.new_id(&name);
         let group = self.add_frame(Frame {
             name,
             id,
@@ -172,7 +172,7 @@ impl Run {
         let made: Vec<Slot> = slots
             .iter()
             .map(|(task, origin, _)| {
-                let node = NodeId::of(&self.wf.metadata.name, &format!("{group_name}.{}", task.name));
+                let node = self.id_of(&format!("{group_name}.{}", task.name));
                 Slot::new(Arc::new(task.clone()), origin.clone(), node, true)
             })
             .collect();
@@ -217,10 +217,15 @@ impl Run {
             if matches!(self.frames[owner].body, Body::Dag(_)) { Some(owner) } else { self.frames[owner].boundary };
         let (on_exit, depth) = (self.frames[owner].on_exit, self.frames[owner].depth + 1);
         let key = self.new_call(name, Parent::Slot { frame: owner, slot }, boundary, on_exit, depth, None, call);
-        match &mut self.frames[owner].body {
-            Body::Group(body) | Body::TaskGroup(body) => body.slots[slot].frame = Some(key),
-            Body::Dag(body) => body.slots[slot].frame = Some(key),
-            _ => {}
+        let node = self.frames[key].id.clone();
+        let place = match &mut self.frames[owner].body {
+            Body::Group(body) | Body::TaskGroup(body) => body.slots.get_mut(slot),
+            Body::Dag(body) => body.slots.get_mut(slot),
+            _ => None,
+        };
+        if let Some(place) = place {
+            place.frame = Some(key);
+            place.node = node;
         }
         key
     }

@@ -1,0 +1,118 @@
+//! What an event costs the engine, and how long whole workflows take, without IO.
+//!
+//! `cargo bench -p tiphys-sim`. Prints medians; quote ratios within one run.
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tiphys_api::{Outputs, Workflow};
+use tiphys_engine::{Action, EngineConfig, Fact, PodPhase, PodState, Run};
+
+fn main() {
+    println!("event cost (one Pod ends, its node and the counts follow), median of all events but the first and last");
+    let mut costs = Vec::new();
+    for nodes in [100, 1_000, 10_000, 50_000] {
+        let (cost, total) = drive(fan_out(nodes));
+        println!("  fan-out of {nodes:>6}: {:>8.2} us an event, {:>7.2} s in all", cost * 1e6, total);
+        costs.push(cost);
+    }
+    println!("  50,000 against 100 nodes: {:.2}x", costs[3] / costs[0]);
+    for nodes in [100, 1_000, 10_000] {
+        let (cost, total) = drive(dag_chain(nodes));
+        println!("  DAG chain of {nodes:>6}: {:>8.2} us an event, {:>7.2} s in all", cost * 1e6, total);
+    }
+    let (cost, total) = drive(steps_chain(10_000));
+    println!("  steps chain of 10,000: {:>8.2} us an event, {:>7.2} s in all", cost * 1e6, total);
+}
+
+/// Runs a workflow whose Pods all succeed. The median seconds of an event, and the seconds of the whole.
+fn drive(workflow: Workflow) -> (f64, f64) {
+    let mut now = Timestamp::from_second(1_700_000_000).unwrap_or(Timestamp::UNIX_EPOCH);
+    let begun = Instant::now();
+    let mut run = Run::new(workflow, EngineConfig::default(), now);
+    let mut pods = Vec::new();
+    let mut costs = Vec::new();
+    take(&mut run, now, &mut pods);
+    while let Some(node) = pods.pop() {
+        now += SignedDuration::from_millis(1);
+        let start = Instant::now();
+        let outputs = Box::<Outputs>::default();
+        run.observe(
+            Fact::TaskResult {
+                node: std::clone::Clone::clone(&node),
+                outputs,
+                progress: String::new(),
+                complete: true,
+            },
+            now,
+        );
+        let state = PodState { phase: PodPhase::Succeeded, ..Default::default() };
+        run.observe(Fact::Pod { node, state: Box::new(state) }, now);
+        take(&mut run, now, &mut pods);
+        costs.push(start.elapsed().as_secs_f64());
+    }
+    assert!(run.is_finished(), "the workflow did not end");
+    costs.pop();
+    costs.sort_by(f64::total_cmp);
+    (costs.get(costs.len() / 2).copied().unwrap_or_default(), begun.elapsed().as_secs_f64())
+}
+
+fn take(run: &mut Run, now: Timestamp, pods: &mut Vec<tiphys_engine::NodeId>) {
+    loop {
+        let plan = run.plan(now);
+        for action in plan.actions {
+            if let Action::CreatePod(request) = action {
+                pods.push(request.node);
+            }
+        }
+        if plan.needs.is_empty() {
+            break;
+        }
+        for need in plan.needs {
+            if let tiphys_engine::Need::ConfigMap { namespace, name } = need {
+                run.observe(Fact::ConfigMap { namespace, name, found: None }, now);
+            }
+        }
+    }
+}
+
+fn workflow(spec: serde_json::Value) -> Workflow {
+    let object = json!({"metadata": {"name": "bench", "namespace": "default"}, "spec": spec});
+    serde_json::from_value(object).unwrap_or_default()
+}
+
+fn step() -> serde_json::Value {
+    json!({"name": "step", "inputs": {"parameters": [{"name": "n"}]},
+           "container": {"image": "busybox", "command": ["echo", "{{inputs.parameters.n}}"]}})
+}
+
+fn fan_out(nodes: usize) -> Workflow {
+    workflow(json!({"entrypoint": "main", "templates": [
+        {"name": "main", "dag": {"tasks": [{"name": "a", "template": "step",
+            "arguments": {"parameters": [{"name": "n", "value": "{{item}}"}]},
+            "withSequence": {"count": nodes.to_string()}}]}},
+        step()]}))
+}
+
+fn dag_chain(nodes: usize) -> Workflow {
+    let tasks: Vec<serde_json::Value> = (0..nodes)
+        .map(|n| {
+            let mut task = json!({"name": format!("t{n}"), "template": "step",
+                "arguments": {"parameters": [{"name": "n", "value": n.to_string()}]}});
+            if n > 0 {
+                task["depends"] = json!(format!("t{}", n - 1));
+                task["arguments"]["parameters"][0]["value"] = json!(format!("{{{{tasks.t{}.status}}}}", n - 1));
+            }
+            task
+        })
+        .collect();
+    workflow(json!({"entrypoint": "main", "templates": [{"name": "main", "dag": {"tasks": tasks}}, step()]}))
+}
+
+fn steps_chain(nodes: usize) -> Workflow {
+    let steps: Vec<serde_json::Value> = (0..nodes)
+        .map(|n| json!([{"name": format!("s{n}"), "template": "step", "arguments": {"parameters": [{"name": "n", "value": "x"}]}}]))
+        .collect();
+    workflow(json!({"entrypoint": "main", "templates": [{"name": "main", "steps": steps}, step()]}))
+}
