@@ -133,7 +133,7 @@ fn special_trees(spec: &ContainerSpec, pod: &Pod) -> std::io::Result<Vec<Place>>
             special.push(Place { tree: Tree::clone_of(&source)?, target, source });
         }
     }
-    if spec.rootfs == Rootfs::Host {
+    if matches!(spec.rootfs, Rootfs::Host | Rootfs::Empty) {
         for (name, target) in [("tmp", "/tmp"), ("var-tmp", "/var/tmp")] {
             let source = temporary_folder(&pod.on_disk(spec), name)?;
             special.push(Place { tree: Tree::clone_of(&source)?, target: target.into(), source });
@@ -163,6 +163,7 @@ fn make_root(spec: &ContainerSpec, pod: &Pod, places: &[Place]) -> std::io::Resu
                 places.iter().map(|place| place.target.clone()).chain(spec.cwd.clone()).collect();
             host.build(&root, overlay, &targets)?;
         }
+        (Rootfs::Empty, _) => mount(Some(&root), &root, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
         (Rootfs::Host, None) => return Err(std::io::Error::other("the machine's root was not looked at")),
     }
     Ok(root)

@@ -98,6 +98,9 @@ pub enum Rootfs {
     Host,
     /// Unpacked image layers, lowest first, under a private writable layer on disk. They are never written to.
     Layers(Vec<PathBuf>),
+    /// Nothing but mounts, `/dev`, `/proc`, `/sys`, the Pod's files in `/etc` and empty `/tmp` and `/var/tmp` on disk. The
+    /// cheapest root, for static programs.
+    Empty,
 }
 
 /// A file or folder of the machine put into a container.

@@ -160,3 +160,34 @@ fn nothing_outlives_a_killed_keeper() {
     assert_eq!(rest, "");
     caller.wait().unwrap();
 }
+
+#[test]
+fn nothing_outlives_a_caller_killed_at_any_moment() {
+    for step in 0..30 {
+        let place = Place::new();
+        let volume = place.volume("volume", "/v");
+        let held = volume.source.join("held");
+        make_fifo(&held);
+        let mut pod = place.pod("p");
+        for name in ["a", "b"] {
+            let mut container = place.shell(name, "exec 3> /v/held; setsid sleep 1000 & sleep 1000");
+            container.mounts.push(volume.clone());
+            pod.containers.push(container);
+        }
+        fs::write(place.path("spec.json"), serde_json::to_string(&pod).unwrap()).unwrap();
+        // Descriptor 9 is inherited by every process of the sandbox up to the containers' commands, which open their own.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$1\" 9>\"$2\""]).arg(program()).arg(place.path("spec.json")).arg(&held);
+        let mut caller = command.stdout(Stdio::null()).spawn().unwrap();
+        let mut pipe = fs::File::open(&held).unwrap();
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < std::time::Duration::from_micros(step * 400) {
+            std::hint::spin_loop();
+        }
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        let mut rest = Vec::new();
+        pipe.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+}

@@ -94,6 +94,18 @@ fn an_image_without_layers_is_an_empty_root() {
 }
 
 #[test]
+fn an_empty_root_has_what_is_mounted() {
+    let place = Place::new();
+    let script = "echo /* | tr ' ' '\\n' | grep -v lib; touch /it /tmp/it /var/tmp/it; test -s /etc/hosts";
+    let mut main = in_layers(&place, "main", vec![], script);
+    main.rootfs = Rootfs::Empty;
+    for name in ["/bin", "/lib", "/lib64"] {
+        main.mounts.push(Mount { source: name.into(), target: name.into(), read_only: true });
+    }
+    assert_eq!(place.output_of(main), "/bin\n/dev\n/etc\n/proc\n/sys\n/tmp\n/usr\n/var\n");
+}
+
+#[test]
 fn links_of_an_image_do_not_lead_out_of_it() {
     let place = Place::new();
     let layer = base_layer(&place);
