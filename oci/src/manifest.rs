@@ -217,6 +217,10 @@ fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Defau
 pub(crate) struct ConfigFile {
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: ImageConfig,
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub architecture: String,
     pub rootfs: LayerDigests,
 }
 

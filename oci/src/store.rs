@@ -28,6 +28,9 @@ pub struct Image {
     pub digest: Digest,
     /// How a container of it is started.
     pub config: ImageConfig,
+    /// The machines it is for, in Go's words: `linux/amd64`. An archive may hold an image for another machine; its
+    /// programs then fail to start.
+    pub platform: String,
     /// Size of its configuration and layers as they are stored, in bytes.
     pub size: u64,
     pub(crate) layers: Vec<Digest>,
@@ -196,6 +199,7 @@ pub(crate) fn image(folder: &Folder, digest: Digest, manifest: &Manifest) -> Res
     Ok(Image {
         digest,
         config: file.config,
+        platform: format!("{}/{}", file.os, file.architecture),
         size: manifest.config.size + manifest.layers.iter().map(|layer| layer.size).sum::<u64>(),
         layers: manifest.layers.iter().map(|layer| layer.digest.clone()).collect(),
         diff_ids: file.rootfs.diff_ids,

@@ -30,7 +30,7 @@ async fn a_docker_archive_in_every_wrapping() {
             user: "me:users".into(),
             stop_signal: String::new(),
         };
-        assert_eq!(image.config, expected);
+        assert_eq!((&image.config, &image.platform[..]), (&expected, "linux/amd64"));
         let rootfs = stored.store.rootfs(&image).await.unwrap();
         assert_eq!(fs::read_to_string(rootfs.path().join("hello")).unwrap(), "two");
         assert_eq!(stored.store.get(&name("busybox:2")).await.unwrap(), None);
