@@ -1,6 +1,6 @@
 //! How containers end, and what the caller is told.
 
-use crate::support::{Place, block_on, lines_from, make_fifo, run, start, to_end};
+use crate::support::{Place, block_on, lines_from, make_fifo, program, run, start, to_end};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tiphys_sandbox::{Event, FailureKind};
@@ -189,4 +189,22 @@ fn dropping_the_handle_ends_the_pod() {
         drop(sandbox);
         to_end(events).await;
     });
+}
+
+#[test]
+fn a_machine_without_namespaces_says_which_setting_is_in_the_way() {
+    let place = Place::new();
+    let mut pod = place.pod("p");
+    pod.containers = vec![place.shell("main", "true")];
+    let spec = place.file("spec.json", &serde_json::to_string(&pod).unwrap(), "/unused").source;
+    // A user namespace has limits of its own, for what is made in it.
+    let script = "echo 0 > /proc/sys/user/max_mnt_namespaces && exec \"$0\" \"$1\"";
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c", script])
+        .args([program(), spec])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("NamespacesRefused") && text.contains("sysctl user.max_mnt_namespaces="), "{output:?}");
+    assert_eq!(output.status.code(), Some(1));
 }
