@@ -46,14 +46,20 @@ fn measure(runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
     let server = runtime.block_on(S3Server::start(objects.path(), &["bucket"]))?;
     let step = Step { root: fs::canonicalize(root.path())?, location: location(root.path(), &server)? };
 
-    let steps = 20;
-    let before = processor_time()?;
-    let start = Instant::now();
-    for _ in 0..steps {
-        step.run(r#"{"container":{}}"#, "true", "")?;
+    let logs = step.location.replacen('{', r#"{"archiveLogs":true,"#, 1);
+    for (what, template) in [
+        ("nothing to collect", r#"{"container":{}}"#.to_owned()),
+        ("its log archived", format!(r#"{{"container":{{}},"archiveLocation":{logs}}}"#)),
+    ] {
+        let steps = 50;
+        let before = processor_time()?;
+        let start = Instant::now();
+        for _ in 0..steps {
+            step.run(&template, "echo", "hello")?;
+        }
+        let (wall, used) = (start.elapsed() / steps, (processor_time()? - before) / steps);
+        println!("step with {what:<20} {used:?} processor time, {wall:?} one process after the other");
     }
-    let (wall, used) = (start.elapsed() / steps, (processor_time()? - before) / steps);
-    println!("step with nothing to collect    {used:?} processor time, {wall:?} one after the other");
 
     let files = mib.div_ceil(16);
     let folder = step.root.join("out");

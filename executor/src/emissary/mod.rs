@@ -144,7 +144,10 @@ fn attempt(
     if settings.wait_for_ready {
         gate.supervisor_ready()?;
     }
-    let template = read_template(paths, settings)?;
+    let mut template = read_template(paths, settings)?;
+    if settings.wait_for_ready {
+        template.forget_inputs();
+    }
     gate.dependencies(template.dependencies(&settings.container))?;
     let Some((name, args)) = words.split_first() else {
         return Err(EmissaryError::Failed(

@@ -2,18 +2,30 @@
 //! same.
 
 use serde::Deserialize;
-use tiphys_contract::container;
+use tiphys_contract::{container, overlap};
 
 /// The template, as far as it concerns one container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Template {
+    inputs: Option<Inputs>,
     outputs: Option<Outputs>,
     container: Option<Mounting>,
     script: Option<Mounting>,
     container_set: Option<ContainerSet>,
     sidecars: Option<Vec<Member>>,
     archive_location: Option<ArchiveLocation>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Inputs {
+    artifacts: Option<Vec<Input>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    path: Option<String>,
+    optional: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,12 +139,12 @@ impl Template {
         self.container_set.as_ref()?.retry_strategy.as_ref()
     }
 
-    /// Paths of output parameters that this container must hand over: those not on a volume, which `wait` sees itself.
+    /// Paths of output parameters that this container must hand over: those that `wait` does not see itself.
     pub fn parameter_paths(&self) -> impl Iterator<Item = &str> {
         let parameters = self.outputs.iter().flat_map(|outputs| outputs.parameters.iter().flatten());
         parameters
             .filter_map(|parameter| parameter.value_from.as_ref()?.path.as_deref())
-            .filter(|path| !path.is_empty() && !self.is_on_volume(path))
+            .filter(|path| !path.is_empty() && !self.is_mounted(path))
     }
 
     /// Output artifacts that this container must hand over, each with its path.
@@ -140,14 +152,23 @@ impl Template {
         let artifacts = self.outputs.iter().flat_map(|outputs| outputs.artifacts.iter().flatten());
         artifacts
             .filter_map(|artifact| Some((artifact.path.as_deref()?, artifact)))
-            .filter(|(path, _)| !path.is_empty() && !self.is_on_volume(path))
+            .filter(|(path, _)| !path.is_empty() && !self.is_mounted(path))
     }
 
-    fn is_on_volume(&self, path: &str) -> bool {
+    /// Whether a path lies on something mounted that `wait` sees too: a volume of the template's, or an input artifact. An
+    /// optional input may not have been mounted; handing over what it hides is then needed, and otherwise harmless.
+    fn is_mounted(&self, path: &str) -> bool {
         let mounts = [&self.container, &self.script].into_iter().flatten().map(|part| &part.volume_mounts);
         let mounts = mounts.chain(self.container_set.iter().map(|set| &set.volume_mounts));
-        let paths = mounts.flat_map(|mounts| mounts.iter().flatten()).map(|mount| mount.mount_path.as_str());
-        tiphys_contract::overlap::overlapping_mount(paths, path).is_some()
+        let volumes = mounts.flat_map(|mounts| mounts.iter().flatten()).map(|mount| mount.mount_path.as_str());
+        let inputs = self.inputs.iter().flat_map(|inputs| inputs.artifacts.iter().flatten());
+        let required = inputs.filter(|input| input.optional != Some(true)).filter_map(|input| input.path.as_deref());
+        overlap::overlapping_mount(volumes.chain(required.filter(|at| !at.is_empty())), path).is_some()
+    }
+
+    /// Forgets the inputs: where they are links in this container's own file system, `wait` does not see what they became.
+    pub fn forget_inputs(&mut self) {
+        self.inputs = None;
     }
 }
 
@@ -194,17 +215,20 @@ mod tests {
 
     #[test]
     fn outputs_on_volumes_are_left_to_wait() {
-        let template = Template::parse(
-            br#"{"name":"x","container":{"image":"i","volumeMounts":[{"name":"v","mountPath":"/mnt"}]},"outputs":
+        let mut template = Template::parse(
+            br#"{"name":"x","inputs":{"artifacts":[{"name":"i","path":"/in"},{"name":"j","path":"/opt","optional":true}]},
+            "container":{"image":"i","volumeMounts":[{"name":"v","mountPath":"/mnt"}]},"outputs":
             {"parameters":[{"name":"a","valueFrom":{"path":"/tmp/a"}},{"name":"b","valueFrom":{"path":"/mnt/b"}},
             {"name":"c","value":1}],"artifacts":[{"name":"d","path":"/out","archive":{"none":{}}},{"name":"e"},
-            {"name":"f","path":"/mnt"},{"name":"g","path":"/g","archive":null}]}}"#,
+            {"name":"f","path":"/mnt"},{"name":"h","path":"/in/x"},{"name":"i","path":"/opt"},{"name":"g","path":"/g","archive":null}]}}"#,
         )
         .unwrap();
         assert_eq!(template.parameter_paths().collect::<Vec<_>>(), ["/tmp/a"]);
         let artifacts: Vec<_> = template.artifacts().map(|(path, artifact)| (path, artifact.is_tar())).collect();
-        assert_eq!(artifacts, [("/out", false), ("/g", true)]);
+        assert_eq!(artifacts, [("/out", false), ("/opt", true), ("/g", true)]);
         assert_eq!(template.mains(), ["main"]);
+        template.forget_inputs();
+        assert_eq!(template.artifacts().count(), 4);
         assert!(!template.archives_logs());
     }
 
