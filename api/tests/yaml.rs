@@ -30,6 +30,9 @@ fn scalars_and_keys() {
         ),
         ("a: |\n  x\n  y\nb: >-\n  x\n  y", json!({"a": "x\ny\n", "b": "x y"})),
         ("a: 1\na: 2", json!({"a": 2})),
+        ("a: !!str\nb: !!str ~\nc: ''", json!({"a": "", "b": "~", "c": ""})),
+        ("a: [\n  \"x\n  y\"\n]\nb: {\nc: 1\n}", json!({"a": ["x y"], "b": {"c": 1}})),
+        ("  - a: [\"\n    x\n  \"]\n    b: 1", json!([{"a": [" x "], "b": 1}])),
         ("", Value::Null),
         ("# nothing\n---\n", Value::Null),
     ];
@@ -55,7 +58,7 @@ fn what_cannot_be_read_says_where() {
         ("a: {{foo}}", "1:5: a list or mapping cannot be a key; a text that begins with `{` needs quotes"),
         ("a:\n  <<: 5", "2:7: `<<` takes a mapping or a list of mappings"),
         ("a: &a [*a]", "1:8: an anchor's value contains itself"),
-        ("a: !!int x", "1:4: cannot decode !!str `x` as a !!int"),
+        ("a: !!int x", "1:10: cannot decode !!str `x` as a !!int"),
     ];
     for (text, expected) in cases {
         assert_eq!(read(text), json!({ "error": expected }), "{text}");
@@ -83,7 +86,7 @@ fn every_key_and_value_has_its_place() {
 
 #[test]
 fn limits_are_errors() {
-    let deep = "[".repeat(MAX_DEPTH + 2);
+    let deep = "[".repeat(MAX_DEPTH + 2) + &"]".repeat(MAX_DEPTH + 2);
     assert!(yaml::to_json(&deep).unwrap_err().message.contains("nested more than 200 deep"));
     let blocks: String = (0..MAX_DEPTH + 2).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     assert!(yaml::to_json(&blocks).unwrap_err().message.contains("nested more than 200 deep"));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::Number;
 
 use super::scalar::{self, Scalar};
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str, first_line: u32) -> Result<Vec<Tree>, YamlError>
         let (event, span) = builder.next()?;
         match event {
             Event::StreamEnd => return Ok(trees),
-            Event::DocumentStart(_) => {
+            Event::DocumentStart(..) => {
                 builder.anchors.clear();
                 (builder.nodes, builder.aliased, builder.kept) = (0, 0, 0);
                 let (event, span) = builder.next()?;
@@ -40,7 +40,7 @@ pub(super) fn parse(text: &str, first_line: u32) -> Result<Vec<Tree>, YamlError>
                     trees.push(Tree { root, duplicates });
                 }
             }
-            Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+            Event::StreamStart | Event::DocumentEnd => {}
             _ => return Err(builder.error(span, "a document was expected here")),
         }
     }
@@ -109,6 +109,8 @@ impl<'a> Builder<'a> {
             Event::Alias(anchor) => return self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
+                // The parser writes `~` where nothing was written.
+                let text = if plain && span.is_empty() { "".into() } else { text };
                 let tag = tag.as_deref().map(full_tag);
                 if text == "<<" && (plain && tag.is_none() || tag.as_deref() == Some(MERGE)) {
                     (Raw::Merge, anchor)
@@ -117,8 +119,8 @@ impl<'a> Builder<'a> {
                     (Raw::Scalar(scalar.map_err(|error| self.error(span, error))?), anchor)
                 }
             }
-            Event::SequenceStart(anchor, _) => (Raw::Collection(self.sequence(depth)?), anchor),
-            Event::MappingStart(anchor, _) => (Raw::Collection(self.mapping(depth)?), anchor),
+            Event::SequenceStart(_, anchor, _) => (Raw::Collection(self.sequence(depth)?), anchor),
+            Event::MappingStart(_, anchor, _) => (Raw::Collection(self.mapping(depth)?), anchor),
             _ => return Err(self.error(span, "a value was expected here")),
         };
         let parsed = Parsed { position, content };
@@ -164,7 +166,7 @@ impl<'a> Builder<'a> {
                 }
             };
             let (event, span) = self.next()?;
-            let absent = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty());
+            let absent = matches!(event, Event::Scalar(..)) && span.is_empty();
             let mut value = value(self.node(event, span, depth + 1)?)?;
             if absent {
                 value.position = position;
@@ -246,7 +248,7 @@ impl<'a> Builder<'a> {
 }
 
 fn full_tag(tag: &Tag) -> String {
-    format!("{}{}", tag.handle, tag.suffix)
+    format!("{}{}", tag.handle(), tag.suffix())
 }
 
 fn value(parsed: Parsed) -> Result<Node, YamlError> {
