@@ -158,7 +158,6 @@ fn make_root(spec: &ContainerSpec, pod: &Pod, places: &[Place]) -> std::io::Resu
             image_root::build(&root, layers, &disk, overlay)?;
         }
         (Rootfs::Host, Some(host)) => {
-            mount(Some(&root), &root, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             let targets: Vec<PathBuf> =
                 places.iter().map(|place| place.target.clone()).chain(spec.cwd.clone()).collect();
             host.build(&root, overlay, &targets)?;

@@ -38,7 +38,8 @@ pub enum Event {
     },
     /// The Pod as a whole could not be set up.
     Failed(Failure),
-    /// No process of the Pod is left. Sent by the caller's side when the sandbox process itself is gone.
+    /// No process of the Pod is left, nor the sandbox process itself. A container that has `Started` and not `Exited` was
+    /// ended together with the sandbox process, by somebody else.
     Finished,
 }
 

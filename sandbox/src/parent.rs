@@ -1,6 +1,6 @@
 //! The caller's side: starts the sandbox process and talks with it.
 
-use crate::event::{Command, Event};
+use crate::event::{Command, Event, Failure};
 use crate::keeper::ARGUMENT;
 use crate::spec::SandboxSpec;
 use std::io;
@@ -71,7 +71,11 @@ impl Sandbox {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(hand(io::Error::other("no pipes")));
         };
-        stdin.write_all(&line).await.map_err(hand)?;
+        match stdin.write_all(&line).await {
+            // It has ended without reading: its events say why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other.map_err(hand)?,
+        }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (event_queue, events) = mpsc::unbounded_channel();
         tokio::spawn(pass_on(child, stdin, stdout, command_queue, event_queue));
@@ -131,12 +135,14 @@ async fn pass_on(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let mut stdin = Some(stdin);
+    let mut silent = true;
     let mut lines = BufReader::new(stdout).lines();
     loop {
         tokio::select! {
             line = lines.next_line() => match line {
                 Ok(Some(line)) => {
                     if let Ok(event) = serde_json::from_str::<Event>(&line) {
+                        silent = false;
                         // A caller that looks at no events still gets its Pod run to the end.
                         let _ = events.send(event);
                     }
@@ -156,7 +162,12 @@ async fn pass_on(
         }
     }
     drop(stdin);
-    let _ = child.wait().await;
+    let status = child.wait().await;
+    if silent && !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let failure = Failure::setup("the sandbox process ended before it could start anything", how);
+        let _ = events.send(Event::Failed(failure));
+    }
     let _ = events.send(Event::Finished);
 }
 

@@ -34,7 +34,10 @@ impl Pod {
         })?;
         let uses_host = spec.init.iter().chain(&spec.containers).any(|container| container.rootfs == Rootfs::Host);
         let host = if uses_host {
-            Some(HostPlan::of_this_machine().map_err(|error| Failure::setup("cannot read the machine's root", error))?)
+            Some(
+                HostPlan::of_this_machine(in_user_namespace)
+                    .map_err(|error| Failure::setup("cannot read the machine's root", error))?,
+            )
         } else {
             None
         };

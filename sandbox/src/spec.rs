@@ -94,7 +94,8 @@ pub struct ContainerSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Rootfs {
     /// The machine's own root under a private writable layer in memory; `/tmp` and `/var/tmp` are empty folders on disk,
-    /// `/run` is empty.
+    /// `/run` is empty. Top-level folders in which an ordinary user may write nothing, such as `/usr`, are read-only to
+    /// that user's containers.
     Host,
     /// Unpacked image layers, lowest first, under a private writable layer on disk. They are never written to.
     Layers(Vec<PathBuf>),

@@ -3,7 +3,7 @@
 use crate::support::{Place, block_on, lines_from, make_fifo, program, run, start, to_end};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use tiphys_sandbox::{Event, FailureKind};
+use tiphys_sandbox::{Event, FailureKind, Sandbox};
 
 #[test]
 fn exit_codes_and_signals_are_told_apart() {
@@ -177,6 +177,23 @@ fn kill_ends_all_and_starts_nothing_more() {
     assert_eq!(outcome.exit("first").signal, Some(libc::SIGKILL));
     assert!(!outcome.exits.contains_key("main"));
     assert!(gone.is_err());
+}
+
+#[test]
+fn a_program_that_is_no_sandbox_is_told_of() {
+    let place = Place::new();
+    block_on(async {
+        let pod = place.pod("p");
+        let missing = Sandbox::start(&pod, &place.path("no-such-program")).await;
+        assert!(missing.is_err_and(|error| error.to_string().contains("no-such-program")));
+        let (_sandbox, events) = Sandbox::start(&pod, "/bin/false".as_ref()).await.unwrap();
+        let outcome = to_end(events).await;
+        assert!(
+            matches!(&outcome.events[0], Event::Failed(failure) if failure.message.contains("exit status: 1")),
+            "{:?}",
+            outcome.events
+        );
+    });
 }
 
 #[test]
