@@ -33,6 +33,9 @@ impl Run {
         self.shutdown = self.shutdown.or(parse_shutdown(&self.spec.shutdown));
         if self.wf.status.phase == WorkflowPhase::Unknown {
             self.know_references()?;
+            if let Some(problem) = crate::validate::first_problem(&self.wf, &self.templates) {
+                return Err(Refusal::End(WorkflowPhase::Failed, format!("invalid spec: {}", problem.message)));
+            }
         }
         let failed = |message: String| Refusal::End(WorkflowPhase::Failed, message);
         let spec = self.spec.clone();

@@ -77,6 +77,12 @@ pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+impl crate::validate::Templates for Templates {
+    fn get(&self, cluster_scope: bool, name: &str) -> Option<&WorkflowSpec> {
+        self.specs.get(&(cluster_scope, name.to_string())).and_then(|found| found.as_deref().ok())
+    }
+}
+
 /// The templates that are known.
 #[derive(Default)]
 pub(crate) struct Templates {

@@ -75,7 +75,9 @@ fn workflow(case: &Case) -> Workflow {
     });
     let mut workflow = found.unwrap();
     if workflow.metadata.name.is_empty() {
-        workflow.metadata.name = format!("{}x7k2p", workflow.metadata.generate_name);
+        // Kubernetes cuts what it makes a name of, so that the name fits a label.
+        let base: String = workflow.metadata.generate_name.chars().take(58).collect();
+        workflow.metadata.name = format!("{base}x7k2p");
     }
     workflow.metadata.namespace = "argo".into();
     workflow.metadata.uid = "0b5ed5a4-4b4a-4a4b-8f5f-d2b4c0ffee00".into();

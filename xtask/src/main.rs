@@ -1,1 +1,43 @@
-fn main() {}
+//! The project's own commands: `cargo xtask check | conformance | bench`. CI runs the same ones.
+
+mod bench;
+mod check;
+mod conformance;
+mod difference;
+mod licences;
+mod shell;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check                       formatting, lints, licences, edges between crates
+  conformance [OPTIONS]       the corpus's local cases on the real local runtime; writes docs/conformance.md
+      --images FOLDER         image archives to import first, so that steps run in their images
+      --corpus FOLDER         the corpus (default: TIPHYS_CORPUS, or ../shared/corpus)
+      --only TEXT             only cases whose name holds TEXT; the page is not written
+      --keep FOLDER           keep data and outputs of the runs there
+  bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match command.as_str() {
+        "check" => check::run(),
+        "conformance" => conformance::run(&rest),
+        "bench" => bench::run_all(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

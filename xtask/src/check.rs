@@ -1,0 +1,39 @@
+//! What must hold of the sources: format, lints, licences, and the edges that must not appear between crates.
+
+use anyhow::{Result, bail};
+
+use crate::licences;
+use crate::shell::{self, cargo, output};
+
+/// `of` must not depend on `on`, directly or not. Empty features mean the default ones.
+const FORBIDDEN: [(&str, &str, &[&str]); 8] = [
+    ("tiphys-engine", "tokio", &[]),
+    ("tiphys-engine", "nix", &[]),
+    ("tiphys-podspec", "tokio", &[]),
+    ("tiphys-podspec", "tiphys-engine", &[]),
+    ("tiphys-expr", "tiphys-api", &[]),
+    ("tiphys-executor", "kube", &[]),
+    ("tiphys-executor", "tokio", &["--no-default-features"]),
+    ("tiphys-executor", "aws-sdk-s3", &["--no-default-features"]),
+];
+
+/// Runs every check; the first that fails ends it.
+pub fn run() -> Result<()> {
+    shell::run(cargo(&["fmt", "--all", "--check"]))?;
+    shell::run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    edges()?;
+    licences::check()
+}
+
+fn edges() -> Result<()> {
+    for (of, on, features) in FORBIDDEN {
+        let mut args = vec!["tree", "--package", of, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+        args.extend(features);
+        let tree = output(cargo(&args))?;
+        if tree.lines().skip(1).any(|line| line.split(' ').next() == Some(on)) {
+            bail!("{of} must not depend on {on}, but does: see `cargo tree -p {of} -i {on}`");
+        }
+    }
+    eprintln!("edges: {} that must not appear, none found", FORBIDDEN.len());
+    Ok(())
+}
