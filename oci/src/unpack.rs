@@ -25,6 +25,9 @@ use crate::scoped::resolve;
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// Zeros that close any archive: a block begun, and the two empty ones at the end.
+const END: u64 = 511 + 1024;
+
 /// Reads what may be compressed with gzip or zstd, by its first bytes.
 pub(crate) fn decompressed<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut from = BufReader::with_capacity(128 * 1024, from);
@@ -41,13 +44,16 @@ pub(crate) fn decompressed<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read 
 /// Applies the layer in the file at `blob` to `root`. `diff_id` is the digest its uncompressed archive must have.
 pub(crate) fn apply(root: &Path, blob: &Path, diff_id: &Digest, keep_owners: bool) -> Result<(), Error> {
     let file = File::open(blob).at("read", blob)?;
-    let mut archive = tar::Archive::new(Hashing::new(decompressed(file).at("read", blob)?));
+    // Some builders leave out the padding at the archive's end, and other readers do not mind. The digest tells whether
+    // more is missing.
+    let end = io::repeat(0).take(END);
+    let mut archive = tar::Archive::new(Hashing::new(decompressed(file).at("read", blob)?).chain(end));
     let mut layer = Layer { root, name: diff_id.to_string(), keep_owners, made: HashSet::new(), parent: None };
     for entry in archive.entries().at("read", blob)? {
         layer.add(entry.at("read", blob)?)?;
     }
     // The digest covers what follows the archive's end, too.
-    let mut rest = archive.into_inner();
+    let (mut rest, _) = archive.into_inner().into_inner();
     io::copy(&mut rest, &mut io::sink()).at("read", blob)?;
     let (_, found, _) = rest.finish();
     if found != *diff_id {

@@ -170,6 +170,17 @@ fn hello_layer() -> Layer {
 }
 
 #[tokio::test]
+async fn an_archive_without_its_end_is_read() {
+    let mut layer = hello("text");
+    layer.truncate(512 + 4);
+    let stored = Stored::new().await;
+    let path = stored.file("archive", &docker_archive(&[(&["image"], vec![layer])]));
+    let imported = stored.store.import(&path, None).await.unwrap();
+    let rootfs = stored.store.rootfs(&imported[0].image).await.unwrap();
+    assert_eq!(tree(&rootfs), ["hello = text"]);
+}
+
+#[tokio::test]
 async fn a_loop_of_links_is_an_error() {
     let stored = Stored::new().await;
     let layer = Layer::new().symlink("a", "b").symlink("b", "a").file("a/x", "");
