@@ -311,7 +311,8 @@ impl Artifacts {
 }
 
 /// The first bytes of a stream, and the stream with them still in it.
-async fn peek(mut stream: ByteStream) -> Result<(Bytes, ByteStream)> {
+async fn peek(stream: ByteStream) -> Result<(Bytes, ByteStream)> {
+    let mut stream = stream.fuse();
     let mut beginning = BytesMut::new();
     while beginning.len() < BEGINNING {
         let Some(chunk) = stream.next().await else { break };

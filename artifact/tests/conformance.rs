@@ -73,6 +73,16 @@ async fn bodies(store: &dyn Store) {
         let written = store.put("bodies/stream", Body::Stream(stream::iter(chunks).boxed())).await.unwrap();
         assert_eq!(written, size as u64);
         assert!(get(store, "bodies/stream").await == data, "stream of {size}");
+        // A producer that is slower than the network: parts arrive at the server while the next ones are made.
+        let chunks = data.chunks(70_001).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+        let slow = stream::iter(chunks).then(|chunk| async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            Ok(chunk)
+        });
+        assert_eq!(store.put("bodies/slow", Body::Stream(slow.boxed())).await.unwrap(), size as u64);
+        assert!(get(store, "bodies/slow").await == data, "slow stream of {size}");
     }
 }
 

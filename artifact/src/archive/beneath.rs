@@ -20,6 +20,11 @@ const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_
 /// Argo's modes of folders (executor.go, untar).
 const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
+/// Longer paths cannot be used by any program.
+const LONGEST_NAME: usize = 4095;
+/// More folders in each other than any honest archive has; walking them later takes stack.
+const DEEPEST: usize = 500;
+
 /// The folder.
 pub(super) struct Root {
     folder: Rc<OwnedFd>,
@@ -33,6 +38,9 @@ pub(super) struct Root {
 pub(super) fn clean(name: &[u8]) -> Result<PathBuf> {
     let path = Path::new(OsStr::from_bytes(name));
     let shown = || format!("entry {:?}", String::from_utf8_lossy(name));
+    if name.len() > LONGEST_NAME {
+        return Err(Error::Archive(format!("an entry has a name of {} bytes", name.len())));
+    }
     if name.contains(&0) {
         return Err(Error::Archive(format!("{} has a zero byte in its name", shown())));
     }
@@ -49,7 +57,10 @@ pub(super) fn clean(name: &[u8]) -> Result<PathBuf> {
             }
         }
     }
-    Ok(clean)
+    match clean.components().count() {
+        depth if depth > DEEPEST => Err(Error::Archive(format!("an entry lies {depth} folders deep"))),
+        _ => Ok(clean),
+    }
 }
 
 /// Whether a link at `path` (clean, its folders no links) to `target` stays below the root. `..` is accepted only at
@@ -128,21 +139,34 @@ impl Root {
             return Ok(folder.clone());
         }
         let folder = match self.open_folder(path) {
-            Err(Errno::ENOENT) => {
-                let (parent, name) = self.place(path)?;
-                match mkdirat(&*parent, name, FOLDER_MODE) {
-                    // Whatever the umask left out.
-                    Ok(()) => fchmodat(&*parent, name, FOLDER_MODE, FchmodatFlags::FollowSymlink),
-                    Err(errno) => Err(errno),
-                }
-                .map_err(|errno| fault(path, errno))?;
-                self.open_folder(path)
-            }
+            Err(Errno::ENOENT) => self.make_folders(path),
             outcome => outcome,
         };
         let folder = Rc::new(folder.map_err(|errno| fault(path, errno))?);
         *self.last.borrow_mut() = Some((path.to_owned(), folder.clone()));
         Ok(folder)
+    }
+
+    /// Makes what is missing of `path`, from its nearest parent that exists.
+    fn make_folders(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let existing = path.ancestors().skip(1).find_map(|parent| match parent.as_os_str().is_empty() {
+            true => Some(Ok((parent, None))),
+            false => match self.open_folder(parent) {
+                Err(Errno::ENOENT) => None,
+                outcome => Some(outcome.map(|folder| (parent, Some(folder)))),
+            },
+        });
+        let (parent, mut folder) = existing.ok_or(Errno::ENOENT)??;
+        let missing = path.strip_prefix(parent).map_err(|_| Errno::ENOENT)?;
+        for part in missing.components() {
+            let name = part.as_os_str();
+            let inside = folder.as_ref().unwrap_or(&self.folder);
+            mkdirat(inside, name, FOLDER_MODE)?;
+            // Whatever the umask left out.
+            fchmodat(inside, name, FOLDER_MODE, FchmodatFlags::FollowSymlink)?;
+            folder = Some(openat(inside, name, FOLDER | OFlag::O_RDONLY, Mode::empty())?);
+        }
+        folder.ok_or(Errno::ENOENT)
     }
 
     /// The folder that `path` is in, and its name there.

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Bytes compressed as one. The 32 KiB of history that each block starts without cost under a percent at this size.
-const BLOCK: usize = 512 << 10;
+/// Bytes compressed as one. The 32 KiB of history that each block starts without cost a percent at this size.
+const BLOCK: usize = 256 << 10;
 /// More threads than this outrun disks and networks, and cost memory.
 const MOST_THREADS: usize = 4;
 
@@ -43,6 +43,8 @@ pub struct GzipWriter<W> {
     out: W,
     level: Level,
     block: Vec<u8>,
+    /// Memory of an earlier block.
+    spare: Vec<u8>,
     crc: crc32fast::Hasher,
     length: u32,
     started: bool,
@@ -52,6 +54,8 @@ pub struct GzipWriter<W> {
 
 /// A block when it is compressed.
 struct Packed {
+    /// The block itself, whose memory the next one uses.
+    block: Vec<u8>,
     bytes: Vec<u8>,
     crc: crc32fast::Hasher,
 }
@@ -76,8 +80,9 @@ impl<W: Write> GzipWriter<W> {
     }
 
     fn with_threads(out: W, level: Level, threads: usize) -> Self {
-        let (block, crc) = (Vec::new(), crc32fast::Hasher::new());
-        GzipWriter { out, level, block, crc, length: 0, started: false, threads, pool: None }
+        let crc = crc32fast::Hasher::new();
+        let (block, spare) = (Vec::new(), Vec::new());
+        GzipWriter { out, level, block, spare, crc, length: 0, started: false, threads, pool: None }
     }
 
     /// Writes what is left and the trailer, and gives the writer back.
@@ -111,7 +116,7 @@ impl<W: Write> GzipWriter<W> {
         let full = block.len() == BLOCK;
         if self.threads < 2 || (self.pool.is_none() && !full) {
             // A single thread, or all of the input is less than a block.
-            let packed = pack(&block, self.level);
+            let packed = pack(block, self.level);
             return self.take(packed);
         }
         let (level, threads) = (self.level, self.threads);
@@ -134,6 +139,7 @@ impl<W: Write> GzipWriter<W> {
 
     fn take(&mut self, packed: Packed) -> io::Result<()> {
         self.crc.combine(&packed.crc);
+        self.spare = packed.block;
         self.out.write_all(&packed.bytes)
     }
 }
@@ -143,7 +149,9 @@ impl<W: Write> Write for GzipWriter<W> {
         let count = data.len().min(BLOCK - self.block.len());
         self.block.extend_from_slice(&data[..count]);
         if self.block.len() == BLOCK {
-            let block = std::mem::take(&mut self.block);
+            let mut next = std::mem::take(&mut self.spare);
+            next.clear();
+            let block = std::mem::replace(&mut self.block, next);
             self.submit(block)?;
         }
         Ok(count)
@@ -169,7 +177,7 @@ impl Pool {
                     };
                     let Ok(job) = job else { return };
                     // The writer is gone when its output failed; the block is then of no use.
-                    let _ = job.done.send(pack(&job.block, level));
+                    let _ = job.done.send(pack(job.block, level));
                 }
             })
         });
@@ -193,11 +201,11 @@ fn dead() -> io::Error {
 }
 
 /// One block as raw deflate that ends on a byte boundary.
-fn pack(block: &[u8], level: Level) -> Packed {
+fn pack(block: Vec<u8>, level: Level) -> Packed {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(block);
+    crc.update(&block);
     let mut deflate = Compress::new(Compression::new(level.0), false);
-    let mut bytes = Vec::with_capacity(block.len() / 2 + 64);
+    let mut bytes = Vec::with_capacity(block.len() + 64);
     if !block.is_empty() {
         loop {
             let read = deflate.total_in() as usize;
@@ -209,7 +217,7 @@ fn pack(block: &[u8], level: Level) -> Packed {
             bytes.reserve(64 << 10);
         }
     }
-    Packed { bytes, crc }
+    Packed { block, bytes, crc }
 }
 
 #[cfg(test)]

@@ -21,13 +21,23 @@ pub(super) struct Landing {
 
 /// Runs `read` on a fresh landing for `dest`, then publishes it.
 pub(super) fn unpack(dest: &Path, limits: &Limits, read: impl FnOnce(&mut Landing) -> Result<()>) -> Result<Unpacked> {
+    unpack_in(Root::open, dest, limits, read)
+}
+
+/// [`unpack`] with a choice of how the landing is opened.
+pub(super) fn unpack_in(
+    open: impl FnOnce(&Path) -> Result<Root>,
+    dest: &Path,
+    limits: &Limits,
+    read: impl FnOnce(&mut Landing) -> Result<()>,
+) -> Result<Unpacked> {
     let folder = beside(dest, ".tmpdir");
     let at = |source| Error::io(|| format!("making the folder {}", folder.display()), source);
     match std::fs::remove_dir_all(&folder) {
         Err(other) if other.kind() != io::ErrorKind::NotFound => return Err(at(other)),
         _ => std::fs::create_dir_all(&folder).map_err(at)?,
     }
-    let outcome = land(&folder, dest, limits, read);
+    let outcome = open(&folder).and_then(|root| land(root, &folder, dest, limits, read));
     if outcome.is_err() {
         // The cause is in the outcome; a folder that stays is removed by the next attempt.
         let _ = std::fs::remove_dir_all(&folder);
@@ -36,12 +46,13 @@ pub(super) fn unpack(dest: &Path, limits: &Limits, read: impl FnOnce(&mut Landin
 }
 
 fn land(
+    root: Root,
     folder: &Path,
     dest: &Path,
     limits: &Limits,
     read: impl FnOnce(&mut Landing) -> Result<()>,
 ) -> Result<Unpacked> {
-    let mut landing = Landing { root: Root::open(folder)?, limits: *limits, done: Unpacked::default() };
+    let mut landing = Landing { root, limits: *limits, done: Unpacked::default() };
     read(&mut landing)?;
     let at = |source| Error::io(|| format!("reading {}", folder.display()), source);
     let mut top = std::fs::read_dir(folder).map_err(at)?;

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 mod beneath;
 mod gzip;
+#[cfg(test)]
+mod hostile;
 mod landing;
 mod metered;
 mod sniff;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream as SdkBody;
+use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -16,22 +17,24 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::encryption::{self, Headers};
+use super::failure::chain;
 use super::{Inner, fault};
 use crate::error::{Error, Result};
 use crate::store::Object;
+use crate::stream::CHUNK;
 
 /// Objects up to this size are one request.
 const WHOLE: u64 = 16 << 20;
 /// Bytes of a range, and ranges on their way together.
-const RANGE: u64 = 4 << 20;
-const WINDOW: usize = 4;
+const RANGE: u64 = 2 << 20;
+const WINDOW: usize = 6;
 
 /// Opens `key`.
 pub(super) async fn open(inner: &Arc<Inner>, key: &str) -> Result<Object> {
     let headers = encryption::headers(inner, key)?;
     let get = || async {
         let request = headers.get(inner.client.get_object().bucket(&inner.config.bucket).key(key));
-        let response = request.send().await;
+        let response = request.checksum_mode(ChecksumMode::Enabled).send().await;
         response.map_err(|error| fault(format!("loading {}", inner.describe(key)), error))
     };
     let response = inner.config.retry.run("opening an object", get).await?;
@@ -60,6 +63,8 @@ struct Download {
     /// Ranges on their way, in order, and where the one after them begins.
     window: VecDeque<Range>,
     next_range: u64,
+    /// What is left to hand out of the range that came last, with its memory.
+    ready: Option<(Bytes, OwnedSemaphorePermit)>,
     crc: crc32fast::Hasher,
     expected_crc: Option<u32>,
 }
@@ -99,6 +104,7 @@ impl Download {
             body_until,
             window: VecDeque::new(),
             next_range: 0,
+            ready: None,
             crc: crc32fast::Hasher::new(),
             expected_crc,
         }
@@ -124,8 +130,14 @@ impl Download {
             }
         }
         let Some(size) = self.size.filter(|size| self.at < *size) else { return self.end() };
-        let bytes = self.next_range(size).await?;
-        Ok(Some(self.hand_out(bytes)))
+        let (mut bytes, memory) = match self.ready.take() {
+            Some(ready) => ready,
+            None => self.next_range(size).await?,
+        };
+        // In small pieces, so that those waiting on the way to the disk do not hold whole ranges.
+        let chunk = bytes.split_to(bytes.len().min(CHUNK));
+        self.ready = (!bytes.is_empty()).then_some((bytes, memory));
+        Ok(Some(self.hand_out(chunk)))
     }
 
     fn hand_out(&mut self, chunk: Bytes) -> Bytes {
@@ -139,7 +151,7 @@ impl Download {
         self.body = None;
         let what = self.source.inner.describe(&self.source.key);
         let Some(error) = error else { return Ok(()) };
-        let cause = aws_sdk_s3::error::DisplayErrorContext(&error).to_string();
+        let cause = chain(&error);
         match self.size {
             Some(size) if self.at == size => Err(Error::corrupt(what, cause)),
             Some(_) if self.source.etag.is_some() => {
@@ -150,13 +162,13 @@ impl Download {
         }
     }
 
-    async fn next_range(&mut self, size: u64) -> Result<Bytes> {
+    async fn next_range(&mut self, size: u64) -> Result<(Bytes, OwnedSemaphorePermit)> {
         self.next_range = self.next_range.max(self.at);
         while self.window.len() < WINDOW && self.next_range < size {
             let (from, to) = (self.next_range, size.min(self.next_range + RANGE));
             self.next_range = to;
             // Memory is granted in the order of the ranges, so the one that is needed first never waits for a later.
-            let memory = self.source.inner.memory.clone().acquire_many_owned((to - from) as u32);
+            let memory = self.source.inner.ranges.clone().acquire_many_owned((to - from) as u32);
             let memory = match self.window.is_empty() {
                 true => memory.await.map_err(|closed| Error::permanent("a download", closed))?,
                 false => match futures_util::FutureExt::now_or_never(memory) {
@@ -176,9 +188,7 @@ impl Download {
         let Some(mut range) = self.window.pop_front() else {
             return Err(Error::corrupt(self.source.inner.describe(&self.source.key), "ranges do not meet"));
         };
-        let (bytes, _memory) =
-            (&mut range.0).await.unwrap_or_else(|panic| Err(Error::permanent("a download", panic)))?;
-        Ok(bytes)
+        (&mut range.0).await.unwrap_or_else(|panic| Err(Error::permanent("a download", panic)))
     }
 
     fn end(&mut self) -> Result<Option<Bytes>> {
@@ -207,9 +217,7 @@ impl RangeSource {
             let length = (to - from) as usize;
             let mut bytes = BytesMut::with_capacity(length);
             while let Some(chunk) = body.next().await {
-                let chunk = chunk.map_err(|error| {
-                    Error::transient(doing(), aws_sdk_s3::error::DisplayErrorContext(&error).to_string())
-                })?;
+                let chunk = chunk.map_err(|error| Error::transient(doing(), chain(&error)))?;
                 if bytes.len() + chunk.len() > length {
                     return Err(Error::permanent(doing(), "the server does not answer with the range asked for"));
                 }

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::operation::upload_part::builders::UploadPartFluentBuilder;
 use aws_sdk_s3::types::{
@@ -54,6 +55,10 @@ macro_rules! with_customer_key {
 
 impl Headers {
     pub(super) fn get(&self, request: GetObjectFluentBuilder) -> GetObjectFluentBuilder {
+        with_customer_key!(request, self)
+    }
+
+    pub(super) fn head(&self, request: HeadObjectFluentBuilder) -> HeadObjectFluentBuilder {
         with_customer_key!(request, self)
     }
 

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::{Class, Error};
 
@@ -108,6 +108,20 @@ fn message<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, Htt
                 _ => format!("{code}, HTTP {status}"),
             }
         }
-        other => DisplayErrorContext(other).to_string(),
+        other => other.source().map_or_else(|| other.to_string(), chain),
     }
+}
+
+/// An error with its causes, each once.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }

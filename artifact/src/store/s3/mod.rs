@@ -131,6 +131,9 @@ struct Inner {
     sign_payload: bool,
     /// Bytes of part buffers that may still be taken.
     memory: Arc<Semaphore>,
+    buffers: Arc<upload::Buffers>,
+    /// The same for ranges of downloads: half as much, because what is on its way to the disk comes on top.
+    ranges: Arc<Semaphore>,
     /// Whether the server takes CRC32 checksums; some that only resemble S3 do not.
     checksums: AtomicBool,
     bucket_made: OnceCell<()>,
@@ -147,8 +150,16 @@ impl S3Store {
         let config = S3Config { part_size, memory: config.memory.max(part_size), ..config };
         let (client, sign_payload) = client::build(&config)?;
         let memory = Arc::new(Semaphore::new(config.memory));
-        let checksums = AtomicBool::new(true);
-        let inner = Inner { client, config, sign_payload, memory, checksums, bucket_made: OnceCell::new() };
+        let inner = Inner {
+            client,
+            sign_payload,
+            memory,
+            buffers: Arc::new(upload::Buffers::new(config.part_size, config.memory)),
+            ranges: Arc::new(Semaphore::new(config.memory / 2)),
+            checksums: AtomicBool::new(true),
+            bucket_made: OnceCell::new(),
+            config,
+        };
         Ok(S3Store { inner: Arc::new(inner) })
     }
 }

@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::primitives::ByteStream as SdkBody;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::encryption::{self, Headers};
-use super::failure::{dislikes_checksums, fault};
+use super::failure::{code_is, dislikes_checksums, fault};
 use super::{Inner, mime};
 use crate::error::{Error, Result};
 use crate::store::Body;
@@ -50,10 +50,51 @@ pub(super) async fn put(inner: &Arc<Inner>, key: &str, body: Body) -> Result<u64
     }
 }
 
-/// Bytes with the memory they are counted against.
+/// Bytes with the memory they are counted against. When dropped, its buffer goes back to the store for the next part:
+/// an allocator that sees such blocks come and go keeps more of them than are in use.
 struct Part {
     bytes: Bytes,
+    buffers: Arc<Buffers>,
     _memory: OwnedSemaphorePermit,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // The request's own copies are gone by then; if one is not, the buffer is simply not used again.
+        if let Ok(buffer) = std::mem::take(&mut self.bytes).try_into_mut() {
+            self.buffers.give_back(buffer);
+        }
+    }
+}
+
+/// Buffers of whole parts that are not in use.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    size: usize,
+    most: usize,
+    free: Mutex<Vec<BytesMut>>,
+}
+
+impl Buffers {
+    /// Keeps at most `memory` bytes in buffers of `size`.
+    pub(super) fn new(size: usize, memory: usize) -> Self {
+        Buffers { size, most: memory / size, free: Mutex::default() }
+    }
+
+    /// An empty buffer for `want` bytes.
+    fn take(&self, want: usize) -> BytesMut {
+        // A list of buffers is whole after any panic.
+        let free = (want == self.size).then(|| self.free.lock().unwrap_or_else(PoisonError::into_inner).pop());
+        free.flatten().unwrap_or_else(|| BytesMut::with_capacity(want))
+    }
+
+    fn give_back(&self, mut buffer: BytesMut) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() == self.size && free.len() < self.most {
+            buffer.clear();
+            free.push(buffer);
+        }
+    }
 }
 
 /// Where parts come from.
@@ -113,23 +154,31 @@ impl Parts {
         let permits = u32::try_from(want.min(self.inner.config.memory)).unwrap_or(u32::MAX);
         let memory = self.inner.memory.clone().acquire_many_owned(permits).await;
         let memory = memory.map_err(|closed| Error::permanent("an upload", closed))?;
+        let buffers = self.inner.buffers.clone();
         let bytes = match &mut self.source {
             Source::File { file, at, size, name } => {
-                let bytes = read_part(file.clone(), *at, want, name.clone(), *size).await?;
+                let bytes = read_part(buffers.take(want), file.clone(), *at, want, name.clone(), *size).await?;
                 *at += want as u64;
                 bytes
             }
-            Source::Stream { stream, rest, ended } => fill(stream, rest, ended, want).await?,
+            Source::Stream { stream, rest, ended } => fill(&buffers, stream, rest, ended, want).await?,
         };
-        Ok(Part { bytes, _memory: memory })
+        Ok(Part { bytes, buffers, _memory: memory })
     }
 }
 
-async fn read_part(file: Arc<File>, at: u64, want: usize, name: String, size: u64) -> Result<Bytes> {
+async fn read_part(
+    mut buffer: BytesMut,
+    file: Arc<File>,
+    at: u64,
+    want: usize,
+    name: String,
+    size: u64,
+) -> Result<Bytes> {
     let read = move || {
-        let mut buffer = vec![0; want];
+        buffer.resize(want, 0);
         match file.read_exact_at(&mut buffer, at) {
-            Ok(()) => Ok(Bytes::from(buffer)),
+            Ok(()) => Ok(buffer.freeze()),
             Err(short) if short.kind() == std::io::ErrorKind::UnexpectedEof => Err(Error::permanent(
                 format!("reading {name}"),
                 format!("it shrank below {size} bytes during the upload"),
@@ -141,23 +190,42 @@ async fn read_part(file: Arc<File>, at: u64, want: usize, name: String, size: u6
 }
 
 /// Up to `want` bytes of the stream; what a chunk has beyond them is kept in `rest`. Looks ahead far enough to set
-/// `ended` when nothing follows.
-async fn fill(stream: &mut ByteStream, rest: &mut Bytes, ended: &mut bool, want: usize) -> Result<Bytes> {
-    let mut buffer = BytesMut::new();
+/// `ended` when nothing follows. A stream of one chunk is not copied.
+async fn fill(
+    buffers: &Buffers,
+    stream: &mut ByteStream,
+    rest: &mut Bytes,
+    ended: &mut bool,
+    want: usize,
+) -> Result<Bytes> {
+    let mut whole = Bytes::new();
+    let mut buffer: Option<BytesMut> = None;
     loop {
-        let take = rest.len().min(want - buffer.len());
-        buffer.extend_from_slice(&rest.split_to(take));
+        let filled = buffer.as_ref().map_or(whole.len(), BytesMut::len);
+        let taken = rest.split_to(rest.len().min(want - filled));
+        match &mut buffer {
+            Some(buffer) => buffer.extend_from_slice(&taken),
+            None if whole.is_empty() => whole = taken,
+            None if !taken.is_empty() => {
+                let mut both = buffers.take(want);
+                both.extend_from_slice(&whole);
+                both.extend_from_slice(&taken);
+                (whole, buffer) = (Bytes::new(), Some(both));
+            }
+            None => {}
+        }
         if !rest.is_empty() {
-            return Ok(buffer.freeze());
+            break;
         }
         match stream.next().await {
             Some(chunk) => *rest = chunk?,
             None => {
                 *ended = true;
-                return Ok(buffer.freeze());
+                break;
             }
         }
     }
+    Ok(buffer.map_or(whole, BytesMut::freeze))
 }
 
 fn crc_text(crc: u32) -> String {
@@ -247,21 +315,17 @@ impl Upload {
     async fn send_all(self: &Arc<Self>, first: Part, mut parts: Parts) -> Result<u64> {
         let mut flying = JoinSet::new();
         let mut sent: Vec<Sent> = Vec::new();
-        let mut next = Some(first);
-        let mut number = 0;
-        loop {
-            if let Some(part) = next.take() {
-                number += 1;
-                let upload = self.clone();
-                flying.spawn(async move { upload.send_part(number, part).await });
-            }
+        let mut part = first;
+        for number in 1.. {
+            let upload = self.clone();
+            flying.spawn(async move { upload.send_part(number, part).await });
             if parts.ended() {
                 break;
             }
-            tokio::select! {
-                biased;
-                Some(done) = flying.join_next() => sent.push(flown(done)?),
-                part = parts.next() => next = Some(part?),
+            // Not in a select with the parts under way: given up in the middle, it would lose what it has read.
+            part = parts.next().await?;
+            while let Some(done) = flying.try_join_next() {
+                sent.push(flown(done)?);
             }
         }
         while let Some(done) = flying.join_next().await {
@@ -306,16 +370,42 @@ impl Upload {
                 false => request,
             }
         };
+        // Set when the server cannot compare the whole, and when an earlier answer may have been lost.
+        let (whole, again) = (AtomicBool::new(self.whole), AtomicBool::new(false));
         let complete = || async {
-            let mut response = complete(self.whole).send().await;
-            if self.whole && response.as_ref().is_err_and(dislikes_checksums) {
-                // Each part was compared already; a server that cannot do the same for the whole loses little.
+            let checked = whole.load(Ordering::Relaxed);
+            let mut response = complete(checked).send().await;
+            if checked && response.as_ref().is_err_and(dislikes_checksums) {
+                // Each part was compared already; a server that cannot do the same for all of them loses little.
+                whole.store(false, Ordering::Relaxed);
                 response = complete(false).send().await;
             }
-            response.map_err(|error| fault(format!("completing {}", inner.describe(&self.key)), error))
+            match response {
+                Err(gone) if again.load(Ordering::Relaxed) && code_is(&gone, &["NoSuchUpload"]) => {
+                    self.is_there(size).await
+                }
+                Err(error) => {
+                    again.store(true, Ordering::Relaxed);
+                    Err(fault(format!("completing {}", inner.describe(&self.key)), error))
+                }
+                Ok(_) => Ok(()),
+            }
         };
         inner.config.retry.run("completing an upload", complete).await?;
         Ok(size)
+    }
+
+    /// Whether the upload was completed by a request whose answer was lost.
+    async fn is_there(&self, size: u64) -> Result<()> {
+        let inner = &*self.inner;
+        let what = inner.describe(&self.key);
+        let request = inner.client.head_object().bucket(&inner.config.bucket).key(&self.key);
+        let found = self.headers.head(request).send().await;
+        let found = found.map_err(|error| fault(format!("completing {what}"), error))?;
+        match found.content_length == i64::try_from(size).ok() {
+            true => Ok(()),
+            false => Err(Error::permanent(format!("completing {what}"), "the server lost the upload")),
+        }
     }
 
     /// Lets the server forget the parts. Should that fail they cost space until the bucket's own rules remove them.
