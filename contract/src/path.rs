@@ -66,8 +66,8 @@ pub mod ctr {
 
 /// Directory below [`SHARED`] with `main`'s output parameters, each under its own absolute path.
 pub const OUTPUT_PARAMETERS: &str = "outputs/parameters";
-/// Directory below [`SHARED`] with `main`'s output artifacts, each under its own absolute path: see [`STAGED_TAR`].
+/// Directory below [`SHARED`] with `main`'s output artifacts, each under its own name: a file or folder as it is, for
+/// the archives `none` and `zip`.
 pub const OUTPUT_ARTIFACTS: &str = "outputs/artifacts";
-/// Suffix of an output artifact staged as an uncompressed tar (it is to be archived as tar). Without it the file or
-/// directory was copied as it is (archive `none` and `zip`).
-pub const STAGED_TAR: &str = ".tar";
+/// Directory below [`SHARED`] with `main`'s output artifacts as uncompressed tars, each under its own name.
+pub const OUTPUT_TARS: &str = "outputs/tars";

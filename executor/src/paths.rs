@@ -82,14 +82,14 @@ impl Paths {
         self.shared.join(path::OUTPUT_PARAMETERS).join(relative(at))
     }
 
-    /// Where the emissary leaves an output artifact as it is.
-    pub fn staged_artifact(&self, at: &str) -> PathBuf {
-        self.shared.join(path::OUTPUT_ARTIFACTS).join(relative(at))
+    /// Where the emissary leaves the output artifact of that name as it is.
+    pub fn staged_artifact(&self, name: &str) -> PathBuf {
+        self.shared.join(path::OUTPUT_ARTIFACTS).join(name.replace('/', "_"))
     }
 
-    /// Where the emissary leaves an output artifact as a tar.
-    pub fn staged_tar(&self, at: &str) -> PathBuf {
-        self.shared.join(path::OUTPUT_ARTIFACTS).join(format!("{}{}", relative(at), path::STAGED_TAR))
+    /// Where the emissary leaves the output artifact of that name as a tar.
+    pub fn staged_tar(&self, name: &str) -> PathBuf {
+        self.shared.join(path::OUTPUT_TARS).join(name.replace('/', "_"))
     }
 
     /// A path of `main`'s as seen through the mirrored mounts.

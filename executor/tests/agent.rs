@@ -268,13 +268,51 @@ fn a_step_past_its_deadline_is_ended() {
 }
 
 #[test]
+fn a_step_that_does_not_end_at_its_deadline_is_killed() {
+    let pod = Pod::container();
+    let mut main = pod.emissary("main", "trap '' TERM; echo; while :; do sleep 0.01; done").spawn().unwrap();
+    std::io::Read::read_exact(main.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let mut waiting = wait(&pod);
+    waiting.env("ARGO_DEADLINE", "2001-01-01T00:00:00Z").env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "1");
+    assert_eq!(code(&run(waiting)), 0);
+    assert_eq!(code(&finish(main)), 137);
+}
+
+#[test]
+fn a_signal_to_wait_leaves_main_its_time() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "echo early; read line; echo late");
+    command.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true").stdin(std::process::Stdio::piped());
+    let mut main = command.spawn().unwrap();
+    std::io::Read::read_exact(main.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let mut waiting = wait(&pod);
+    let child =
+        waiting.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true").env("ARGO_PROGRESS_FILE", pod.at("x")).spawn().unwrap();
+    signal_when_ready(&child);
+    drop(main.stdin.take());
+    assert_eq!(code(&finish(main)), 0);
+    assert_eq!(code(&finish(child)), 0);
+    assert_eq!(result(&pod), json!({"outputs": {"result": "early\nlate"}}));
+}
+
+/// Sends SIGTERM to a process as soon as it takes signals instead of dying of them.
+fn signal_when_ready(child: &std::process::Child) {
+    until("signals are blocked", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim().to_owned();
+        u64::from_str_radix(&blocked, 16).is_ok_and(|blocked| blocked & (1 << 14) != 0)
+    });
+    signal(child, 15);
+}
+
+#[test]
 fn a_signal_to_wait_collects_what_is_there() {
     let pod = Pod::container();
     let mut waiting = wait(&pod);
     let child = waiting.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true").spawn().unwrap();
     until("wait watches", || pod.file("main", "").exists());
     fs::write(pod.file("main", "stdout"), "so far\n").unwrap();
-    signal(&child, 15);
+    signal_when_ready(&child);
     let output = finish(child);
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
     assert_eq!(result(&pod), json!({"outputs": {"result": "so far"}}));

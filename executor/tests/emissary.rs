@@ -201,7 +201,7 @@ fn outputs_are_handed_over_by_main_only() {
     assert!(!pod.paths.staged_parameter(&parameter).exists());
     assert_eq!(code(&run(pod.emissary("main", &script))), 2, "outputs are kept of failures too");
     assert_eq!(fs::read_to_string(pod.paths.staged_parameter(&parameter)).unwrap(), "p\n");
-    assert_eq!(fs::read_to_string(pod.paths.staged_artifact(&artifact)).unwrap(), "a\n");
+    assert_eq!(fs::read_to_string(pod.paths.staged_artifact("a")).unwrap(), "a\n");
 }
 
 #[test]
@@ -254,4 +254,37 @@ fn settings_are_checked_before_anything_runs() {
     assert_eq!(text(&output.stderr), "Error: ARGO_CONTAINER_NAME must hold the container's name\n");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-emissary")).arg("version").output().unwrap();
     assert_eq!(text(&output.stdout), format!("tiphys-emissary {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A container whose files cannot grow beyond 50 KiB, as on a full disk.
+fn on_full_disk(pod: &Pod, script: &str) -> std::process::Command {
+    let inner = pod.emissary("main", script);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "ulimit -f 50; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("ARGO_CONTAINER_NAME", "main");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_full_disk_is_no_success() {
+    let pod = Pod::container();
+    let mut command = on_full_disk(&pod, "head -c 200000 /dev/zero");
+    command.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true");
+    let output = run(command);
+    assert_eq!((code(&output), output.stdout.len()), (64, 200_000), "the command did not notice");
+    assert_eq!(pod.message(), "failed to keep the output of the command: File too large (os error 27)");
+
+    let pod = Pod::container();
+    let artifact = pod.at("large");
+    fs::create_dir_all(pod.at("")).unwrap();
+    fs::write(&artifact, vec![1; 200_000]).unwrap();
+    for archive in ["{}", r#"{"none":{}}"#] {
+        let output =
+            format!(r#"{{"outputs":{{"artifacts":[{{"name":"a","path":"{artifact}","archive":{archive}}}]}}}}"#);
+        fs::write(pod.paths.template(), output).unwrap();
+        assert_eq!(code(&run(on_full_disk(&pod, "exit 0"))), 64);
+        assert_eq!(pod.message(), format!("cannot copy {artifact}: File too large (os error 27)"));
+        assert!(!pod.paths.staged_tar("a").exists() && !pod.paths.staged_artifact("a").exists());
+    }
 }

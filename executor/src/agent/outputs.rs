@@ -97,11 +97,11 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
     let path = artifact.path.as_str();
     let strategy = strategy(&artifact).map_err(|error| error.to_string())?.unwrap_or(Strategy::Tar(Level::DEFAULT));
     let (packing, content) = match (strategy, template::is_in_main(template, path)) {
-        (Strategy::Tar(level), true) => (Packing::Tar, Content::Tar(paths.staged_tar(path), level)),
+        (Strategy::Tar(level), true) => (Packing::Tar, Content::Tar(paths.staged_tar(&artifact.name), level)),
         (Strategy::Tar(_), false) => (Packing::Tar, Content::Itself(paths.mirrored(path))),
-        (Strategy::Zip, true) => (Packing::Zip, Content::Itself(paths.staged_artifact(path))),
+        (Strategy::Zip, true) => (Packing::Zip, Content::Itself(paths.staged_artifact(&artifact.name))),
         (Strategy::Zip, false) => (Packing::Zip, Content::Itself(paths.mirrored(path))),
-        (Strategy::None, true) => (Packing::None, Content::Itself(paths.staged_artifact(path))),
+        (Strategy::None, true) => (Packing::None, Content::Itself(paths.staged_artifact(&artifact.name))),
         (Strategy::None, false) => (Packing::None, Content::Itself(paths.mirrored(path))),
     };
     if !content.path().exists() {

@@ -4,7 +4,6 @@
 //! what only an archive can (modes, links) for artifacts stored as tar; the rest is copied as it is, readable for all
 //! users, since `wait` may be another one.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -23,44 +22,45 @@ use crate::shared_files::{Context, FileError};
 /// The first file that could not be copied.
 pub fn stage(paths: &Paths, template: &Template) -> Result<(), FileError> {
     for at in template.parameter_paths() {
-        stage_parameter(Path::new(at), &paths.staged_parameter(at))?;
-    }
-    let mut staged = BTreeSet::new();
-    for (at, artifact) in template.artifacts() {
-        // The same path may be saved in several forms.
-        if !staged.insert((at, artifact.is_tar())) {
-            continue;
+        if let Some(source) = find(at)? {
+            whole(&paths.staged_parameter(at), |target| copy_file(&source, target).map(drop))?;
         }
-        let Ok(source) = fs::canonicalize(at) else {
+    }
+    // The copies must not become part of themselves.
+    let except = fs::canonicalize(&paths.shared).on("find", &paths.shared)?;
+    for (at, artifact) in template.artifacts() {
+        let Some(source) = find(at)? else {
             continue;
         };
         if artifact.is_tar() {
-            Tar::create(&paths.staged_tar(at), &paths.shared)?.write(&source, base_name(at))?;
+            let target = paths.staged_tar(&artifact.name);
+            whole(&target, |target| Tar::create(target, &except)?.write(&source, base_name(at)))?;
         } else {
-            let target = paths.staged_artifact(at);
-            create_parent(&target)?;
-            copy(&source, &target, &paths.shared)?;
+            whole(&paths.staged_artifact(&artifact.name), |target| copy(&source, target, &except))?;
         }
     }
     Ok(())
 }
 
-fn stage_parameter(source: &Path, target: &Path) -> Result<(), FileError> {
-    let mut from = match File::open(source) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened.on("open", source)?,
-    };
-    create_parent(target)?;
-    let mut to = File::create(target).on("create", target)?;
-    io::copy(&mut from, &mut to).on("copy", source)?;
-    Ok(())
+/// The file or folder at a path, links resolved; none when there is nothing.
+fn find(at: &str) -> Result<Option<PathBuf>, FileError> {
+    match fs::canonicalize(at) {
+        Ok(source) => Ok(Some(source)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).on("find", Path::new(at)),
+    }
 }
 
-fn create_parent(target: &Path) -> Result<(), FileError> {
-    match target.parent() {
-        Some(parent) => fs::create_dir_all(parent).on("create folder", parent),
-        None => Ok(()),
+/// Makes something under a name of its own and renames it when it is complete: nobody takes a part for the whole.
+fn whole(target: &Path, make: impl FnOnce(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).on("create folder", parent)?;
     }
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    make(&part)?;
+    fs::rename(&part, target).on("rename", &part)
 }
 
 /// The entries of a folder by name, so that the same folder always gives the same archive.
@@ -87,13 +87,17 @@ fn copy(source: &Path, target: &Path, except: &Path) -> Result<(), FileError> {
         let link = fs::read_link(source).on("read link", source)?;
         std::os::unix::fs::symlink(link, target).on("create link", target)
     } else if meta.is_file() {
-        let mut from = File::open(source).on("open", source)?;
-        let mut to = File::create(target).on("create", target)?;
-        io::copy(&mut from, &mut to).on("copy", source)?;
+        copy_file(source, target)?;
         readable(0o444).on("open to all users", target)
     } else {
         Ok(())
     }
+}
+
+fn copy_file(source: &Path, target: &Path) -> Result<u64, FileError> {
+    let mut from = File::open(source).on("open", source)?;
+    let mut to = File::create(target).on("create", target)?;
+    io::copy(&mut from, &mut to).on("copy", source)
 }
 
 /// An uncompressed tar in the making.
@@ -105,7 +109,6 @@ struct Tar<'a> {
 
 impl<'a> Tar<'a> {
     fn create(path: &'a Path, except: &'a Path) -> Result<Self, FileError> {
-        create_parent(path)?;
         let file = File::create(path).on("create", path)?;
         Ok(Self { path, archive: tar::Builder::new(file), except })
     }
@@ -173,6 +176,7 @@ mod tests {
 
     fn staged(json: &str, root: &Path) -> Paths {
         let paths = Paths::below(root);
+        fs::create_dir_all(&paths.shared).unwrap();
         stage(&paths, &Template::parse(json.as_bytes()).unwrap()).unwrap();
         paths
     }
@@ -188,9 +192,13 @@ mod tests {
         fs::write(out.join("sub").join(&long), vec![b'x'; 1000]).unwrap();
         std::os::unix::fs::symlink("run.sh", out.join("link")).unwrap();
         let at = out.to_str().unwrap();
-        let paths =
-            staged(&format!(r#"{{"outputs":{{"artifacts":[{{"path":"{at}"}},{{"path":"/no/such"}}]}}}}"#), root.path());
-        let mut archive = tar::Archive::new(File::open(paths.staged_tar(at)).unwrap());
+        let paths = staged(
+            &format!(
+                r#"{{"outputs":{{"artifacts":[{{"name":"a","path":"{at}"}},{{"name":"b","path":"/no/such"}}]}}}}"#
+            ),
+            root.path(),
+        );
+        let mut archive = tar::Archive::new(File::open(paths.staged_tar("a")).unwrap());
         let mut seen = Vec::new();
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -229,13 +237,13 @@ mod tests {
         let at = out.to_str().unwrap();
         let paths = staged(
             &format!(
-                r#"{{"outputs":{{"artifacts":[{{"path":"{at}","archive":{{"none":{{}}}}}}],
+                r#"{{"outputs":{{"artifacts":[{{"name":"a","path":"{at}","archive":{{"none":{{}}}}}}],
                 "parameters":[{{"valueFrom":{{"path":"{at}"}}}},{{"valueFrom":{{"path":"/no/such"}}}}]}}}}"#
             ),
             root.path(),
         );
         assert_eq!(fs::read_to_string(paths.staged_parameter(at)).unwrap(), "content");
-        assert_eq!(fs::read_to_string(paths.staged_artifact(at)).unwrap(), "content");
-        assert_eq!(fs::metadata(paths.staged_artifact(at)).unwrap().mode() & 0o777, 0o644);
+        assert_eq!(fs::read_to_string(paths.staged_artifact("a")).unwrap(), "content");
+        assert_eq!(fs::metadata(paths.staged_artifact("a")).unwrap().mode() & 0o777, 0o644);
     }
 }

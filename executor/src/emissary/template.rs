@@ -48,6 +48,8 @@ struct ValueFrom {
 /// An output artifact.
 #[derive(Debug, Deserialize)]
 pub struct Artifact {
+    /// Its name, unique in the template.
+    pub name: String,
     path: Option<String>,
     archive: Option<Archive>,
 }
