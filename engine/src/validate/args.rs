@@ -144,6 +144,8 @@ pub(super) fn supply(
     if missing {
         return Ok(None);
     }
+    // Argo loses an empty list on the way, and with it the type.
+    supplied.steps = supplied.steps.filter(|steps| !steps.is_empty());
     match fill(&supplied, globals) {
         Ok(filled) => Ok(Some(filled)),
         Err(error) => {

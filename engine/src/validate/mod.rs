@@ -14,6 +14,7 @@ mod cron;
 mod dag;
 mod depends;
 mod graph;
+mod known;
 mod location;
 mod names;
 mod outputs;

@@ -140,6 +140,11 @@ impl<'a> Subject<'a> {
     fn arguments(&self, referred: Option<&WorkflowSpec>) -> Arguments {
         let mut arguments = self.spec.arguments.clone();
         if let Some(referred) = referred {
+            // Of those with the same name the first counts.
+            let mut seen = HashSet::new();
+            arguments.parameters.retain(|parameter| seen.insert(parameter.name.clone()));
+            seen.clear();
+            arguments.artifacts.retain(|artifact| seen.insert(artifact.name.clone()));
             for parameter in &referred.arguments.parameters {
                 if arguments.parameter(&parameter.name).is_none() {
                     arguments.parameters.push(parameter.clone());

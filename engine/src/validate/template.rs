@@ -12,7 +12,7 @@ use super::containers::{self, DefaultImages};
 use super::names::{self, Rule};
 use super::report::{Origin, Outcome, Place, Report};
 use super::scope::{Globals, PLACEHOLDER, Scope, Visible};
-use super::{dag, location, outputs, steps, tags};
+use super::{dag, known, location, outputs, steps, tags};
 
 /// A validation under way.
 pub(super) struct Validation<'a> {
@@ -143,7 +143,7 @@ impl<'a> Validation<'a> {
                 self.report.error(&found.place, format!("template '{}' type is unknown", found.template.name))?;
                 Ok(None)
             }
-            _ => Ok(found),
+            _ => Ok(found.map(|found| Resolved { template: known::only(found.template), ..found })),
         }
     }
 
