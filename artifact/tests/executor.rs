@@ -248,6 +248,21 @@ async fn an_earlier_attempt_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_missing_bucket_is_made_where_that_is_wanted() {
+    let world = world().await;
+    let mut there = world.at("key", json!({}));
+    there.s3.as_mut().unwrap().bucket = "made-for-this".into();
+    let body = || Body::Bytes(Bytes::from_static(b"x"));
+    let error = world.artifacts.save_body(body(), &there).await.unwrap_err();
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    there.s3.as_mut().unwrap().create_bucket_if_not_present = Some(Box::default());
+    for _ in 0..2 {
+        world.artifacts.save_body(body(), &there).await.unwrap();
+        assert_eq!(world.load(&there, "x").await.unwrap(), Loaded::File(1));
+    }
+}
+
+#[tokio::test]
 async fn raw_text_is_written_verbatim() {
     let world = world().await;
     let raw = artifact(json!({"name": "raw", "raw": {"data": "line\nline"}, "mode": 0o600}));

@@ -11,8 +11,11 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation}
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::{Addressing, Encryption, S3Config, refused, region};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A server that does not take the connection, or does not begin to answer, in this time is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -36,7 +39,7 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(region(config))
         .credentials_provider(Credentials::new(access, secret, token, None, "artifact"))
-        .http_client(http_client(config, insecure))
+        .http_client(http_client(config, insecure)?)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
@@ -68,22 +71,22 @@ fn check(config: &S3Config, scheme: Option<&str>, host: &str) -> Result<()> {
 }
 
 /// Without TLS nothing about certificates is loaded, which is most of a client's start-up time.
-fn http_client(config: &S3Config, insecure: bool) -> SharedHttpClient {
+fn http_client(config: &S3Config, insecure: bool) -> Result<SharedHttpClient> {
     if insecure {
-        return Builder::new().build_http();
+        return Ok(Builder::new().build_http());
     }
     let mut trust = TrustStore::default();
     if let Some(pem) = &config.ca {
+        let certificates: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+            return Err(refused("artifacts[].s3.caSecret holds no certificate in PEM format"));
+        }
         trust = TrustStore::empty().with_pem_certificate(pem.as_bytes());
     }
     let provider = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
-    match TlsContext::builder().with_trust_store(trust).build() {
-        Ok(context) => provider.tls_context(context).build_https(),
-        Err(error) => {
-            tracing::warn!("artifacts[].s3.caSecret is not usable: {error}");
-            provider.build_https()
-        }
-    }
+    let context = TlsContext::builder().with_trust_store(trust).build();
+    let context = context.map_err(|error| Error::permanent("preparing TLS for S3", error))?;
+    Ok(provider.tls_context(context).build_https())
 }
 
 /// The clouds that want the bucket in the host name; it cannot be there when the name has dots, because certificates
@@ -140,6 +143,13 @@ mod tests {
         clear.insecure = true;
         clear.encryption = Encryption::Customer(Secret::new("password"));
         assert!(text(&clear).contains("serverSideCustomerKeySecret"));
+    }
+
+    #[test]
+    fn a_ca_must_be_one() {
+        let mut with_ca = config("minio:9000", "b");
+        with_ca.ca = Some("not PEM".into());
+        assert!(build(&with_ca).map(|_| ()).unwrap_err().to_string().contains("s3.caSecret"));
     }
 
     #[test]

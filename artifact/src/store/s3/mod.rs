@@ -23,6 +23,7 @@ mod download;
 mod encryption;
 mod failure;
 mod mime;
+mod parts;
 mod upload;
 
 use failure::fault;
@@ -131,7 +132,7 @@ struct Inner {
     sign_payload: bool,
     /// Bytes of part buffers that may still be taken.
     memory: Arc<Semaphore>,
-    buffers: Arc<upload::Buffers>,
+    buffers: Arc<parts::Buffers>,
     /// The same for ranges of downloads: half as much, because what is on its way to the disk comes on top.
     ranges: Arc<Semaphore>,
     /// Whether the server takes CRC32 checksums; some that only resemble S3 do not.
@@ -154,7 +155,7 @@ impl S3Store {
             client,
             sign_payload,
             memory,
-            buffers: Arc::new(upload::Buffers::new(config.part_size, config.memory)),
+            buffers: Arc::new(parts::Buffers::new(config.part_size, config.memory)),
             ranges: Arc::new(Semaphore::new(config.memory / 2)),
             checksums: AtomicBool::new(true),
             bucket_made: OnceCell::new(),

@@ -1,0 +1,201 @@
+//! Cutting a body into parts. A part's buffer exists from the moment memory for it is granted until the server has the
+//! part, so the store's budget bounds all uploads together.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Inner;
+use crate::error::{Error, Result};
+use crate::store::Body;
+use crate::stream::ByteStream;
+use crate::transfer::blocking;
+
+/// The protocol allows this many parts.
+const PARTS: u64 = 10_000;
+/// A stream of unknown length goes on with larger parts from this one on, which is 40 GiB with parts of 8 MiB; it then
+/// needs the memory of one such part, and ends at 350 GiB.
+const LONG_STREAM: u64 = 5_000;
+const LONG_PART: usize = 64 << 20;
+
+/// Bytes with the memory they are counted against. When dropped, its buffer goes back to the store for the next part:
+/// an allocator that sees such blocks come and go keeps more of them than are in use.
+pub(super) struct Part {
+    pub(super) bytes: Bytes,
+    buffers: Arc<Buffers>,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // The request's own copies are gone by then; if one is not, the buffer is simply not used again.
+        if let Ok(buffer) = std::mem::take(&mut self.bytes).try_into_mut() {
+            self.buffers.give_back(buffer);
+        }
+    }
+}
+
+/// Buffers of whole parts that are not in use.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    size: usize,
+    most: usize,
+    free: Mutex<Vec<BytesMut>>,
+}
+
+impl Buffers {
+    /// Keeps at most `memory` bytes in buffers of `size`.
+    pub(super) fn new(size: usize, memory: usize) -> Self {
+        Buffers { size, most: memory / size, free: Mutex::default() }
+    }
+
+    /// An empty buffer for `want` bytes.
+    fn take(&self, want: usize) -> BytesMut {
+        // A list of buffers is whole after any panic.
+        let free = (want == self.size).then(|| self.free.lock().unwrap_or_else(PoisonError::into_inner).pop());
+        free.flatten().unwrap_or_else(|| BytesMut::with_capacity(want))
+    }
+
+    fn give_back(&self, mut buffer: BytesMut) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() == self.size && free.len() < self.most {
+            buffer.clear();
+            free.push(buffer);
+        }
+    }
+}
+
+/// Where parts come from.
+enum Source {
+    File { file: Arc<File>, at: u64, size: u64, name: String },
+    Stream { stream: ByteStream, rest: Bytes, ended: bool },
+}
+
+/// Cuts a body into parts.
+pub(super) struct Parts {
+    inner: Arc<Inner>,
+    source: Source,
+    number: u64,
+}
+
+impl Parts {
+    pub(super) async fn of(inner: &Arc<Inner>, body: Body) -> Result<Self> {
+        let source = match body {
+            Body::Bytes(bytes) => {
+                Source::Stream { stream: futures_util::stream::empty().boxed(), rest: bytes, ended: false }
+            }
+            Body::Stream(stream) => Source::Stream { stream, rest: Bytes::new(), ended: false },
+            Body::File { path, size } => {
+                let name = path.display().to_string();
+                let at = name.clone();
+                let open = move || File::open(&path).map_err(|source| Error::io(|| format!("reading {at}"), source));
+                Source::File { file: Arc::new(blocking(open).await?), at: 0, size, name }
+            }
+        };
+        Ok(Parts { inner: inner.clone(), source, number: 0 })
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        match &self.source {
+            Source::File { at, size, .. } => at >= size,
+            Source::Stream { ended, rest, .. } => *ended && rest.is_empty(),
+        }
+    }
+
+    fn part_size(&self) -> usize {
+        let usual = self.inner.config.part_size;
+        match &self.source {
+            Source::File { size, .. } => usual.max(usize::try_from(size.div_ceil(PARTS)).unwrap_or(usize::MAX)),
+            Source::Stream { .. } if self.number > LONG_STREAM => usual.max(LONG_PART),
+            Source::Stream { .. } => usual,
+        }
+    }
+
+    /// The next part; empty only for an empty body.
+    pub(super) async fn next(&mut self) -> Result<Part> {
+        self.number += 1;
+        let part_size = self.part_size();
+        let want = match &self.source {
+            Source::File { at, size, .. } => part_size.min(usize::try_from(size - at).unwrap_or(usize::MAX)),
+            Source::Stream { .. } => part_size,
+        };
+        let permits = u32::try_from(want.min(self.inner.config.memory)).unwrap_or(u32::MAX);
+        let memory = self.inner.memory.clone().acquire_many_owned(permits).await;
+        let memory = memory.map_err(|closed| Error::permanent("an upload", closed))?;
+        let buffers = self.inner.buffers.clone();
+        let bytes = match &mut self.source {
+            Source::File { file, at, size, name } => {
+                let bytes = read_part(buffers.take(want), file.clone(), *at, want, name.clone(), *size).await?;
+                *at += want as u64;
+                bytes
+            }
+            Source::Stream { stream, rest, ended } => fill(&buffers, stream, rest, ended, want).await?,
+        };
+        Ok(Part { bytes, buffers, _memory: memory })
+    }
+}
+
+async fn read_part(
+    mut buffer: BytesMut,
+    file: Arc<File>,
+    at: u64,
+    want: usize,
+    name: String,
+    size: u64,
+) -> Result<Bytes> {
+    let read = move || {
+        buffer.resize(want, 0);
+        match file.read_exact_at(&mut buffer, at) {
+            Ok(()) => Ok(buffer.freeze()),
+            Err(short) if short.kind() == std::io::ErrorKind::UnexpectedEof => Err(Error::permanent(
+                format!("reading {name}"),
+                format!("it shrank below {size} bytes during the upload"),
+            )),
+            Err(source) => Err(Error::io(|| format!("reading {name}"), source)),
+        }
+    };
+    blocking(read).await
+}
+
+/// Up to `want` bytes of the stream; what a chunk has beyond them is kept in `rest`. Looks ahead far enough to set
+/// `ended` when nothing follows. A stream of one chunk is not copied.
+async fn fill(
+    buffers: &Buffers,
+    stream: &mut ByteStream,
+    rest: &mut Bytes,
+    ended: &mut bool,
+    want: usize,
+) -> Result<Bytes> {
+    let mut whole = Bytes::new();
+    let mut buffer: Option<BytesMut> = None;
+    loop {
+        let filled = buffer.as_ref().map_or(whole.len(), BytesMut::len);
+        let taken = rest.split_to(rest.len().min(want - filled));
+        match &mut buffer {
+            Some(buffer) => buffer.extend_from_slice(&taken),
+            None if whole.is_empty() => whole = taken,
+            None if !taken.is_empty() => {
+                let mut both = buffers.take(want);
+                both.extend_from_slice(&whole);
+                both.extend_from_slice(&taken);
+                (whole, buffer) = (Bytes::new(), Some(both));
+            }
+            None => {}
+        }
+        if !rest.is_empty() {
+            break;
+        }
+        match stream.next().await {
+            Some(chunk) => *rest = chunk?,
+            None => {
+                *ended = true;
+                break;
+            }
+        }
+    }
+    Ok(buffer.map_or(whole, BytesMut::freeze))
+}
