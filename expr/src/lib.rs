@@ -20,19 +20,23 @@ pub mod when;
 pub use value::Value;
 
 use base64::Engine;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+
+/// As Go's base64.StdEncoding: padding is demanded, bits behind the last byte are not looked at.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 pub(crate) fn base64_encode(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    BASE64.encode(bytes)
 }
 
 /// `base64.StdEncoding.DecodeString`: line breaks are skipped. The message is Go's, with the offset it finds.
 pub(crate) fn base64_decode(text: &str) -> Result<Vec<u8>, String> {
     let clean: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    base64::engine::general_purpose::STANDARD.decode(&clean).map_err(|error| {
+    BASE64.decode(&clean).map_err(|error| {
         let at = match error {
             base64::DecodeError::InvalidByte(at, _) => at,
-            base64::DecodeError::InvalidLastSymbol { .. } => clean.len(),
-            _ => clean.len(),
+            _ => clean.len() - clean.len() % 4,
         };
         format!("illegal base64 data at input byte {at}")
     })

@@ -14,7 +14,8 @@ pub(crate) fn to_upper(text: &str) -> String {
 
 /// `strings.ToLower`: character by character.
 pub(crate) fn to_lower(text: &str) -> String {
-    text.chars().map(|c| single(c, c.to_lowercase())).collect()
+    // The dotted capital I has a single small letter in Go, two characters in Rust.
+    text.chars().map(|c| if c == 'İ' { 'i' } else { single(c, c.to_lowercase()) }).collect()
 }
 
 fn single(c: char, mut mapped: impl Iterator<Item = char>) -> char {

@@ -109,6 +109,36 @@ pub struct Array {
     pub items: Vec<Value>,
     /// A nil slice: prints as `null` in JSON and counts as nil for `??` and `== nil`.
     pub is_nil: bool,
+    extent: Extent,
+}
+
+impl Array {
+    pub(crate) fn new(elem: Elem, items: Vec<Value>) -> Self {
+        let mut extent = Extent::default();
+        items.iter().for_each(|item| extent.hold(item));
+        Self { elem, items, is_nil: false, extent }
+    }
+
+    /// A slice of the same type with some of the items.
+    pub(crate) fn part(&self, items: &[Value]) -> Self {
+        Self { is_nil: self.is_nil, ..Self::new(self.elem, items.to_vec()) }
+    }
+}
+
+/// How deep a value nests and how much it would print, parts that occur twice counted twice: expressions may share parts
+/// so often that nothing could walk the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Extent {
+    pub depth: u16,
+    pub size: u32,
+}
+
+impl Extent {
+    fn hold(&mut self, value: &Value) {
+        let inner = value.extent();
+        self.depth = self.depth.max(inner.depth.saturating_add(1));
+        self.size = self.size.saturating_add(inner.size);
+    }
 }
 
 /// The type Go has for a map.
@@ -133,13 +163,20 @@ pub struct Map {
     pub kind: MapKind,
     /// Entries with text keys.
     pub entries: BTreeMap<Arc<str>, Value>,
-    /// Entries with other keys (only `AnyAny` and `Groups`), in order of insertion.
+    /// Entries with other keys (only `AnyAny` and `Groups`).
     pub others: Vec<(Value, Value)>,
+    extent: Extent,
 }
 
 impl Map {
     pub(crate) fn new(kind: MapKind) -> Self {
-        Self { kind, entries: BTreeMap::new(), others: Vec::new() }
+        Self::of(kind, BTreeMap::new())
+    }
+
+    pub(crate) fn of(kind: MapKind, entries: BTreeMap<Arc<str>, Value>) -> Self {
+        let mut extent = Extent::default();
+        entries.values().for_each(|value| extent.hold(value));
+        Self { kind, entries, others: Vec::new(), extent }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -159,12 +196,26 @@ impl Map {
     }
 
     pub(crate) fn insert(&mut self, key: Value, value: Value) {
+        self.extent.hold(&value);
         match key {
             Value::Str(key) => drop(self.entries.insert(key, value)),
             key => match self.others.iter_mut().find(|(k, _)| *k == key) {
                 Some(entry) => entry.1 = value,
-                None => self.others.push((key, value)),
+                None => {
+                    self.others.push((key, value));
+                    self.others.sort_by(|(a, _), (b, _)| Self::key_order(a, b));
+                }
             },
+        }
+    }
+
+    /// fmt prints keys of one type in their order; of different types the order is by chance, here that of insertion.
+    fn key_order(a: &Value, b: &Value) -> std::cmp::Ordering {
+        match (a, b) {
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::Int(a), Value::Int(b)) | (Value::Int64(a), Value::Int64(b)) => a.cmp(b),
+            (Value::Float(a), Value::Float(b)) => a.total_cmp(b),
+            _ => std::cmp::Ordering::Equal,
         }
     }
 }
@@ -181,7 +232,7 @@ impl Value {
     }
 
     pub(crate) fn slice(elem: Elem, items: Vec<Value>) -> Self {
-        Self::Array(Arc::new(Array { elem, items, is_nil: false }))
+        Self::Array(Arc::new(Array::new(elem, items)))
     }
 
     pub(crate) fn strs(items: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
@@ -189,7 +240,7 @@ impl Value {
     }
 
     pub(crate) fn nil_slice(elem: Elem) -> Self {
-        Self::Array(Arc::new(Array { elem, items: Vec::new(), is_nil: true }))
+        Self::Array(Arc::new(Array { is_nil: true, ..Array::new(elem, Vec::new()) }))
     }
 
     /// A map[string]interface {}.
@@ -204,7 +255,7 @@ impl Value {
 
     pub(crate) fn map_of(kind: MapKind, entries: impl IntoIterator<Item = (impl Into<Arc<str>>, Value)>) -> Self {
         let entries = entries.into_iter().map(|(k, v)| (k.into(), v)).collect();
-        Self::Map(Arc::new(Map { kind, entries, others: Vec::new() }))
+        Self::Map(Arc::new(Map::of(kind, entries)))
     }
 
     /// The value of a decoded JSON document: numbers are floats, lists []interface {}, objects map[string]interface {}.
@@ -284,7 +335,17 @@ impl Value {
         }
     }
 
-    /// Bytes of text that the value holds, for the memory budget: only new values of operations are measured.
+    pub(crate) fn extent(&self) -> Extent {
+        match self {
+            Self::Array(array) => array.extent,
+            Self::Map(map) => map.extent,
+            Self::Str(text) => Extent { depth: 0, size: u32::try_from(1 + text.len() / 64).unwrap_or(u32::MAX) },
+            Self::Bytes(bytes) => Extent { depth: 0, size: u32::try_from(1 + bytes.len() / 16).unwrap_or(u32::MAX) },
+            _ => Extent { depth: 0, size: 1 },
+        }
+    }
+
+    /// Bytes that the value itself takes, parts not counted: what an operation that makes or reads it costs.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Str(text) => text.len(),

@@ -88,3 +88,52 @@ fn corpus_conditions() {
     }
     report("when.tsv", table.lines().count(), &wrong);
 }
+
+fn recorded(name: &str) -> String {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles").join(name))
+}
+
+fn unquoted(json: &str) -> String {
+    serde_json::from_str(json).unwrap_or_else(|e| panic!("{json}: {e}"))
+}
+
+/// Rows of a recorded table: text, outcome, message.
+fn rows(table: &str) -> impl Iterator<Item = (String, &str, String)> {
+    table.lines().map(|line| {
+        let columns: Vec<_> = line.split('\t').collect();
+        let [text, outcome, message] = columns[..] else { panic!("a row without three columns: {line}") };
+        (unquoted(text), outcome, unquoted(message))
+    })
+}
+
+#[test]
+fn recorded_expressions() {
+    let env = env(&recorded("env.json"));
+    let table = recorded("expressions.tsv");
+    let mut wrong = Vec::new();
+    for (text, expected, message) in rows(&table) {
+        let (got, got_message) = outcome(&text, &env);
+        // Go escapes what replaces a character cut in two, and prints the same character plainly elsewhere.
+        let expected = expected.replace("\\ufffd", "\u{fffd}");
+        let same_message = expected != "COMPILE_ERR" || message == got_message;
+        if got != expected || !same_message {
+            wrong.push(format!("{text}\n  expected {expected} {message}\n  got      {got} {got_message}"));
+        }
+    }
+    report("expressions.tsv", table.lines().count(), &wrong);
+}
+
+#[test]
+fn recorded_conditions() {
+    let table = recorded("conditions.tsv");
+    let mut wrong = Vec::new();
+    for (text, expected, message) in rows(&table) {
+        let expected =
+            if expected.starts_with('"') { format!("{} other", unquoted(expected)) } else { expected.to_owned() };
+        let (got, got_message) = when_outcome(&text);
+        if got != expected || !got_message.contains(&message) {
+            wrong.push(format!("{text}\n  expected {expected} {message}\n  got      {got} {got_message}"));
+        }
+    }
+    report("conditions.tsv", table.lines().count(), &wrong);
+}

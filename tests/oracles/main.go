@@ -1,10 +1,50 @@
+// Records what the Go libraries behind Argo's expressions give, as tables that the tests of the crate `expr` compare with.
+//
+//	go run . expressions > expressions.tsv
+//	go run . conditions  > conditions.tsv
+//
+// A row is: the text as a JSON string, the outcome, and the message of a failure as a JSON string.
 package main
 
 import (
-	_ "github.com/Knetic/govaluate"
-	_ "github.com/Masterminds/sprig/v3"
-	_ "github.com/evilmonkeyinc/jsonpath"
-	_ "github.com/expr-lang/expr"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
 )
 
-func main() {}
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go run . expressions|conditions")
+		os.Exit(64)
+	}
+	switch os.Args[1] {
+	case "expressions":
+		expressions()
+	case "conditions":
+		conditions()
+	default:
+		fmt.Fprintln(os.Stderr, "unknown table", os.Args[1])
+		os.Exit(64)
+	}
+}
+
+func quoted(text string) string {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(text); err != nil {
+		panic(err)
+	}
+	return strings.TrimSuffix(out.String(), "\n")
+}
+
+var seen = map[string]bool{}
+
+func row(text, outcome, message string) {
+	if seen[text] {
+		return
+	}
+	seen[text] = true
+	fmt.Printf("%s\t%s\t%s\n", quoted(text), outcome, quoted(message))
+}

@@ -27,13 +27,16 @@ pub fn format_float_f(value: f64) -> String {
     }
 }
 
-/// `%v` of a float64: shortest digits, an exponent below 1e-4 and from 1e21.
+/// strconv's 'g' without a precision decides for an exponent as if the precision were six.
+const PLAIN_DIGITS: i32 = 6;
+
+/// `%v` of a float64: shortest digits, an exponent below 1e-4 and from 1e6.
 pub fn format_float_g(value: f64) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
     let (digits, exponent) = shortest(value);
-    if value != 0.0 && !(-4..21).contains(&exponent) {
+    if value != 0.0 && !(-4..PLAIN_DIGITS).contains(&exponent) {
         exponent_form(value, &digits, exponent, 2)
     } else {
         format!("{value}")
@@ -77,7 +80,8 @@ mod tests {
             (-0.0, "-0"),
             (1.0, "1"),
             (1.5, "1.5"),
-            (1e20, "100000000000000000000"),
+            (123456.0, "123456"),
+            (1234567.0, "1.234567e+06"),
             (1e21, "1e+21"),
             (1.25e-5, "1.25e-05"),
             (0.0001, "0.0001"),

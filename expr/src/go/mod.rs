@@ -21,6 +21,7 @@ pub(crate) use layout::{format_time, month_name, weekday_name};
 pub use layout::{format_timestamp, parse_time};
 pub use printf::{display_json, display_value, sprintf};
 pub use quote::{quote, quote_inner};
+pub(crate) use regexp::describe_pattern_error;
 pub use regexp::{expand_template, translate_pattern};
 pub use strftime::{FORMAT_CHARS, strftime};
 pub use time::{Time, Zone};

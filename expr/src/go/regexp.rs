@@ -67,6 +67,29 @@ fn quote_until_end(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &m
     out.push_str(&regex::escape(&literal));
 }
 
+/// What is wrong with a pattern, in the words of Go's regexp where there are the same mistakes.
+pub(crate) fn describe_pattern_error(pattern: &str, error: &regex::Error) -> String {
+    let text = match error {
+        regex::Error::CompiledTooBig(_) => return format!("expression too large: `{pattern}`"),
+        other => other.to_string(),
+    };
+    let from = |c: char| &pattern[pattern.rfind(c).unwrap_or(0)..];
+    if text.contains("unclosed group") {
+        format!("missing closing ): `{pattern}`")
+    } else if text.contains("unopened group") {
+        format!("unexpected ): `{pattern}`")
+    } else if text.contains("unclosed character class") {
+        format!("missing closing ]: `{}`", from('['))
+    } else if text.contains("repetition operator missing expression") {
+        let operator = pattern.chars().find(|c| "*+?".contains(*c)).unwrap_or('*');
+        format!("missing argument to repetition operator: `{operator}`")
+    } else if text.contains("escape sequence") {
+        format!("invalid escape sequence: `{}`", from('\\').chars().take(2).collect::<String>())
+    } else {
+        format!("cannot compile `{pattern}`")
+    }
+}
+
 /// `Regexp.Expand`: `$1`, `${1}`, `$name` and `$$` in a replacement.
 pub fn expand_template(template: &str, captures: &Captures<'_>, out: &mut String) {
     // Go and Rust's regex share the syntax, the longest-name rule and the empty text for unknown groups.

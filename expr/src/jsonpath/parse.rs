@@ -9,12 +9,19 @@ pub(super) fn steps(path: &str) -> Result<Vec<Step>, JsonPathError> {
 
 /// Scripts hold paths that hold scripts: no deeper than this.
 const MAX_DEPTH: usize = 16;
+/// Bytes of a path, and its steps.
+const MAX_LENGTH: usize = 4096;
+const MAX_STEPS: usize = 100;
 
 pub(super) fn steps_at(path: &str, depth: usize) -> Result<Vec<Step>, JsonPathError> {
-    if depth > MAX_DEPTH {
-        return error("the path is nested too deeply");
+    if depth > MAX_DEPTH || path.len() > MAX_LENGTH {
+        return error("the path is too long or nested too deeply");
     }
-    tokenize(path)?.iter().map(|token| step(token, depth)).collect()
+    let tokens = tokenize(path)?;
+    if tokens.len() > MAX_STEPS {
+        return error("the path has too many steps");
+    }
+    tokens.iter().map(|token| step(token, depth)).collect()
 }
 
 fn unexpected<T>(c: char, at: usize) -> Result<T, JsonPathError> {

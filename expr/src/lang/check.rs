@@ -314,7 +314,7 @@ impl Checker<'_> {
         };
         match self.visit(callee)? {
             // The arguments of what is only known at run time are not looked at.
-            Nature::Unknown => Ok(Nature::Unknown),
+            Nature::Unknown | Nature::Any => Ok(Nature::Unknown),
             Nature::Nil => self.fail(id, format!("{name} is nil; cannot call nil as function")),
             Nature::Func(sig) => {
                 let natures = self.visit_all(args)?;
@@ -417,6 +417,10 @@ impl Checker<'_> {
                 return self.fail(*third, message);
             }
         }
+        if out == Nature::Nil && name == "sum" {
+            let message = "cannot use func(interface {}) as argument (type func(interface {}) bool) to call sum ";
+            return self.fail(*predicate, message);
+        }
         if out == Nature::Nil {
             let inputs = if name == "reduce" { "two" } else { "one" };
             return self.fail(*predicate, format!("predicate should has {inputs} input and one output param"));
@@ -431,6 +435,7 @@ impl Checker<'_> {
             "filter" => Nature::array_of(elem),
             "map" => Nature::array_of(out),
             "count" | "findIndex" | "findLastIndex" => Nature::Int,
+            "sum" if out.is_unknown() => Nature::Any,
             "sum" | "reduce" => out,
             "groupBy" => Nature::Map(crate::value::MapKind::Groups),
             "sortBy" => collection,
@@ -453,7 +458,7 @@ impl Checker<'_> {
             return Ok(value.map_or(Nature::Unknown, Nature::of));
         }
         match &base {
-            Nature::Unknown => Ok(Nature::Unknown),
+            Nature::Unknown | Nature::Any => Ok(Nature::Unknown),
             Nature::Array(..) | Nature::Bytes if prop.is_integer() || prop.is_unknown() => Ok(base.elem()),
             Nature::Array(..) | Nature::Bytes => {
                 self.fail(*prop_id, format!("non-integer slice index {}", prop.go_type()))
@@ -528,7 +533,10 @@ impl Checker<'_> {
 }
 
 /// A constant that an operation on constants folds to, where folding changes what is an error (`argo: optimizer/fold`).
-pub(super) fn folded(ast: &Ast) -> Result<Vec<Option<Value>>, CheckError> {
+///
+/// # Errors
+/// A message and its place; a pattern that only folding made a constant has none.
+pub(super) fn folded(ast: &Ast) -> Result<Vec<Option<Value>>, (String, Option<Span>)> {
     let mut constants: Vec<Option<Value>> = Vec::with_capacity(ast.nodes.len());
     for node in &ast.nodes {
         let constant = {
@@ -545,7 +553,12 @@ pub(super) fn folded(ast: &Ast) -> Result<Vec<Option<Value>>, CheckError> {
                     (UnaryOp::Not | UnaryOp::Bang, Some(Value::Bool(value))) => Some(Value::Bool(!value)),
                     _ => None,
                 },
-                Kind::Binary(op, left, right) => fold_binary(*op, of(*left), of(*right), node.span)?,
+                Kind::Binary(op, left, right) => {
+                    if let (BinaryOp::Matches, Some(Value::Str(pattern))) = (op, of(*right)) {
+                        super::ops::compile_regex(pattern).map_err(|message| (message, None))?;
+                    }
+                    fold_binary(*op, of(*left), of(*right)).map_err(|message| (message, Some(node.span)))?
+                }
                 _ => None,
             }
         };
@@ -554,12 +567,7 @@ pub(super) fn folded(ast: &Ast) -> Result<Vec<Option<Value>>, CheckError> {
     Ok(constants)
 }
 
-fn fold_binary(
-    op: BinaryOp,
-    left: Option<&Value>,
-    right: Option<&Value>,
-    span: Span,
-) -> Result<Option<Value>, CheckError> {
+fn fold_binary(op: BinaryOp, left: Option<&Value>, right: Option<&Value>) -> Result<Option<Value>, String> {
     use BinaryOp as Op;
     let (yes, no) = (Some(&Value::Bool(true)), Some(&Value::Bool(false)));
     if op.is_and() {
@@ -580,7 +588,7 @@ fn fold_binary(
     let numbers = a.as_number().is_some() && b.as_number().is_some();
     Ok(match op {
         Op::Modulo => match (a, b) {
-            (Value::Int(_), Value::Int(0)) => return Err(("integer divide by zero".to_owned(), span)),
+            (Value::Int(_), Value::Int(0)) => return Err("integer divide by zero".to_owned()),
             (Value::Int(a), Value::Int(b)) => Some(Value::Int(a.wrapping_rem(*b))),
             _ => None,
         },

@@ -13,8 +13,15 @@ use std::sync::Arc;
 
 /// Nodes that one run may visit.
 const MAX_STEPS: u32 = 4_000_000;
-/// Bytes of text that one run may create.
+/// Bytes of texts, lists and maps that one run may create.
 const MAX_BYTES: usize = 64 << 20;
+/// Levels of lists and maps in a value, and its parts in all.
+const MAX_VALUE_DEPTH: u16 = 200;
+const MAX_VALUE_SIZE: u32 = 4_000_000;
+/// What reading a value costs: a step for so many bytes.
+const BYTES_PER_STEP: usize = 32;
+/// What compiling a regular expression costs, in steps.
+const PATTERN_STEPS: u32 = 2_000;
 
 pub(super) fn run(program: &Program, env: &Value) -> Result<Value, Error> {
     let mut machine = Machine {
@@ -121,7 +128,8 @@ impl<'p> Machine<'p> {
             }
             Kind::Array(nodes) => {
                 self.grow(id, nodes.len())?;
-                Ok(Value::array(self.eval_all(nodes)?))
+                let items = self.eval_all(nodes)?;
+                self.weigh(id, Value::array(items))
             }
             Kind::Map(pairs) => self.map(id, pairs),
         }
@@ -140,7 +148,17 @@ impl<'p> Machine<'p> {
     /// Counts the bytes of a new value.
     fn weigh(&mut self, at: NodeId, value: Value) -> Evaluated {
         self.bytes = self.bytes.saturating_add(value.weight());
-        if self.bytes > MAX_BYTES { fail(ops::BUDGET, at) } else { Ok(value) }
+        let extent = value.extent();
+        let fits = self.bytes <= MAX_BYTES && extent.depth <= MAX_VALUE_DEPTH && extent.size <= MAX_VALUE_SIZE;
+        if fits { Ok(value) } else { fail(ops::BUDGET, at) }
+    }
+
+    /// Counts the work of an operation on its operands.
+    fn charge(&mut self, at: NodeId, operands: &[Value], extra: u32) -> Evaluated<()> {
+        let bytes: usize = operands.iter().map(Value::weight).sum();
+        let steps = u32::try_from(bytes / BYTES_PER_STEP).unwrap_or(u32::MAX).saturating_add(extra);
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > MAX_STEPS { fail("step budget exceeded", at) } else { Ok(()) }
     }
 
     fn located(&mut self, at: NodeId, result: Result<Value, String>) -> Evaluated {
@@ -234,24 +252,15 @@ impl<'p> Machine<'p> {
                 other => fail(ops::not_a(&other, "bool"), id),
             };
         }
-        let right_value = self.eval(right)?;
-        if op == BinaryOp::In
-            && matches!(
-                left,
-                Value::Array(_)
-                    | Value::Map(_)
-                    | Value::Int(_)
-                    | Value::Int64(_)
-                    | Value::Float(_)
-                    | Value::Bool(_)
-                    | Value::Byte(_)
-            )
-            && self.is_text_list(right)
-        {
-            return fail(ops::key_mismatch(&left), id);
-        }
-        if op == BinaryOp::In && left == Value::Nil && self.is_text_list(right) {
-            return self.located(id, ops::binary(op, &Value::str(""), &right_value));
+        let operands = [left, self.eval(right)?];
+        self.charge(id, &operands, if op == BinaryOp::Matches { PATTERN_STEPS } else { 0 })?;
+        let [left, right_value] = operands;
+        if op == BinaryOp::In && self.is_text_list(right) {
+            match left {
+                Value::Str(_) => {}
+                Value::Nil => return self.located(id, ops::binary(op, &Value::str(""), &right_value)),
+                other => return fail(ops::key_mismatch(&other), id),
+            }
         }
         self.located(id, ops::binary(op, &left, &right_value))
     }
@@ -290,6 +299,7 @@ impl<'p> Machine<'p> {
         let args = self.eval_all(args)?;
         match self.eval(callee)? {
             Value::Func(function) => {
+                self.charge(id, &args, if function.compiles_patterns() { PATTERN_STEPS } else { 0 })?;
                 let result = function.call(args);
                 self.located(id, result)
             }
@@ -310,11 +320,11 @@ impl<'p> Machine<'p> {
         // Go fills the map from the last pair to the first: of equal keys the first wins.
         for (key, value) in entries.into_iter().rev() {
             match key {
-                Value::Str(key) => drop(map.entries.insert(key, value)),
+                Value::Str(_) => map.insert(key, value),
                 other => return fail(ops::not_a(&other, "string"), id),
             }
         }
-        Ok(Value::Map(Arc::new(map)))
+        self.weigh(id, Value::Map(Arc::new(map)))
     }
 
     fn pointer(&mut self, id: NodeId, name: &str) -> Evaluated {
@@ -334,6 +344,7 @@ impl<'p> Machine<'p> {
             return self.closure_call(id, name, args);
         }
         let args = self.eval_all(args)?;
+        self.charge(id, &args, 0)?;
         let result = builtins::call(name, &args);
         if let (Ok(Value::Array(array)), "reverse" | "concat" | "flatten" | "sort") = (&result, name) {
             self.grow(id, array.items.len())?;
@@ -355,13 +366,13 @@ impl<'p> Machine<'p> {
             Value::Array(array) => array,
             Value::Bytes(bytes) => {
                 let items = bytes.iter().map(|byte| Value::Byte(*byte)).collect();
-                Arc::new(Array { elem: Elem::Any, items, is_nil: false })
+                Arc::new(Array::new(Elem::Any, items))
             }
             // reflect.Value.Len also counts these; only an empty one gets through a loop without being indexed.
-            Value::Map(map) if map.len() == 0 => Arc::new(Array { elem: Elem::Any, items: Vec::new(), is_nil: false }),
+            Value::Map(map) if map.len() == 0 => Arc::new(Array::new(Elem::Any, Vec::new())),
             Value::Str(text) => {
                 let items = text.bytes().map(Value::Byte).collect();
-                Arc::new(Array { elem: Elem::Any, items, is_nil: false })
+                Arc::new(Array::new(Elem::Any, items))
             }
             other => {
                 let message = format!("reflect: call of reflect.Value.Len on {} Value", other.go_type());
@@ -514,7 +525,7 @@ impl<'p> Machine<'p> {
         match name {
             "map" => {
                 self.grow(id, results.len())?;
-                Ok(Value::array(results.into_iter().map(|(_, value)| value).collect()))
+                self.weigh(id, Value::array(results.into_iter().map(|(_, value)| value).collect()))
             }
             "sortBy" => {
                 if let Err(message) = builtins::sort_by_key(&mut results, descending) {
@@ -523,7 +534,10 @@ impl<'p> Machine<'p> {
                 self.grow(id, results.len())?;
                 Ok(Value::array(results.into_iter().map(|(_, item)| item).collect()))
             }
-            "groupBy" => group(results).or_else(|message| fail(message, id)),
+            "groupBy" => {
+                let grouped = group(results);
+                self.located(id, grouped)
+            }
             _ => Ok(self.scopes.last().map_or(Value::Nil, |scope| scope.accumulator.clone())),
         }
     }
@@ -550,6 +564,6 @@ fn group(keyed: Vec<(Value, Value)>) -> Result<Value, String> {
 impl Program {
     /// What the checker knows of the whole expression: false if it can never be true or false.
     pub fn may_be_bool(&self) -> bool {
-        matches!(self.natures.get(self.ast.root.index()), Some(Nature::Bool | Nature::Unknown) | None)
+        matches!(self.natures.get(self.ast.root.index()), Some(Nature::Bool | Nature::Unknown | Nature::Any) | None)
     }
 }

@@ -65,6 +65,15 @@ impl Func {
         self.sig().go_type()
     }
 
+    /// A call compiles a regular expression.
+    pub(crate) fn compiles_patterns(&self) -> bool {
+        match self {
+            Self::Sprig(function) => function.0.name.to_ascii_lowercase().contains("regex"),
+            Self::JsonPath => true,
+            _ => false,
+        }
+    }
+
     /// Calls the function as reflect.Call would: the number and the types of the arguments must fit.
     pub(crate) fn call(&self, args: Vec<Value>) -> Result<Value, String> {
         let sig = self.sig();

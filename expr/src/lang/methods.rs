@@ -24,6 +24,10 @@ pub(super) fn signature(nature: &Nature, name: &str) -> Option<Sig> {
         Nature::Location => Ty::Location,
         _ => return None,
     };
+    let several = receiver == Ty::Time && matches!(name, "Date" | "Clock");
+    if several {
+        return Some(Sig { params: &[], variadic: false, out: Ty::Int, outs: 3 });
+    }
     find(receiver, name).map(|method| method.sig)
 }
 
@@ -170,6 +174,8 @@ static METHODS: &[Method] = methods! {
     };
     Time.IsZero() -> Bool = |t, _| Ok(Value::Bool(time(t)?.instant == Time::zero().instant));
     Time.Location() -> Location = |t, _| Ok(Value::Location(Arc::new(time(t)?.zone.clone())));
+    Time.Zone() -> Str = |t, _| Ok(Value::str(time(t)?.abbreviation()));
+    Time.ISOWeek() -> Int = |t, _| int(time(t)?.zoned().date().iso_week_date().year());
     Duration.Hours() -> Float = |d, _| fraction(d, 3.6e12);
     Duration.Minutes() -> Float = |d, _| fraction(d, 6e10);
     Duration.Seconds() -> Float = |d, _| fraction(d, 1e9);

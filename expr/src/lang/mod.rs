@@ -49,7 +49,10 @@ impl Program {
         };
         let ast = parser::parse_with(source, &|name| env.entries.contains_key(name))?;
         let natures = check::check(&ast, env).map_err(|(message, span)| Error::compile(message, span, source))?;
-        let constants = check::folded(&ast).map_err(|(message, span)| Error::compile(message, span, source))?;
+        let constants = check::folded(&ast).map_err(|(message, span)| match span {
+            Some(span) => Error::compile(message, span, source),
+            None => Error::compile(message, Span::default(), ""),
+        })?;
         Ok(Self { source: source.to_owned(), ast, natures, constants })
     }
 

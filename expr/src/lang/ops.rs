@@ -1,7 +1,7 @@
 //! The operators on values, with Go's numeric rules.
 
 use super::ast::BinaryOp;
-use crate::value::{Array, Value};
+use crate::value::Value;
 use std::cmp::Ordering;
 
 /// `==`.
@@ -203,7 +203,7 @@ pub(crate) fn compile_regex(pattern: &str) -> Result<regex::Regex, String> {
         .size_limit(4 << 20)
         .nest_limit(100)
         .build()
-        .map_err(|_| format!("error parsing regexp: cannot compile `{pattern}`"))
+        .map_err(|error| format!("error parsing regexp: {}", crate::go::describe_pattern_error(pattern, &error)))
 }
 
 fn matches(a: &Value, b: &Value) -> Result<bool, String> {
@@ -286,9 +286,7 @@ pub(super) fn slice(node: &Value, from: Option<&Value>, to: Option<&Value>) -> R
     let to = bound(to, length)?.min(length);
     let from = bound(from, 0)?.min(to);
     Ok(match node {
-        Value::Array(array) => {
-            Value::Array(Array { elem: array.elem, items: array.items[from..to].to_vec(), is_nil: array.is_nil }.into())
-        }
+        Value::Array(array) => Value::Array(array.part(&array.items[from..to]).into()),
         Value::Str(text) => Value::str(String::from_utf8_lossy(&text.as_bytes()[from..to])),
         Value::Bytes(bytes) => Value::Bytes(bytes[from..to].into()),
         _ => Value::Nil,

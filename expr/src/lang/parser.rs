@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// As expr-lang's default.
 const MAX_NODES: usize = 10_000;
 /// Levels of nesting. Go's stacks grow; ours do not. Chains of one left-bound operator do not nest.
-const MAX_DEPTH: u16 = 160;
+const MAX_DEPTH: u16 = 96;
 /// Longer texts than this are refused before they are read.
 const MAX_LENGTH: usize = 1 << 20;
 
@@ -34,7 +34,7 @@ const PREDICATES: [(&str, &str); 15] = [
 /// Parses an expression.
 ///
 /// # Errors
-/// [`Error::Compile`] for syntax mistakes and for expressions beyond the limits (10 000 nodes as in expr-lang, 160 levels).
+/// [`Error::Compile`] for syntax mistakes and for expressions beyond the limits (10 000 nodes as in expr-lang, 96 levels).
 pub fn parse(source: &str) -> Result<Ast, Error> {
     parse_with(source, &|_| false)
 }
@@ -393,7 +393,8 @@ impl Parser<'_> {
         } else if text.contains(['.', 'e']) {
             crate::go::parse_float(&text).map(Kind::Float).ok_or_else(|| {
                 let quoted = crate::go::quote(&token.value.replace('_', ""));
-                format!("invalid float literal: strconv.ParseFloat: parsing {quoted}: invalid syntax")
+                let reason = if text.parse::<f64>().is_ok() { "value out of range" } else { "invalid syntax" };
+                format!("invalid float literal: strconv.ParseFloat: parsing {quoted}: {reason}")
             })
         } else if let Some(digits) = text.strip_prefix("0b") {
             radix(digits, 2, "binary")

@@ -50,7 +50,7 @@ impl Ty {
 
     pub fn nature(self) -> Nature {
         match self {
-            Self::Any => Nature::Unknown,
+            Self::Any => Nature::Any,
             Self::Bool => Nature::Bool,
             Self::Int => Nature::Int,
             Self::Int64 => Nature::Int64,
@@ -138,6 +138,8 @@ impl Sig {
 pub(crate) enum Nature {
     /// Anything: checked while running.
     Unknown,
+    /// Go's empty interface: anything as well, under another name in messages.
+    Any,
     /// The literal nil, or a variable that is nil.
     Nil,
     Bool,
@@ -202,6 +204,7 @@ impl Nature {
     pub fn go_type(&self) -> String {
         match self {
             Self::Unknown | Self::Nil => "unknown".to_owned(),
+            Self::Any => "interface {}".to_owned(),
             Self::Bool => "bool".to_owned(),
             Self::Int => "int".to_owned(),
             Self::Int64 => "int64".to_owned(),
@@ -230,7 +233,7 @@ impl Nature {
     }
 
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown)
+        matches!(self, Self::Unknown | Self::Any)
     }
 
     pub fn is_integer(&self) -> bool {
@@ -296,10 +299,11 @@ impl Nature {
     pub fn assignable_to(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Nil, _) => {
-                matches!(other, Self::Unknown | Self::Location | Self::Func(_) | Self::Map(_)) || other.is_array()
+                matches!(other, Self::Any | Self::Location | Self::Func(_) | Self::Map(_)) || other.is_array()
             }
-            (Self::Unknown, _) => other.is_unknown(),
-            (_, Self::Unknown) => true,
+            (Self::Unknown | Self::Any, _) => *self == Self::Any && *other == Self::Any,
+            (_, Self::Any) => true,
+            (_, Self::Unknown) => false,
             (_, Self::Nil) => false,
             _ => self.go_type() == other.go_type(),
         }
@@ -333,7 +337,7 @@ impl Nature {
             Self::Bytes => Self::Int64,
             Self::Map(MapKind::StrStr) => Self::Str,
             Self::Map(MapKind::Groups) => Self::Array(Elem::Any, None),
-            _ => Self::Unknown,
+            _ => Self::Any,
         }
     }
 
@@ -341,7 +345,7 @@ impl Nature {
     pub fn key(&self) -> Self {
         match self {
             Self::Map(MapKind::StrAny | MapKind::StrStr) => Self::Str,
-            _ => Self::Unknown,
+            _ => Self::Any,
         }
     }
 }

@@ -23,3 +23,11 @@ pub(super) fn default_value(args: &[Value]) -> Result<Value, String> {
         _ => args[0].clone(),
     })
 }
+
+/// Values cannot be changed, so the value is its own copy; nil has none in Go.
+pub(super) fn deep_copy(args: &[Value]) -> Result<Value, String> {
+    match &args[0] {
+        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".to_owned()),
+        value => Ok(value.clone()),
+    }
+}

@@ -14,7 +14,7 @@ fn entries(value: &Value) -> BTreeMap<Arc<str>, Value> {
 }
 
 fn of(entries: BTreeMap<Arc<str>, Value>) -> Value {
-    Value::Map(Arc::new(Map { kind: MapKind::StrAny, entries, others: Vec::new() }))
+    Value::Map(Arc::new(Map::of(MapKind::StrAny, entries)))
 }
 
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
@@ -95,8 +95,7 @@ fn merge_into(into: &mut BTreeMap<Arc<str>, Value>, from: &BTreeMap<Arc<str>, Va
                 into.insert(key.clone(), of(nested));
             }
             (Some(mine), _) => {
-                let wins = if overwrite { !defaults::is_empty(value) } else { defaults::is_empty(mine) };
-                if wins {
+                if overwrite || defaults::is_empty(mine) {
                     into.insert(key.clone(), value.clone());
                 }
             }

@@ -67,8 +67,11 @@ fn decode_base32(input: &[u8]) -> Result<Vec<u8>, usize> {
         let start = block * 8;
         let digits = chunk.iter().position(|b| *b == b'=').unwrap_or(chunk.len());
         let last = start + 8 >= input.len();
+        if let Some(bad) = chunk[..digits].iter().position(|byte| !BASE32.contains(byte)) {
+            return Err(start + bad);
+        }
         if chunk.len() < 8 {
-            return Err(input.len());
+            return Err(start);
         }
         if digits < 8 && (!last || matches!(digits, 0 | 1 | 3 | 6)) {
             return Err(start + digits);

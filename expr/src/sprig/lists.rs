@@ -2,7 +2,6 @@
 
 use super::{int, math, reflect, strings};
 use crate::value::{Array, Elem, MapKind, Value};
-use std::sync::Arc;
 
 /// The items of a slice; nil has no type in Go, and asking for it is a panic.
 fn items<'a>(what: &str, value: &'a Value) -> Result<&'a Array, String> {
@@ -18,7 +17,7 @@ fn anys(items: Vec<Value>) -> Result<Value, String> {
 }
 
 pub(super) fn list(args: &[Value]) -> Result<Value, String> {
-    if args.is_empty() { Ok(Value::nil_slice(Elem::Any)) } else { anys(args.to_vec()) }
+    anys(args.to_vec())
 }
 
 pub(super) fn push(args: &[Value]) -> Result<Value, String> {
@@ -104,7 +103,7 @@ pub(super) fn slice(args: &[Value]) -> Result<Value, String> {
         return Err("reflect.Value.Slice: slice index out of bounds".to_owned());
     }
     let items = array.items[from..to].to_vec();
-    Ok(Value::Array(Arc::new(Array { elem: array.elem, items, is_nil: false })))
+    Ok(Value::slice(array.elem, items))
 }
 
 pub(super) fn concat(args: &[Value]) -> Result<Value, String> {

@@ -22,9 +22,12 @@ macro_rules! functions {
     };
 }
 
-/// `mod` is a word of Rust's own.
+/// `mod` is a word of Rust's own: it is written `r#mod`.
 const fn name_of(name: &'static str) -> &'static str {
-    if name.len() == 7 && name.as_bytes()[6] == b'_' { "mod" } else { name }
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 fn str_of(value: impl Into<std::sync::Arc<str>>) -> Result<Value, String> {
@@ -120,7 +123,7 @@ pub(crate) static FUNCTIONS: &[SprigFn] = functions! {
     add(Any; +) -> Int64 = |a| Ok(Value::Int64(a.iter().map(math::to_int).fold(0, i64::wrapping_add)));
     sub(Any, Any) -> Int64 = |a| Ok(Value::Int64(math::to_int(&a[0]).wrapping_sub(math::to_int(&a[1]))));
     div(Any, Any) -> Int64 = |a| math::divide(a, i64::wrapping_div);
-    modulo_(Any, Any) -> Int64 = |a| math::divide(a, i64::wrapping_rem);
+    r#mod(Any, Any) -> Int64 = |a| math::divide(a, i64::wrapping_rem);
     mul(Any, Any; +) -> Int64 = |a| Ok(Value::Int64(a.iter().map(math::to_int).fold(1, i64::wrapping_mul)));
     randInt(Int, Int) -> Int = random::int_between;
     add1f(Any) -> Float = |a| math::decimals(&a[0], &[Value::Int(1)], math::Decimal::add);
@@ -160,8 +163,8 @@ pub(crate) static FUNCTIONS: &[SprigFn] = functions! {
     };
     mustToRawJson(Any) -> Str = encoding::to_raw_json;
     ternary(Any, Any, Bool) -> Any = |a| Ok(if a[2] == Value::Bool(true) { a[0].clone() } else { a[1].clone() });
-    deepCopy(Any) -> Any = |a| Ok(a[0].clone());
-    mustDeepCopy(Any) -> Any = |a| Ok(a[0].clone());
+    deepCopy(Any) -> Any = defaults::deep_copy;
+    mustDeepCopy(Any) -> Any = defaults::deep_copy;
 
     typeOf(Any) -> Str = |a| str_of(a[0].go_type());
     typeIs(Str, Any) -> Bool = |a| Ok(Value::Bool(text(&a[0]) == a[1].go_type()));

@@ -201,12 +201,12 @@ impl Token {
 }
 
 /// Conditions with more tokens or deeper brackets are refused.
-const MAX_TOKENS: usize = 2_000;
+const MAX_TOKENS: usize = 1_000;
 const MAX_NESTING: i32 = 50;
 
 /// Checks that brackets balance and that each token may follow the one before it.
 pub(super) fn check_syntax(tokens: &[Token]) -> Result<(), String> {
-    let mut open = 0_i32;
+    let (mut open, mut too_early) = (0_i32, false);
     for token in tokens {
         open += match token.kind {
             TokenKind::Clause => 1,
@@ -216,9 +216,7 @@ pub(super) fn check_syntax(tokens: &[Token]) -> Result<(), String> {
         if open > MAX_NESTING {
             return Err(format!("brackets are nested deeper than {MAX_NESTING} levels"));
         }
-        if open < 0 {
-            return Err("Unbalanced parenthesis".to_owned());
-        }
+        too_early |= open < 0;
     }
     if open != 0 {
         return Err("Unbalanced parenthesis".to_owned());
@@ -240,6 +238,9 @@ pub(super) fn check_syntax(tokens: &[Token]) -> Result<(), String> {
         }
         state = token.kind;
         last = Some(token);
+    }
+    if too_early {
+        return Err("Unbalanced parenthesis".to_owned());
     }
     if state.followers().1 { Ok(()) } else { Err("Unexpected end of expression".to_owned()) }
 }

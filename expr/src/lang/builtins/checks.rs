@@ -152,7 +152,7 @@ fn aggregate(name: &str, args: &[Nature]) -> Result<Nature, String> {
     let Some(first) = args.first() else { return Err(format!("not enough arguments to call {name}")) };
     for arg in args {
         if list(arg) {
-            return Ok(Nature::Unknown);
+            return Ok(Nature::Any);
         }
         if !arg.is_number_kind() {
             return refused(&format!("invalid argument for {name} (type"), arg, ")");
@@ -180,7 +180,7 @@ fn date(args: &[Nature]) -> Result<Nature, String> {
 fn end(name: &str, args: &[Nature]) -> Result<Nature, String> {
     one(args)?;
     match &args[0] {
-        Nature::Unknown => Ok(Nature::Unknown),
+        Nature::Unknown | Nature::Any => Ok(Nature::Any),
         // Only the Go type of the elements counts here.
         Nature::Array(elem, _) => Ok(Nature::Array(*elem, None).elem()),
         Nature::Bytes => Ok(Nature::Int64),

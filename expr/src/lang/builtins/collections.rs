@@ -92,8 +92,7 @@ pub(super) fn take(args: &[Value]) -> Result<Value, String> {
     let Ok(count) = usize::try_from(count) else {
         return Err("reflect.Value.Slice: slice index out of bounds".to_owned());
     };
-    let items = array.items[..count.min(length)].to_vec();
-    Ok(Value::Array(Arc::new(Array { elem: array.elem, items, is_nil: array.is_nil })))
+    Ok(Value::Array(Arc::new(array.part(&array.items[..count.min(length)]))))
 }
 
 pub(super) fn keys(args: &[Value]) -> Result<Value, String> {
