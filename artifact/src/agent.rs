@@ -248,7 +248,7 @@ impl Artifacts {
         let (from, to, parent) = (tgz.to_owned(), dest.clone(), folder.clone());
         blocking(move || {
             let at = |source| Error::io(|| from.display().to_string(), source);
-            let file = File::open(&from).map_err(at)?;
+            let file = File::open(&from).map_err(|source| Error::source(&from, source))?;
             std::fs::create_dir_all(&parent).map_err(at)?;
             archive::unpack_tar(file, &to, &limits).map(drop)
         })
@@ -327,7 +327,7 @@ async fn put_file(place: &Place, path: &Path) -> Result<Moved> {
     let path = path.to_owned();
     let size = {
         let path = path.clone();
-        let size = move || std::fs::metadata(&path).map_err(|source| Error::io(|| path.display().to_string(), source));
+        let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
         blocking(size).await?.len()
     };
     let bytes = place.store.put(&place.key, Body::File { path, size }).await?;
@@ -338,7 +338,7 @@ async fn save_path(place: &Place, path: &Path, strategy: Strategy) -> Result<Mov
     let path = path.to_owned();
     let kind = {
         let path = path.clone();
-        blocking(move || std::fs::metadata(&path).map_err(|source| Error::io(|| path.display().to_string(), source)))
+        blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
     };
     let metadata = kind.await?;
     let body = match strategy {

@@ -116,10 +116,17 @@ impl Error {
                 None => Error::permanent(doing(), "unknown cause"),
             };
         }
-        if source.kind() == io::ErrorKind::NotFound {
-            return Error::NotFound { what: doing() };
-        }
         Error::Io { doing: doing(), source }
+    }
+
+    /// The failure to look at what is to be stored; only here a missing file means a missing artifact.
+    pub(crate) fn source(path: &std::path::Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                Error::NotFound { what: path.display().to_string() }
+            }
+            _ => Error::io(|| format!("reading {}", path.display()), source),
+        }
     }
 }
 

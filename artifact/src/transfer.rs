@@ -148,6 +148,7 @@ pub async fn save_directory(store: &dyn Store, key: &str, source: &Path) -> Resu
     let (sender, receiver) = mpsc::channel(AHEAD);
     let root = source.to_owned();
     let walking = blocking(move || {
+        std::fs::metadata(&root).map_err(|error| Error::source(&root, error))?;
         walk(&root, &mut |path, size| {
             let relative = path.strip_prefix(&root).unwrap_or(path);
             let Some(name) = relative.to_str() else {

@@ -13,7 +13,7 @@ use crate::transfer::sorted;
 
 /// The source and the name it has in an archive. A link is followed here, and only here.
 pub(super) fn base(source: &Path) -> Result<(Metadata, OsString)> {
-    let metadata = std::fs::metadata(source).map_err(|error| Error::io(|| source.display().to_string(), error))?;
+    let metadata = std::fs::metadata(source).map_err(|error| Error::source(source, error))?;
     if !metadata.is_file() && !metadata.is_dir() {
         return Err(Error::Refused(format!("{} is not a regular file or directory", source.display())));
     }
