@@ -9,7 +9,9 @@ mod builtins;
 mod check;
 mod env;
 mod error;
+mod escape;
 mod eval;
+mod fold;
 mod func;
 mod lexer;
 mod methods;
@@ -49,7 +51,7 @@ impl Program {
         };
         let ast = parser::parse_with(source, &|name| env.entries.contains_key(name))?;
         let natures = check::check(&ast, env).map_err(|(message, span)| Error::compile(message, span, source))?;
-        let constants = check::folded(&ast).map_err(|(message, span)| match span {
+        let constants = fold::folded(&ast).map_err(|(message, span)| match span {
             Some(span) => Error::compile(message, span, source),
             None => Error::compile(message, Span::default(), ""),
         })?;

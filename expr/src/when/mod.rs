@@ -2,12 +2,14 @@
 //!
 //! `{{=...}}` conditions have become the text `true` or `false` before they come here.
 
+mod kind;
 mod lexer;
 mod plan;
 
 use crate::go::{display_value, quote};
 use crate::value::Value;
-use lexer::{Token, TokenKind, TokenValue};
+use kind::TokenKind;
+use lexer::{Token, TokenValue};
 use plan::{Plan, Symbol};
 
 /// Why a `when` gives no answer. The texts are Argo's.

@@ -5,7 +5,8 @@
 //! are done here the same way.
 
 use super::Operand;
-use super::lexer::{Token, TokenKind, TokenValue};
+use super::kind::TokenKind;
+use super::lexer::{Token, TokenValue};
 use crate::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

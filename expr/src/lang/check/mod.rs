@@ -1,10 +1,13 @@
 //! The static check: names and types against an environment, as expr-lang's checker with a map for environment.
 
-use super::ast::{Ast, BinaryOp, Kind, NodeId, Span, UnaryOp};
+mod closures;
+mod operators;
+
+use super::ast::{Ast, Kind, NodeId, Span, UnaryOp};
 use super::builtins;
 use super::methods;
 use super::types::{Is, Nature, Sig};
-use crate::value::{Elem, Map, Value};
+use crate::value::{Elem, Map};
 use std::sync::Arc;
 
 pub(super) type CheckError = (String, Span);
@@ -125,96 +128,6 @@ impl Checker<'_> {
             self.natures[node.index()] = left.clone();
         }
         Ok(left)
-    }
-
-    fn binary(&mut self, id: NodeId, op: BinaryOp, l: &Nature, r: &Nature, right: NodeId) -> Checked {
-        use BinaryOp as Op;
-        let both = |kind| l.is(kind) && r.is(kind);
-        let maybe = |kinds: &[Is]| l.maybe_compatible(r, kinds);
-        let found = match op {
-            Op::Equal | Op::NotEqual => l.comparable_to(r).then_some(Nature::Bool),
-            Op::Or | Op::OrWord | Op::And | Op::AndWord => {
-                (both(Is::Bool) || maybe(&[Is::Bool])).then_some(Nature::Bool)
-            }
-            Op::Less | Op::More | Op::MoreEqual | Op::LessEqual => {
-                let kinds = [Is::Number, Is::Str, Is::Time, Is::Duration];
-                (kinds.into_iter().any(both) || maybe(&kinds)).then_some(Nature::Bool)
-            }
-            Op::Subtract if both(Is::Number) => Some(l.promote(r)),
-            Op::Subtract if both(Is::Time) || both(Is::Duration) => Some(Nature::Duration),
-            Op::Subtract if l.is(Is::Time) && r.is(Is::Duration) => Some(Nature::Time),
-            Op::Subtract => maybe(&[Is::Number, Is::Time, Is::Duration]).then_some(Nature::Unknown),
-            Op::Multiply if both(Is::Number) => Some(l.promote(r)),
-            Op::Multiply => {
-                let scaled = l.is(Is::Number) && r.is(Is::Duration) || l.is(Is::Duration) && r.is(Is::Number);
-                if scaled || both(Is::Duration) {
-                    Some(Nature::Duration)
-                } else {
-                    maybe(&[Is::Number, Is::Duration]).then_some(Nature::Unknown)
-                }
-            }
-            Op::Divide | Op::Power | Op::PowerCaret => {
-                (both(Is::Number) || maybe(&[Is::Number])).then_some(Nature::Float)
-            }
-            Op::Modulo => (both(Is::Integer) || maybe(&[Is::Integer])).then_some(Nature::Int),
-            Op::Add if both(Is::Number) => Some(l.promote(r)),
-            Op::Add if both(Is::Str) => Some(Nature::Str),
-            Op::Add if both(Is::Duration) => Some(Nature::Duration),
-            Op::Add if l.is(Is::Time) && r.is(Is::Duration) || l.is(Is::Duration) && r.is(Is::Time) => {
-                Some(Nature::Time)
-            }
-            Op::Add => maybe(&[Is::Number, Is::Str, Is::Time, Is::Duration]).then_some(Nature::Unknown),
-            Op::In => self.check_in(id, l, r)?,
-            Op::Matches => {
-                if let Kind::Str(pattern) = self.ast.kind(right)
-                    && let Err(message) = super::ops::compile_regex(pattern)
-                {
-                    return self.fail(id, message);
-                }
-                let texts = (l.is(Is::Str) || *l == Nature::Bytes) && r.is(Is::Str);
-                (texts || maybe(&[Is::Str])).then_some(Nature::Bool)
-            }
-            Op::Contains | Op::StartsWith | Op::EndsWith => {
-                (both(Is::Str) || maybe(&[Is::Str])).then_some(Nature::Bool)
-            }
-            Op::Range => (both(Is::Integer) || maybe(&[Is::Integer])).then(|| Nature::array_of(Nature::Int)),
-            Op::Coalesce => Some(match (l, r) {
-                (Nature::Nil, _) => r.clone(),
-                (_, Nature::Nil) => l.clone(),
-                _ if r.assignable_to(l) => l.clone(),
-                _ => Nature::Unknown,
-            }),
-        };
-        match found {
-            Some(nature) => Ok(nature),
-            None => self.fail(
-                id,
-                format!("invalid operation: {} (mismatched types {} and {})", op.text(), l.go_type(), r.go_type()),
-            ),
-        }
-    }
-
-    fn check_in(&self, id: NodeId, l: &Nature, r: &Nature) -> Result<Option<Nature>, CheckError> {
-        if matches!(r, Nature::Struct(_) | Nature::Time) && (l.is(Is::Str) || l.is_unknown()) {
-            return Ok(Some(Nature::Bool));
-        }
-        if r.is_map() {
-            let key = r.key();
-            if !l.is_unknown() && !l.assignable_to(&key) {
-                let key = if key.is_unknown() { "interface {}".to_owned() } else { key.go_type() };
-                return self.fail(id, format!("cannot use {} as type {key} in map key", l.go_type()));
-            }
-            return Ok(Some(Nature::Bool));
-        }
-        if r.is_array() {
-            let elem = r.elem();
-            if !l.comparable_to(&elem) {
-                return self.fail(id, format!("cannot use {} as type {} in array", l.go_type(), elem.go_type()));
-            }
-            return Ok(Some(Nature::Bool));
-        }
-        let could = l.is_unknown() && r.is(Is::Str);
-        Ok((could || r.is_unknown()).then_some(Nature::Bool))
     }
 
     fn member(&mut self, id: NodeId, node: NodeId, property: NodeId, optional: bool, method: bool) -> Checked {
@@ -385,64 +298,6 @@ impl Checker<'_> {
         }
     }
 
-    /// The builtins with closures; None for the others.
-    fn predicate_builtin(&mut self, name: &str, args: &[NodeId]) -> Option<Checked> {
-        if !builtins::takes_predicate(name) {
-            return None;
-        }
-        Some(self.closure_call(name, args))
-    }
-
-    fn closure_call(&mut self, name: &str, args: &[NodeId]) -> Checked {
-        let collection = self.visit(args[0])?;
-        if !collection.is_array() && !collection.is_unknown() {
-            let message = format!("builtin {name} takes only array (got {})", collection.go_type());
-            return self.fail(args[0], message);
-        }
-        let elem = if collection.is_unknown() { Nature::Unknown } else { collection.elem() };
-        let Some(predicate) = args.get(1) else {
-            return Ok(if name == "count" { Nature::Int } else { elem });
-        };
-        let (index, accumulator) = (matches!(name, "map" | "reduce"), name == "reduce");
-        self.closures.push(Closure { collection: collection.clone(), index, accumulator });
-        let out = match self.visit(*predicate)? {
-            Nature::Predicate(out) => (*out).clone(),
-            other => other,
-        };
-        self.closures.pop();
-        if let Some(third) = args.get(2) {
-            let order = self.visit(*third)?;
-            if name == "sortBy" && !order.is(Is::Str) && !order.is_unknown() {
-                let message = format!("sortBy order argument must be a string (got {})", order.go_type());
-                return self.fail(*third, message);
-            }
-        }
-        if out == Nature::Nil && name == "sum" {
-            let message = "cannot use func(interface {}) as argument (type func(interface {}) bool) to call sum ";
-            return self.fail(*predicate, message);
-        }
-        if out == Nature::Nil {
-            let inputs = if name == "reduce" { "two" } else { "one" };
-            return self.fail(*predicate, format!("predicate should has {inputs} input and one output param"));
-        }
-        let boolean = !matches!(name, "map" | "sum" | "groupBy" | "sortBy" | "reduce");
-        if boolean && !out.is(Is::Bool) && !out.is_unknown() {
-            return self.fail(*predicate, format!("predicate should return boolean (got {})", out.go_type()));
-        }
-        Ok(match name {
-            "all" | "none" | "any" | "one" => Nature::Bool,
-            "filter" if collection.is_unknown() => Nature::Array(Elem::Any, None),
-            "filter" => Nature::array_of(elem),
-            "map" => Nature::array_of(out),
-            "count" | "findIndex" | "findLastIndex" => Nature::Int,
-            "sum" if out.is_unknown() => Nature::Any,
-            "sum" | "reduce" => out,
-            "groupBy" => Nature::Map(crate::value::MapKind::Groups),
-            "sortBy" => collection,
-            _ => elem,
-        })
-    }
-
     fn get(&mut self, id: NodeId, args: &[NodeId]) -> Checked {
         let [base_id, prop_id] = args else {
             return self.fail(id, format!("invalid number of arguments (expected 2, got {})", args.len()));
@@ -530,81 +385,4 @@ impl Checker<'_> {
             Some(_) => Nature::Array(Elem::Any, None),
         })
     }
-}
-
-/// A constant that an operation on constants folds to, where folding changes what is an error (`argo: optimizer/fold`).
-///
-/// # Errors
-/// A message and its place; a pattern that only folding made a constant has none.
-pub(super) fn folded(ast: &Ast) -> Result<Vec<Option<Value>>, (String, Option<Span>)> {
-    let mut constants: Vec<Option<Value>> = Vec::with_capacity(ast.nodes.len());
-    for node in &ast.nodes {
-        let constant = {
-            let of = |id: NodeId| constants.get(id.index()).and_then(Option::as_ref);
-            match &node.kind {
-                Kind::Int(value) => Some(Value::Int(*value)),
-                Kind::Float(value) => Some(Value::Float(*value)),
-                Kind::Bool(value) => Some(Value::Bool(*value)),
-                Kind::Str(text) => Some(Value::Str(text.clone())),
-                Kind::Unary(op, operand) => match (op, of(*operand)) {
-                    (UnaryOp::Minus, Some(Value::Int(value))) => Some(Value::Int(value.wrapping_neg())),
-                    (UnaryOp::Minus, Some(Value::Float(value))) => Some(Value::Float(-value)),
-                    (UnaryOp::Plus, Some(value @ (Value::Int(_) | Value::Float(_)))) => Some(value.clone()),
-                    (UnaryOp::Not | UnaryOp::Bang, Some(Value::Bool(value))) => Some(Value::Bool(!value)),
-                    _ => None,
-                },
-                Kind::Binary(op, left, right) => {
-                    if let (BinaryOp::Matches, Some(Value::Str(pattern))) = (op, of(*right)) {
-                        super::ops::compile_regex(pattern).map_err(|message| (message, None))?;
-                    }
-                    fold_binary(*op, of(*left), of(*right)).map_err(|message| (message, Some(node.span)))?
-                }
-                _ => None,
-            }
-        };
-        constants.push(constant);
-    }
-    Ok(constants)
-}
-
-fn fold_binary(op: BinaryOp, left: Option<&Value>, right: Option<&Value>) -> Result<Option<Value>, String> {
-    use BinaryOp as Op;
-    let (yes, no) = (Some(&Value::Bool(true)), Some(&Value::Bool(false)));
-    if op.is_and() {
-        if left == yes || right == yes {
-            let other = if left == yes { right } else { left };
-            return Ok(other.filter(|v| matches!(v, Value::Bool(_))).cloned());
-        }
-        return Ok((left == no || right == no).then_some(Value::Bool(false)));
-    }
-    if op.is_or() {
-        if left == no || right == no {
-            let other = if left == no { right } else { left };
-            return Ok(other.filter(|v| matches!(v, Value::Bool(_))).cloned());
-        }
-        return Ok((left == yes || right == yes).then_some(Value::Bool(true)));
-    }
-    let (Some(a), Some(b)) = (left, right) else { return Ok(None) };
-    let numbers = a.as_number().is_some() && b.as_number().is_some();
-    Ok(match op {
-        Op::Modulo => match (a, b) {
-            (Value::Int(_), Value::Int(0)) => return Err("integer divide by zero".to_owned()),
-            (Value::Int(a), Value::Int(b)) => Some(Value::Int(a.wrapping_rem(*b))),
-            _ => None,
-        },
-        Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Power | Op::PowerCaret if numbers => {
-            super::ops::binary(op, a, b).ok()
-        }
-        Op::Add => match (a, b) {
-            (Value::Str(a), Value::Str(b)) => Some(Value::str(format!("{a}{b}"))),
-            _ => None,
-        },
-        Op::Equal => match (a, b) {
-            (Value::Int(_), Value::Int(_)) | (Value::Str(_), Value::Str(_)) | (Value::Bool(_), Value::Bool(_)) => {
-                Some(Value::Bool(a == b))
-            }
-            _ => None,
-        },
-        _ => None,
-    })
 }
