@@ -166,7 +166,7 @@ impl Step {
         let mut peak = String::new();
         child.stdout.take().ok_or("no output")?.read_to_string(&mut peak)?;
         match status.success() {
-            true => Ok((time, peak.trim().parse()?)),
+            true => Ok((time, peak.trim().rsplit('\n').next().unwrap_or_default().parse()?)),
             false => Err(format!("{words:?} ended with {status}").into()),
         }
     }

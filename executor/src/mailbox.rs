@@ -29,19 +29,23 @@ impl Mailbox {
     /// When the file system has no named pipes, or the folder is not writable.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut waiting = Vec::new();
-        loop {
-            match mkfifo(path, Mode::from_bits_truncate(0o666)) {
-                Ok(()) => break,
-                Err(Errno::EEXIST) if fs::symlink_metadata(path)?.file_type().is_fifo() => break,
-                Err(Errno::EEXIST) => {
-                    waiting.extend(read_number(path));
-                    fs::remove_file(path)?;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        // Made and opened under another name: a pipe that is seen before it is read looks as if its reader were gone.
+        let new = path.with_extension("new");
+        if let Err(error) = mkfifo(&new, Mode::from_bits_truncate(0o666))
+            && error != Errno::EEXIST
+        {
+            return Err(error.into());
         }
         // Open for writing too: the pipe then never ends, whoever comes and goes.
-        let pipe = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let pipe = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&new)?;
+        while let Err(error) = fs::hard_link(&new, path) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            waiting.extend(read_waiting(path)?);
+            fs::remove_file(path)?;
+        }
+        fs::remove_file(&new)?;
         Ok(Self { pipe, waiting })
     }
 
@@ -58,6 +62,14 @@ impl Mailbox {
     /// What becomes readable when there is something to take.
     pub fn pipe(&self) -> &File {
         &self.pipe
+    }
+}
+
+/// What a plain file holds; of an older pipe nothing, its reader took it.
+fn read_waiting(path: &Path) -> io::Result<Option<i32>> {
+    match fs::symlink_metadata(path)?.file_type().is_fifo() {
+        true => Ok(None),
+        false => Ok(read_number(path)),
     }
 }
 

@@ -236,6 +236,19 @@ fn an_input_that_is_not_there_fails() {
 }
 
 #[test]
+fn init_ends_when_told_however_slow_the_store_is() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", silent.local_addr().unwrap());
+    let (pod, json) =
+        bare(&json!({"container": {}, "inputs": {"artifacts": [{"name": "a", "path": "/a", "http": {"url": url}}]}}));
+    let child = init(&pod, &json).spawn().unwrap();
+    let connection = silent.accept().unwrap();
+    signal(&child, 15);
+    assert_eq!(code(&finish(child)), 143);
+    drop(connection);
+}
+
+#[test]
 fn a_killed_container_has_ended_too() {
     let pod = Pod::container();
     let waiting = wait(&pod).spawn().unwrap();

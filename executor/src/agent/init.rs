@@ -12,6 +12,7 @@ use tiphys_contract::{env, path};
 use super::settings::Settings;
 use super::{inputs, template};
 use crate::paths::Paths;
+use crate::process;
 use crate::shared_files::{Context, FileError, create_open_dir, replace};
 
 /// Delivers the emissary, the template, the script and the input artifacts.
@@ -19,6 +20,8 @@ use crate::shared_files::{Context, FileError, create_open_dir, replace};
 /// # Errors
 /// The text for the user: the first thing that could not be delivered.
 pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
+    // What is half done then stays under a temporary name, and the Pod goes.
+    process::end_when_told();
     umask(Mode::empty());
     let text = |error: FileError| error.to_string();
     create_open_dir(&paths.shared).map_err(text)?;

@@ -60,16 +60,16 @@ impl Settings {
             progress_tick,
             result_sink: set(env::RESULT_SINK),
             emissary: set(env::EMISSARY).map(PathBuf::from),
-            transfers: transfers(&set)?,
+            transfers: transfers(&lookup)?,
             remove_local_artifacts: flag(env::REMOVE_LOCAL_ARTIFACTS),
         })
     }
 }
 
 /// Half of the budget is for parts of objects; archives, compression and the process itself take the rest.
-fn transfers(set: &impl Fn(&'static str) -> Option<String>) -> Result<Options, String> {
-    let mut options = Options::from_lookup(|name| std::env::var(name).ok())?;
-    if let Some(text) = set(env::MEMORY_BUDGET_MIB) {
+fn transfers(lookup: &impl Fn(&str) -> Option<String>) -> Result<Options, String> {
+    let mut options = Options::from_lookup(lookup)?;
+    if let Some(text) = lookup(env::MEMORY_BUDGET_MIB).filter(|text| !text.is_empty()) {
         let budget = text.parse::<usize>().ok().filter(|mib| (16..1 << 20).contains(mib));
         let budget =
             budget.ok_or_else(|| format!("{} is {text:?}: expected MiB, at least 16", env::MEMORY_BUDGET_MIB))?;
@@ -116,9 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_memory_budget_is_for_parts() {
+        let transfers = settings(&[("TIPHYS_MEMORY_BUDGET_MIB", "100")]).unwrap().transfers;
+        assert_eq!((transfers.memory, transfers.part_size), (50 << 20, 8 << 20));
+        let transfers = settings(&[("TIPHYS_MEMORY_BUDGET_MIB", "16"), ("ARTIFACT_S3_UPLOAD_PART_SIZE_MIB", "32")]);
+        assert_eq!(transfers.unwrap().transfers.part_size, 8 << 20);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (pair, message) in [
             (("TIPHYS_MEMORY_BUDGET_MIB", "1"), "TIPHYS_MEMORY_BUDGET_MIB is \"1\": expected MiB, at least 16"),
+            (
+                ("ARTIFACT_S3_UPLOAD_THREADS", "many"),
+                "ARTIFACT_S3_UPLOAD_THREADS=\"many\" is not a number from 1 to 1000",
+            ),
             (
                 ("ARGO_PROGRESS_PATCH_TICK_DURATION", "often"),
                 "ARGO_PROGRESS_PATCH_TICK_DURATION is \"often\": expected a duration such as 1m",

@@ -43,7 +43,11 @@ pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
     if let Err(error) = report::deliver(&sink, &TaskResult { outputs: Some(outputs), progress }) {
         errors.push(error);
     }
-    errors.into_iter().next().map_or(Ok(()), Err)
+    let mut errors = errors.into_iter();
+    let first = errors.next();
+    // The termination message has room for one; the log has it for all.
+    errors.for_each(|error| eprintln!("Error: {error}"));
+    first.map_or(Ok(()), Err)
 }
 
 /// Everything that the step left, and what went wrong with it in the order in which Argo would tell.

@@ -57,3 +57,16 @@ pub fn unblock_signals(command: &mut Command) {
     // SAFETY: the hook is async-signal-safe, see above.
     unsafe { command.pre_exec(hook) };
 }
+
+/// Makes SIGTERM and SIGINT end this process at once, with 128 + signal. PID 1 would not even notice them otherwise.
+pub fn end_when_told() {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let handler = end as extern "C" fn(libc::c_int);
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: the handler is async-signal-safe and lives as long as the program.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
