@@ -84,13 +84,14 @@ fn check_parameter(
 
 /// Hands arguments to a template and fills in what is known of its tags. argo: workflow/common/util.go, ProcessArgs.
 ///
-/// None: an input is missing, which was reported at `caller`.
+/// None: an input is missing, which was reported at `caller`. Without `fills`, tags stay: the inputs are only compared.
 pub(super) fn supply(
     report: &mut Report,
     caller: &Place,
     template: &Template,
     supply: Supply<'_>,
     globals: &mut Globals,
+    fills: bool,
 ) -> Outcome<Option<Template>> {
     let mut supplied = template.clone();
     let mut missing = false;
@@ -146,6 +147,9 @@ pub(super) fn supply(
     }
     // Argo loses an empty list on the way, and with it the type.
     supplied.steps = supplied.steps.filter(|steps| !steps.is_empty());
+    if !fills {
+        return Ok(Some(supplied));
+    }
     match fill(&supplied, globals) {
         Ok(filled) => Ok(Some(filled)),
         Err(error) => {

@@ -214,15 +214,22 @@ impl<'a> Validation<'a> {
                 }
             }
         }
-        let Some(supplied) = args::supply(&mut self.report, caller, template, supply, &mut self.globals)? else {
+        let identity = self.identity(template, base, place);
+        let is_new = !self.checked.contains(&identity);
+        // The inside is checked once; after that only what `limits` asks about can come out differently.
+        let unlimited =
+            template.timeout.is_empty() && template.pending_timeout.is_empty() && template.resource_claims.is_empty();
+        let fills = is_new || !unlimited;
+        let (report, globals) = (&mut self.report, &mut self.globals);
+        let Some(supplied) = args::supply(report, caller, template, supply, globals, fills)? else {
             return Ok(());
         };
         self.limits(template, &supplied, place)?;
-        if self.checked.insert(self.identity(template, base, place)) {
-            self.inside(&supplied, base, place, scope)
-        } else {
-            Ok(())
+        if is_new {
+            self.checked.insert(identity);
+            self.inside(&supplied, base, place, scope)?;
         }
+        Ok(())
     }
 
     /// What tells one template from another. Argo knows an inline template by its name, which is empty, and so checks
