@@ -4,8 +4,8 @@ use regex::Captures;
 
 /// The pattern, rewritten where Go means something else than Rust's regex.
 ///
-/// `\z` and `\Q..\E` are known to Go; in Rust an unescaped `[` inside a class opens a nested class and `&&`, `--`,
-/// `~~` are set operators, and `\d`, `\w`, `\s`, `\b` and their negations are ASCII-only in Go.
+/// `\Q..\E` is known to Go; in Rust an unescaped `[` inside a class opens a nested class, `&&`, `--` and `~~` are set
+/// operators, and a brace that is no repetition is a mistake; `\d`, `\w`, `\s`, `\b` are ASCII-only in Go.
 pub fn translate_pattern(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut chars = pattern.chars().peekable();
@@ -23,7 +23,8 @@ pub fn translate_pattern(pattern: &str) -> String {
                 Some('s') => out.push_str(if class { "\\t\\n\\f\\r " } else { "[\\t\\n\\f\\r ]" }),
                 Some('S') => out.push_str("[^\\t\\n\\f\\r ]"),
                 Some('b') if !class => out.push_str("(?-u:\\b)"),
-                Some('B') if !class => out.push_str("(?-u:\\B)"),
+                // Word boundaries at brackets are Rust's own.
+                Some(bracket @ ('<' | '>')) => out.push(bracket),
                 Some(escaped) => out.extend(['\\', escaped]),
                 None => out.push('\\'),
             },
@@ -43,11 +44,21 @@ pub fn translate_pattern(pattern: &str) -> String {
                 class = out.ends_with(':') && named_class_open(&out);
                 out.push(']');
             }
+            '{' if !class && !is_repetition(chars.clone()) => out.push_str("\\{"),
+            '-' if class && chars.next_if_eq(&'-').is_some() => out.push_str("-\\-"),
             '&' | '~' if class => out.extend(['\\', c]),
             _ => out.push(c),
         }
     }
     out
+}
+
+/// `{2}`, `{2,}`, `{2,5}`: what follows an opening brace. Go takes any other brace for itself.
+fn is_repetition(rest: impl Iterator<Item = char>) -> bool {
+    let inner: String = rest.take_while(|c| c.is_ascii_digit() || *c == ',' || *c == '}').collect();
+    let Some((counts, _)) = inner.split_once('}') else { return false };
+    let (low, high) = counts.split_once(',').unwrap_or((counts, ""));
+    !low.is_empty() && !high.contains(',')
 }
 
 fn named_class_open(out: &str) -> bool {
@@ -113,5 +124,10 @@ mod tests {
         assert!(!matches(r"^\Qa.b\E$", "axb"));
         assert!(matches(r"^[a&&b]+$", "&&"));
         assert!(matches(r"^[\w.-]+$", "a-b.c_"));
+        assert!(matches(r#"^{"a{,2}":.*}$"#, r#"{"a{,2}":1}"#));
+        assert!(matches(r"^a{2,3}b{2}$", "aaabb"));
+        assert!(matches(r"^\<a\>\/\-\_$", "<a>/-_"));
+        assert!(matches(r"a\Bb\b", "ab"));
+        assert!(matches(r"^[+--]+$", "+,-"));
     }
 }

@@ -24,6 +24,15 @@ pub const PLACEHOLDER_PREFIX: &str = "__argo__internal__placeholder-";
 /// applies (`argo: absent optional outputs`).
 pub const ABSENT_OPTIONAL_OUTPUT: &str = "__argo-internal.absent-optional-output__";
 
+/// The text is nothing but one simple tag whose value is known and absent: an argument that Argo replaces by
+/// [`ABSENT_OPTIONAL_OUTPUT`] before it substitutes (`argo: scope.go, absentOptionalRef`).
+pub fn is_absent_reference(text: &str, variables: &dyn Variables) -> bool {
+    let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    inner.is_some_and(|name| {
+        !name.contains("{{") && !name.contains("}}") && variables.get(name).is_some_and(|value| value.is_none())
+    })
+}
+
 /// What must be resolved.
 #[derive(Debug, Clone, Copy)]
 enum Demand<'p> {

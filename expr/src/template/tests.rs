@@ -143,3 +143,15 @@ fn layers_hide() {
     let both = Layered(&inner, &outer);
     assert_eq!(replace(r#""{{a}} {{b.c}} {{=a + b.c}}""#, &both, false).unwrap(), r#""inner outer innerouter""#);
 }
+
+#[test]
+fn absent_references_are_alone() {
+    let absent = |text: &str| is_absent_reference(text, &scope());
+    assert!(absent("{{tasks.B.outputs.parameters.x}}"));
+    assert!(absent("{{ tasks.B.outputs.parameters.x }}"));
+    for text in
+        ["tasks.B.outputs.parameters.x", "a{{tasks.B.outputs.parameters.x}}", "{{tasks.A.outputs.result}}", "{{nope}}"]
+    {
+        assert!(!absent(text), "{text}");
+    }
+}
