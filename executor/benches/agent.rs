@@ -90,6 +90,27 @@ fn measure(runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
         fs::remove_dir_all(step.root.join("argo/inputs"))?;
         fs::remove_dir_all(step.root.join("var/run/argo/outputs"))?;
     }
+    let four: Vec<_> = (1..=4).map(|n| format!(r#"{{"name":"dir{n}","path":"{path}"}}"#)).collect();
+    let template = format!(
+        r#"{{"container":{{}},"archiveLocation":{},"outputs":{{"artifacts":[{}]}}}}"#,
+        step.location,
+        four.join(",")
+    );
+    let saved = step.run(&template, "true", "")?;
+    let rate = (files * 64) as f64 / saved.wait.as_secs_f64();
+    let key = |n| format!(r#"{{"name":"in{n}","path":"/in{n}","s3":{{"key":"wf/pod/dir{n}.tgz"}}}}"#);
+    let four: Vec<_> = (1..=4).map(key).collect();
+    let template = format!(
+        r#"{{"container":{{}},"archiveLocation":{},"inputs":{{"artifacts":[{}]}}}}"#,
+        step.location,
+        four.join(",")
+    );
+    let loaded = step.run(&template, "true", "")?;
+    println!(
+        "four of it at once: saved {rate:.0} MiB/s, peak {} MiB; loaded, peak {} MiB",
+        saved.wait_peak / 1024,
+        loaded.init_peak / 1024
+    );
     runtime.block_on(server.stop());
     Ok(())
 }

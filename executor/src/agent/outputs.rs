@@ -8,6 +8,7 @@ use tiphys_artifact::archive::{Level, Strategy};
 use tiphys_artifact::{Artifacts, Body, Source, strategy};
 use tiphys_contract::key::{self, Packing};
 use tiphys_contract::path::ctr;
+use tokio::sync::Semaphore;
 
 use super::settings::Settings;
 use super::{locations, template, transfers};
@@ -64,7 +65,8 @@ pub fn save(paths: &Paths, settings: &Settings, template: &Template, containers:
     let results = match jobs.is_empty() {
         true => Ok(Vec::new()),
         false => transfers::run(paths, settings, async |artifacts| {
-            transfers::all(jobs.iter().map(|job| upload(artifacts, job))).await
+            let large = Semaphore::new(1);
+            transfers::all(jobs.iter().map(|job| in_turn(artifacts, job, &large))).await
         }),
     };
     match results {
@@ -134,6 +136,16 @@ fn job(
     let reported = locations::for_output(&artifact, location, file_name)?;
     let whole = locations::complete(&reported, location)?;
     Ok(Job { reported, whole, content })
+}
+
+/// Uploads, large things one after the other.
+async fn in_turn(artifacts: &Artifacts, job: &Job, large: &Semaphore) -> Result<(), String> {
+    let _turn = match transfers::is_small(job.content.path()) {
+        true => None,
+        // The semaphore lives as long as the transfers and is never closed.
+        false => large.acquire().await.ok(),
+    };
+    upload(artifacts, job).await
 }
 
 async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {

@@ -13,9 +13,16 @@ use tokio::sync::mpsc;
 use super::settings::Settings;
 use crate::paths::Paths;
 
-/// Transfers of one process under way together; each compresses on several threads and has many requests in flight of
-/// its own.
-pub const TOGETHER: usize = 4;
+/// Transfers of one process under way together.
+const TOGETHER: usize = 4;
+/// A file up to this size in bytes costs a request and little memory. What is larger, and every folder, compresses on
+/// several threads and has many requests in flight of its own: one of them at a time fills the machine.
+const SMALL: u64 = 1 << 20;
+
+/// Whether saving a file or folder is so little work that others go on beside it.
+pub fn is_small(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SMALL)
+}
 
 /// Runs transfers to their end on this thread and a few for disks.
 ///
