@@ -1,1 +1,32 @@
-//! To be written.
+//! Runs workflows on this machine: the engine's actions become sandboxed processes, what becomes of them the engine's
+//! facts.
+
+pub mod control;
+mod controller_config;
+pub mod documents;
+mod driver;
+mod emissary;
+mod file;
+mod folder;
+pub mod follow;
+mod images;
+mod logs;
+mod memo;
+
+mod name;
+mod pod;
+mod pods;
+mod record;
+mod repository;
+mod settings;
+mod substitute;
+mod tail;
+mod view;
+
+pub use driver::{Interrupt, Launch, RunError, resume, start};
+pub use file::FileError;
+pub use folder::{DataDir, RunFolder};
+pub use name::{BadName, RunName};
+pub use record::{RecordError, Summary, read, summary};
+pub use settings::{Runtime, Settings};
+pub use view::{Happening, LogLine, NodeView, Observer, WorkflowView};

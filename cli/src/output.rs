@@ -1,0 +1,86 @@
+//! What goes to standard output.
+
+use std::io::{ErrorKind, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+use tiphys_api::Workflow;
+
+use crate::args::Output;
+use crate::display::style::{age, duration};
+use crate::yaml;
+
+/// Prints text; a reader that has left early is no mistake.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("tiphys: cannot write to standard output: {error}");
+        }
+        _ => {}
+    }
+}
+
+/// A workflow in one of the machine's or the short forms.
+pub fn workflow(workflow: &Workflow, output: Output) -> String {
+    match output {
+        Output::Json => json(workflow),
+        Output::Yaml => yaml::print(&serde_json::to_value(workflow).unwrap_or(Value::Null)),
+        Output::Name => format!("{}\n", workflow.metadata.name),
+        Output::Wide => wide(workflow),
+    }
+}
+
+/// A value as JSON or YAML.
+pub fn value(value: &Value, output: Output) -> String {
+    if output == Output::Yaml { yaml::print(value) } else { json(value) }
+}
+
+/// As `kubectl` prints JSON: four spaces.
+fn json(value: &impl Serialize) -> String {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    // A workflow's keys are text and its values are JSON's own: nothing in it can fail.
+    let _ = value.serialize(&mut serializer);
+    let mut text = String::from_utf8(text).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn wide(workflow: &Workflow) -> String {
+    let status = &workflow.status;
+    let parameters: Vec<String> = workflow
+        .spec
+        .arguments
+        .parameters
+        .iter()
+        .map(|p| format!("{}={}", p.name, p.value.as_ref().map(|value| value.as_str()).unwrap_or_default()))
+        .collect();
+    table(&[
+        ["NAME", "STATUS", "AGE", "DURATION", "PROGRESS", "MESSAGE", "PARAMETERS"].map(str::to_owned).to_vec(),
+        vec![
+            workflow.metadata.name.clone(),
+            status.phase.to_string(),
+            age(status.started_at),
+            duration(status.started_at, status.finished_at),
+            status.progress.clone(),
+            status.message.clone(),
+            parameters.join(","),
+        ],
+    ])
+}
+
+/// Rows in columns, three spaces apart, as `kubectl` and `argo` do.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("   ").trim_end());
+        text.push('\n');
+    }
+    text
+}

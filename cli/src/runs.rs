@@ -1,0 +1,58 @@
+//! `tiphys runs`: what there is.
+
+use std::cmp::Reverse;
+
+use tiphys_local::{RunFolder, Summary, read, summary};
+
+use crate::args::{Global, Output, RunsArgs};
+use crate::display::style::{age, duration};
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::data_dir;
+
+/// Lists the runs, the latest first.
+pub fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
+    let data = data_dir(global)?;
+    let names = data.run_names().map_err(Failure::usage)?;
+    let mut found: Vec<(RunFolder, Summary)> = Vec::new();
+    for folder in names.iter().map(|name| data.run(name)).filter(RunFolder::exists) {
+        match summary(&folder) {
+            Ok(summary) => found.push((folder, summary)),
+            Err(error) => eprintln!("tiphys: {error}"),
+        }
+    }
+    found.sort_by_key(|(_, summary)| Reverse(summary.started_at));
+    output::print(&match args.output {
+        Some(Output::Name) => found.iter().map(|(folder, _)| format!("{}\n", folder.name())).collect(),
+        Some(format @ (Output::Json | Output::Yaml)) => objects(&found, format)?,
+        Some(Output::Wide) | None => table(&found),
+    });
+    Ok(())
+}
+
+fn objects(found: &[(RunFolder, Summary)], format: Output) -> Result<String, Failure> {
+    let items = found.iter().map(|(folder, _)| read(folder)).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|error| Failure::failed(Some(error.to_string())))?;
+    Ok(output::value(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}), format))
+}
+
+fn table(found: &[(RunFolder, Summary)]) -> String {
+    let mut rows = vec![["NAME", "STATUS", "AGE", "DURATION", "PROGRESS", "MESSAGE"].map(str::to_owned).to_vec()];
+    for (folder, summary) in found {
+        let status = match (summary.phase.is_completed(), folder.is_driven()) {
+            (true, _) => summary.phase.to_string(),
+            (false, true) if summary.suspended => format!("{} (suspended)", summary.phase),
+            (false, true) => summary.phase.to_string(),
+            (false, false) => format!("{} (no process)", summary.phase).trim_start().to_owned(),
+        };
+        rows.push(vec![
+            folder.name().to_string(),
+            status,
+            age(summary.started_at),
+            duration(summary.started_at, summary.finished_at),
+            summary.progress.clone(),
+            summary.message.clone(),
+        ]);
+    }
+    output::table(&rows)
+}
