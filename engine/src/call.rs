@@ -51,7 +51,9 @@ impl Run {
         call: Call,
     ) -> Key {
         let id = self.new_id(&name);
-        self.add_frame(Frame { name, id, parent, boundary, on_exit, depth, flag, call, body: Body::New, linked: false })
+        // A node that was taken over from a status was hung up when it was made.
+        let linked = self.node(id.as_str()).is_some();
+        self.add_frame(Frame { name, id, parent, boundary, on_exit, depth, flag, call, body: Body::New, linked })
     }
 
     /// Begins a call, or takes up again one that was waiting.
@@ -87,10 +89,14 @@ impl Run {
             self.adopt_finished(key);
             return Ok(());
         }
+        if known.is_none() && self.comes_too_late(key) {
+            self.frames[key].body = Body::Closed;
+            return Ok(());
+        }
         let prepared = self.prepare(key)?;
         let display_name = display_name(&prepared.processed)?;
         if known.is_none() {
-            self.check_room(key, &prepared)?;
+            self.check_room(key)?;
             if self.memoized(key, &prepared)? {
                 return Ok(());
             }
@@ -102,11 +108,27 @@ impl Run {
         } else {
             self.begin_work(key, prepared)?;
         }
+        self.end_unless_allowed(key);
+        if known.is_some() && self.frame_node(key).is_some_and(fulfilled) {
+            // A daemon that was up when the status was taken over.
+            self.tell(key);
+        }
         if let Some(name) = display_name.filter(|_| !is_attempt) {
             let id = self.frames[key].id.clone();
             self.change(&id, |node| node.display_name = name);
         }
         Ok(())
+    }
+
+    /// Whether what the call belongs to has ended without it: by failing fast, on shutdown, or because of an error.
+    fn comes_too_late(&self, key: Key) -> bool {
+        let over = |key: Key| self.frame_node(key).is_some_and(|node| node.phase.is_fulfilled());
+        let owner = match self.frames[key].parent {
+            Parent::Slot { frame, .. } | Parent::Hook { frame, .. } => Some(frame),
+            Parent::Attempt { retry } => Some(retry),
+            _ => None,
+        };
+        owner.into_iter().chain(self.frames[key].boundary).any(over)
     }
 
     /// A node that was over when the status was taken over.

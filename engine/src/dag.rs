@@ -25,7 +25,8 @@ impl Run {
             self.make_node(key, birth);
             self.link_to_parent(key);
         }
-        let body = self.read_dag(key, base, &template)?;
+        let mut body = self.read_dag(key, base, &template)?;
+        body.counts = self.adopted_counts.remove(&self.frames[key].id).unwrap_or_default();
         let roots: Vec<usize> = body
             .tasks
             .iter()
@@ -147,8 +148,7 @@ impl Run {
         }
         if known == Some(NodeType::Skipped) {
             let key = self.slot_frame(dag, index, name, &task, CallerKind::Task);
-            self.frames[key].body = Body::Closed;
-            self.tell(key);
+            self.begin(key);
             return;
         }
         match self.expand_task(dag, index, &task) {
@@ -219,9 +219,8 @@ impl Run {
         for (slot, iteration) in tasks.into_iter().enumerate() {
             let name = format!("{prefix}{}", iteration.name);
             let key = self.slot_frame(group, slot, name, &iteration, CallerKind::Task);
-            if self.has_node(key) && self.frame_node(key).is_some_and(|node| node.r#type == NodeType::Skipped) {
-                self.frames[key].body = Body::Closed;
-                self.tell(key);
+            if self.has_node(key) {
+                self.begin(key);
             } else {
                 self.begin_if(key, &iteration);
             }
@@ -300,23 +299,11 @@ impl Run {
                 ready.push(dependent);
             }
         }
-        if self.shutdown.is_some() && !self.frames[dag].on_exit {
-            self.fail_dag_on_shutdown(dag);
-            return;
-        }
         for dependent in ready {
             self.begin_task(dag, dependent);
         }
         if matches!(&self.frames[dag].body, Body::Dag(body) if body.open == 0) {
             self.finish_dag(dag);
-        }
-    }
-
-    /// On shutdown a DAG fails as soon as none of its Pods is active. argo: assessDAGPhase.
-    pub(crate) fn fail_dag_on_shutdown(&mut self, dag: Key) {
-        if self.frame_node(dag).is_some_and(|node| !node.phase.is_fulfilled()) {
-            self.mark_outbound(dag);
-            self.mark_frame(dag, NodePhase::Failed, None);
         }
     }
 
@@ -336,7 +323,9 @@ impl Run {
         if self.frame_node(dag).is_none_or(|node| node.phase.is_fulfilled()) {
             return;
         }
-        let phase = self.assess(dag);
+        // A DAG that is at work when the workflow is shut down has failed, however its tasks come out.
+        let stopped = self.shutdown.is_some() && !self.frames[dag].on_exit;
+        let phase = if stopped { NodePhase::Failed } else { self.assess(dag) };
         if phase.is_failed_or_error() {
             self.mark_outbound(dag);
             self.mark_frame(dag, phase, None);
@@ -365,16 +354,16 @@ impl Run {
         while let Some((id, inherited)) = queue.pop_front() {
             let Some(node) = self.node(id) else { continue };
             let branch = if node.phase.is_completed() { node.phase } else { inherited };
-            if let Some(known) = targets.get_mut(id) {
-                if !known.is_failed_or_error() {
-                    *known = branch;
-                }
+            if let Some(known) = targets.get_mut(id)
+                && !known.is_failed_or_error()
+            {
+                *known = branch;
             }
             let mut follow = |next: &'_ str| {
-                if let Some((key, _)) = self.wf.status.nodes.get_key_value(next) {
-                    if seen.insert((key.as_str(), branch)) {
-                        queue.push_back((key.as_str(), branch));
-                    }
+                if let Some((key, _)) = self.wf.status.nodes.get_key_value(next)
+                    && seen.insert((key.as_str(), branch))
+                {
+                    queue.push_back((key.as_str(), branch));
                 }
             };
             if node.r#type == NodeType::Retry {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tiphys_api::{Arguments, LifecycleHook, NodeFlag, NodePhase, Task, Template};
 
+use crate::fact::PodState;
 use crate::id::NodeId;
 use crate::templates::{Base, Resolved};
 
@@ -96,6 +97,10 @@ pub(crate) struct PodBody {
     pub pending_deadline: Option<Timestamp>,
     /// Whether the kill was asked for.
     pub killed: bool,
+    /// Whether everything that will be reported was.
+    pub complete: bool,
+    /// The Pod's end, held back until its outputs are there.
+    pub held: Option<Box<PodState>>,
 }
 
 /// A steps template at work.

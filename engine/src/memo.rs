@@ -4,6 +4,7 @@ use tiphys_api::{MemoizationStatus, NodePhase, NodeType, TemplateType};
 
 use crate::call::Prepared;
 use crate::frame::{Body, Key};
+use crate::id::NodeId;
 use crate::node::Birth;
 use crate::plan::{Action, Need};
 use crate::run::{Run, Stop};
@@ -64,6 +65,18 @@ impl Run {
             self.link_to_parent(key);
         }
         Ok(fresh)
+    }
+
+    /// After a restart it is not known which results were kept.
+    pub(crate) fn save_memos_again(&mut self) {
+        let computed = self.wf.status.nodes.values().filter(|node| node.phase == NodePhase::Succeeded);
+        let computed = computed.filter_map(|node| {
+            let status = node.memoization_status.as_ref().filter(|status| status.hit != Some(true))?;
+            let (cache, key) = (status.cache_name.clone(), status.key.clone());
+            Some(Action::SaveMemo { cache, key, node: NodeId::from(node.id.as_str()) })
+        });
+        let actions: Vec<Action> = computed.collect();
+        self.out.actions.extend(actions);
     }
 
     /// A node with a key succeeded: its result is kept.

@@ -67,10 +67,10 @@ impl Run {
         if birth.phase.is_fulfilled() {
             node.finished_at = Some(now);
         }
-        if let Some(template) = birth.template {
-            if !template.inputs.parameters.is_empty() || !template.inputs.artifacts.is_empty() {
-                node.inputs = Some(Box::new(template.inputs.clone()));
-            }
+        if let Some(template) = birth.template
+            && (!template.inputs.parameters.is_empty() || !template.inputs.artifacts.is_empty())
+        {
+            node.inputs = Some(Box::new(template.inputs.clone()));
         }
         let id = frame.id.clone();
         self.insert(&id, node);
@@ -137,12 +137,14 @@ impl Run {
     /// Adds a child to a node, by ids; one that is there already is not added again. argo: operator.go, addChildNode.
     pub(crate) fn add_child(&mut self, parent: &NodeId, child: &NodeId) {
         let Some(node) = self.wf.status.nodes.get_mut(parent.as_str()) else { return };
-        // A child is nearly always new; where a node has many children, its frame knows which slots it has filled.
         let known = if node.children.len() < 64 {
             node.children.iter().any(|known| known == child.as_str())
         } else {
-            node.children.last().is_some_and(|last| last == child.as_str())
-                || (self.restoring && node.children.iter().any(|known| known == child.as_str()))
+            let large = self
+                .large
+                .entry(parent.clone())
+                .or_insert_with(|| node.children.iter().map(|child| NodeId::from(child.as_str())).collect());
+            !large.insert(child.clone())
         };
         if !known {
             node.children.push(child.to_string());
@@ -152,7 +154,7 @@ impl Run {
 
     /// Keeps what is counted beside the nodes.
     fn account(&mut self, id: &NodeId, old: &NodeStatus, new: &NodeStatus) {
-        let counted = matches!(new.r#type, NodeType::Pod | NodeType::Steps | NodeType::Dag);
+        let counted = counts_for_boundary(new.r#type);
         let active = |node: &NodeStatus| matches!(node.phase, NodePhase::Pending | NodePhase::Running);
         if counted && !new.boundary_id.is_empty() {
             let (was, is) = (active(old), active(new));
@@ -168,10 +170,13 @@ impl Run {
                 }
             }
         }
-        let running = |node: &NodeStatus| node.r#type == NodeType::Pod && node.phase == NodePhase::Running;
-        self.running_pods += i64::from(running(new)) - i64::from(running(old));
+        self.running_pods += i64::from(is_running_pod(new)) - i64::from(is_running_pod(old));
         let unsynced = |node: &NodeStatus| node.task_result_synced == Some(false);
         self.unsynced += i64::from(unsynced(new)) - i64::from(unsynced(old));
+        if unsynced(old) && self.unsynced == 0 {
+            // The workflow may have waited for nothing but this.
+            self.push(Event::Workflow);
+        }
         match new.daemoned {
             Some(true) => {
                 self.daemons.insert(id.clone());
@@ -310,6 +315,15 @@ impl ForAccount for NodeStatus {
             ..Default::default()
         }
     }
+}
+
+/// Whether a node counts against the parallelism of the steps or DAG it is in.
+pub(crate) fn counts_for_boundary(kind: NodeType) -> bool {
+    matches!(kind, NodeType::Pod | NodeType::Steps | NodeType::Dag)
+}
+
+pub(crate) fn is_running_pod(node: &NodeStatus) -> bool {
+    node.r#type == NodeType::Pod && node.phase == NodePhase::Running
 }
 
 /// Whether a node's progress is its own, and not the sum of what is below it. argo: progress/updater.go.

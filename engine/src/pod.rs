@@ -13,7 +13,7 @@ use crate::frame::{Body, Key, Parent, PodBody};
 use crate::id::NodeId;
 use crate::node::{Birth, parse_progress};
 use crate::plan::{Action, PodRequest};
-use crate::run::{Run, Stop, fulfilled};
+use crate::run::{Run, Stop, phase_fulfilled};
 use crate::templates::Resolved;
 
 const MAIN: &str = "main";
@@ -44,9 +44,19 @@ impl Run {
             active: false,
             pending_deadline: None,
             killed: false,
+            complete: false,
+            held: None,
         });
-        if self.restoring && self.config.rerun_lost_pods && self.frame_node(key).is_some_and(|node| !fulfilled(node)) {
-            self.mark_frame(key, NodePhase::Pending, Some(""));
+        if let (Some(NodePhase::Running), Body::Pod(body)) =
+            (self.frame_node(key).map(|node| node.phase), &mut self.frames[key].body)
+        {
+            body.rank = rank(PodPhase::Running);
+        }
+        let lost = |node: &NodeStatus| node.phase != NodePhase::Pending && !phase_fulfilled(node);
+        let on_exit = self.frames[key].on_exit;
+        let goes_on = self.may_run(on_exit) && !self.is_overdue(on_exit);
+        if self.config.rerun_lost_pods && goes_on && self.frame_node(key).is_some_and(lost) {
+            self.run_again(key);
         }
         let phase = self.frame_node(key).map_or(NodePhase::Pending, |node| node.phase);
         if phase == NodePhase::Pending {
@@ -55,7 +65,32 @@ impl Run {
             self.take_place(key);
         }
         self.make_container_nodes(key, &template);
+        let id = self.frames[key].id.clone();
+        self.catch_up(&id);
         Ok(())
+    }
+
+    /// Nothing is left of a Pod: its node begins anew.
+    fn run_again(&mut self, key: Key) {
+        let id = self.frames[key].id.clone();
+        if let Body::Pod(body) = &mut self.frames[key].body {
+            body.rank = 0;
+        }
+        self.change(&id, |node| {
+            node.phase = NodePhase::Pending;
+            node.message = String::new();
+            node.daemoned = None;
+            node.outputs = None;
+            node.finished_at = None;
+            node.task_result_synced = node.task_result_synced.map(|_| true);
+        });
+        for container in self.containers_of(&id) {
+            self.change(&container, |node| {
+                node.phase = NodePhase::Pending;
+                node.message = String::new();
+                node.finished_at = None;
+            });
+        }
     }
 
     /// Emits the request for a Pod, unless the workflow is being shut down or out of time.
@@ -67,8 +102,12 @@ impl Run {
             self.mark(&id, NodePhase::Failed, Some(&message));
             return Ok(());
         }
-        if self.deadline.is_some_and(|deadline| deadline <= self.now) && !on_exit {
+        if self.is_overdue(on_exit) {
             self.mark(&id, NodePhase::Failed, Some(DEADLINE));
+            return Ok(());
+        }
+        if self.pending_limit(key, template)?.is_some_and(|limit| limit <= self.now) && self.began_before(key) {
+            self.end_pending(key);
             return Ok(());
         }
         let active_deadline_seconds = self.pod_deadline(key, template)?;
@@ -134,22 +173,37 @@ impl Run {
             (Some(own), Some(left)) => Some(own.min(left)),
             (own, left) => own.or(left),
         };
-        let started = self.frame_node(key).and_then(|node| node.started_at).map_or(self.now, |time| time.0);
-        for (text, is_timeout) in [(&template.timeout, true), (&template.pending_timeout, false)] {
-            if text.is_empty() {
-                continue;
+        if let Some(limit) = self.limit(key, &template.timeout)? {
+            if limit <= self.now {
+                return Err(Stop::Failed(format!("{} exceeded its deadline", self.frames[key].name)));
             }
-            let limit = started + duration(text).map_err(|error| format!("invalid timeout format {error}"))?;
-            if is_timeout {
-                let remaining = whole_seconds(limit.duration_since(self.now));
-                if remaining <= 1 && limit <= self.now {
-                    return Err(Stop::Failed(format!("{} exceeded its deadline", self.frames[key].name)));
-                }
-                seconds = Some(remaining.max(1));
-            }
+            seconds = Some(whole_seconds(limit.duration_since(self.now)).max(1));
+        }
+        if let Some(limit) = self.pending_limit(key, template)? {
             self.watch_pending(key, limit);
         }
         Ok(seconds)
+    }
+
+    /// The moment that a duration from the node's beginning leads to; None for an empty text.
+    fn limit(&self, key: Key, text: &str) -> Result<Option<Timestamp>, Stop> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let started = self.frame_node(key).and_then(|node| node.started_at).map_or(self.now, |time| time.0);
+        let length = duration(text).map_err(|error| format!("invalid timeout format {error}"))?;
+        Ok(Some(started.checked_add(length).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Until when the node may be Pending.
+    fn pending_limit(&self, key: Key, template: &Template) -> Result<Option<Timestamp>, Stop> {
+        let (whole, pending) = (self.limit(key, &template.timeout)?, self.limit(key, &template.pending_timeout)?);
+        Ok(whole.into_iter().chain(pending).min())
+    }
+
+    /// Whether the node was there before this moment.
+    fn began_before(&self, key: Key) -> bool {
+        self.frame_node(key).and_then(|node| node.started_at).is_some_and(|started| started.0 < self.time().0)
     }
 
     /// ARGO_DEADLINE: what is left of the workflow or of the retries' `maxDuration`.
@@ -171,13 +225,15 @@ impl Run {
     /// A Pending node has waited as long as its template allows.
     pub(crate) fn pending_too_long(&mut self, key: Key) {
         let pending = self.frame_node(key).is_some_and(|node| node.phase == NodePhase::Pending);
-        let Body::Pod(PodBody { pending_deadline: Some(at), pod_name, .. }) = &self.frames[key].body else { return };
+        let Body::Pod(PodBody { pending_deadline: Some(at), .. }) = &self.frames[key].body else { return };
         if !pending || *at > self.now {
             return;
         }
-        let (node, pod_name) = (self.frames[key].id.clone(), pod_name.clone());
-        self.act(Action::KillPod { node: node.clone(), pod_name });
-        self.mark(&node, NodePhase::Failed, Some("timeout"));
+        self.end_pending(key);
+    }
+
+    fn end_pending(&mut self, key: Key) {
+        self.end_pod_node(key, "timeout");
     }
 
     /// The nodes of a container set's containers.
@@ -240,7 +296,12 @@ impl Run {
     /// The Pod is not there (any more).
     pub(crate) fn pod_gone(&mut self, id: &NodeId) {
         let Some(node) = self.node(id.as_str()) else { return };
-        if node.r#type != NodeType::Pod || crate::run::phase_fulfilled(node) {
+        if node.r#type != NodeType::Pod || phase_fulfilled(node) {
+            return;
+        }
+        if node.phase.is_fulfilled() {
+            // It was ended for another reason, and nobody is left to report.
+            self.nothing_more_is_reported(id);
             return;
         }
         if node.phase == NodePhase::Pending {
@@ -250,14 +311,20 @@ impl Run {
             }
             return;
         }
-        self.change(id, |node| {
-            node.daemoned = None;
-            node.task_result_synced = node.task_result_synced.map(|_| true);
-        });
+        self.nothing_more_is_reported(id);
+        self.change(id, |node| node.daemoned = None);
         self.mark(id, NodePhase::Error, Some("pod deleted"));
-        for child in self.containers_of(id) {
+        for child in self.open_containers_of(id) {
             self.mark(&child, NodePhase::Error, Some("container deleted"));
         }
+    }
+
+    /// No result of the node is waited for any longer.
+    fn nothing_more_is_reported(&mut self, id: &NodeId) {
+        if let Some(Body::Pod(body)) = self.by_id.get(id).map(|key| &mut self.frames[*key].body) {
+            body.complete = true;
+        }
+        self.change(id, |node| node.task_result_synced = node.task_result_synced.map(|_| true));
     }
 
     fn ask_again(&mut self, key: Key) {
@@ -267,16 +334,20 @@ impl Run {
         self.push(crate::run::Event::Begin(key));
     }
 
+    /// The nodes of a Pod's containers, where it is a container set.
     fn containers_of(&self, id: &NodeId) -> Vec<NodeId> {
-        let prefix = id.as_str();
-        let set = self.wf.status.nodes.values().filter(|node| {
-            node.r#type == NodeType::Container && node.boundary_id == prefix && !node.phase.is_fulfilled()
-        });
-        let has_set = self.by_id.get(id).is_some_and(|key| match &self.frames[*key].body {
-            Body::Pod(body) => body.template.template().container_set.is_some(),
-            _ => false,
-        });
-        if has_set { set.map(|node| NodeId::from(node.id.as_str())).collect() } else { Vec::new() }
+        let Some(frame) = self.by_id.get(id).map(|key| &self.frames[*key]) else { return Vec::new() };
+        let Body::Pod(body) = &frame.body else { return Vec::new() };
+        let containers = body.template.template().container_set.iter().flat_map(|set| &set.containers);
+        let ids = containers.map(|container| self.id_of(&format!("{}.{}", frame.name, container.name)));
+        ids.filter(|id| self.node(id.as_str()).is_some_and(|node| node.r#type == NodeType::Container)).collect()
+    }
+
+    /// Those of them that are not over.
+    fn open_containers_of(&self, id: &NodeId) -> Vec<NodeId> {
+        let mut containers = self.containers_of(id);
+        containers.retain(|id| self.node(id.as_str()).is_some_and(|node| !node.phase.is_fulfilled()));
+        containers
     }
 
     /// Ends a node whose Pod is killed for a reason outside of it, and its containers' nodes. argo: exec_control.go.
@@ -288,7 +359,7 @@ impl Run {
             self.act(Action::KillPod { node: id.clone(), pod_name });
         }
         self.mark(&id, NodePhase::Failed, Some(message));
-        for child in self.containers_of(&id) {
+        for child in self.open_containers_of(&id) {
             self.mark(&child, NodePhase::Failed, Some(message));
         }
     }
@@ -296,11 +367,15 @@ impl Run {
     /// What the executor reported. argo: taskresult.go.
     pub(crate) fn task_result(&mut self, id: &NodeId, outputs: Outputs, progress: &str, complete: bool) {
         let Some(node) = self.node(id.as_str()) else { return };
-        if complete {
-            // A late "not complete" must not undo this; the frame remembers nothing of it, the node does.
-        } else if node.task_result_synced == Some(true)
-            && node.outputs.as_ref().is_some_and(|known| known.exit_code.is_some())
-        {
+        let mut held = None;
+        let mut known = phase_fulfilled(node);
+        if let Some(Body::Pod(body)) = self.by_id.get(id).map(|key| &mut self.frames[*key].body) {
+            known |= body.complete;
+            body.complete |= complete;
+            held = if complete { body.held.take() } else { None };
+        }
+        if known && !complete {
+            // It comes late: the whole was reported before.
             return;
         }
         let has_outputs = outputs != Outputs::default();
@@ -321,34 +396,33 @@ impl Run {
         if has_outputs {
             self.export(&exported);
         }
-        self.hold_or_finish(id);
-    }
-
-    /// A Pod whose success was held back until its outputs were there.
-    fn hold_or_finish(&mut self, id: &NodeId) {
-        let Some(key) = self.by_id.get(id).copied() else { return };
-        let Body::Pod(body) = &self.frames[key].body else { return };
-        let ready = self.node(id.as_str()).is_some_and(|node| outputs_ready(body.template.template(), node));
-        if body.rank == HELD && ready {
-            self.mark(id, NodePhase::Succeeded, None);
+        if let Some(state) = held {
+            self.pod_observed(id, &state);
         }
     }
 
     /// The state of a Pod. argo: operator.go, assessNodeStatus.
     pub(crate) fn pod_observed(&mut self, id: &NodeId, state: &PodState) {
-        let Some(key) = self.by_id.get(id).copied() else { return };
-        let Body::Pod(body) = &mut self.frames[key].body else { return };
+        let Some(node) = self.node(id.as_str()) else { return };
+        let over = node.phase.is_fulfilled();
+        let key = self.by_id.get(id).copied();
+        let Some((key, Body::Pod(body))) = key.map(|key| (key, &mut self.frames[key].body)) else {
+            if over {
+                self.look_after(id, state);
+            }
+            return;
+        };
         let rank = rank(state.phase);
         if rank < body.rank || body.killed && rank < 2 {
             return;
         }
         body.rank = body.rank.max(rank);
-        let template = body.template.template().clone();
-        let Some(node) = self.node(id.as_str()) else { return };
-        if node.phase.is_fulfilled() {
-            self.note_exit_code(id, state);
+        if over {
+            self.look_after(id, state);
             return;
         }
+        let (template, complete) = (body.template.template().clone(), body.complete);
+        let Some(node) = self.node(id.as_str()) else { return };
         let old_phase = node.phase;
         let (phase, message) = match judge(&template, state, node, self.frames[key].name.as_str()) {
             Verdict::Ignore => return,
@@ -362,24 +436,27 @@ impl Run {
         {
             phase = old_phase;
         }
-        let aux_failed = aux(state)
-            .is_some_and(|aux| matches!(aux.status, ContainerStatus::Terminated { exit_code, .. } if exit_code != 0));
-        let evicted = state.phase == PodPhase::Failed && state.reason == "Evicted" && aux(state).is_none();
+        let silent = is_silent(state);
+        // What the supervisor reported is known before the node is over, in whatever order the two facts come.
+        let will_report = !template.is_daemon() && aux_exit_code(state) == Some(0) && !complete;
+        let held = phase.is_completed() && will_report;
+        if held {
+            phase = old_phase;
+        }
+        let message = message.filter(|_| !held);
         let daemon = template.is_daemon() && phase == NodePhase::Running;
         let finished = latest_finish(state).unwrap_or_else(|| self.time());
         let exit_code = exit_code(state);
-        let mut held = false;
         let now_daemoned = daemon;
         self.change(id, |node| {
             if let Some(code) = exit_code {
                 node.outputs.get_or_insert_default().exit_code = Some(code.to_string());
             }
-            if aux_failed || evicted {
+            if silent {
                 node.task_result_synced = node.task_result_synced.map(|_| true);
             }
             node.host_node_name.clone_from(&state.host);
             if phase == NodePhase::Succeeded && !outputs_ready(&template, node) {
-                held = true;
                 phase = old_phase;
             }
             let leaves_pending = node.phase == NodePhase::Pending
@@ -399,35 +476,37 @@ impl Run {
                 node.resources_duration.clone_from(&state.resources_duration);
             }
         });
-        if held {
-            if let Body::Pod(body) = &mut self.frames[key].body {
-                body.rank = HELD;
-            }
+        if let Body::Pod(body) = &mut self.frames[key].body {
+            body.complete |= silent;
+            body.held = (rank == 2 && !phase.is_completed()).then(|| Box::new(state.clone()));
         }
         self.note_running();
         if phase == NodePhase::Succeeded {
             self.save_memo(key);
         }
         let cleanup = state.phase == PodPhase::Running && mains_need_ending(&template, state);
-        if let (true, Some(pod_name)) = (cleanup, self.pod_name_of(id)) {
-            if let Body::Pod(body) = &mut self.frames[key].body {
-                if !std::mem::replace(&mut body.killed, true) {
-                    self.act(Action::EndSidecars { node: id.clone(), pod_name });
-                }
-            }
+        if let (true, Some(pod_name)) = (cleanup, self.pod_name_of(id))
+            && let Body::Pod(body) = &mut self.frames[key].body
+            && !std::mem::replace(&mut body.killed, true)
+        {
+            self.act(Action::EndSidecars { node: id.clone(), pod_name });
         }
     }
 
-    fn note_exit_code(&mut self, id: &NodeId, state: &PodState) {
-        let Some(code) = exit_code(state) else { return };
-        let known = self
-            .node(id.as_str())
-            .and_then(|node| node.outputs.as_ref())
-            .is_some_and(|outputs| outputs.exit_code.is_some());
-        if !known {
-            self.change(id, |node| node.outputs.get_or_insert_default().exit_code = Some(code.to_string()));
+    /// The Pod of a node that is over. One that is still there has to be ended, again if need be: whether it was before
+    /// a restart is not known.
+    fn look_after(&mut self, id: &NodeId, state: &PodState) {
+        if is_silent(state) && self.node(id.as_str()).is_some_and(|node| node.task_result_synced == Some(false)) {
+            self.nothing_more_is_reported(id);
         }
-        self.note_containers(id, state);
+        if matches!(state.phase, PodPhase::Succeeded | PodPhase::Failed) {
+            return;
+        }
+        let Some(pod_name) = self.pod_name_of(id) else { return };
+        if let Some(Body::Pod(body)) = self.by_id.get(id).map(|key| &mut self.frames[*key].body) {
+            body.killed = true;
+        }
+        self.act(Action::KillPod { node: id.clone(), pod_name });
     }
 
     /// The nodes of a container set follow their containers.
@@ -512,9 +591,6 @@ impl Run {
     }
 }
 
-/// The rank of a Pod that succeeded but whose outputs are not there yet.
-const HELD: u8 = 3;
-
 fn rank(phase: PodPhase) -> u8 {
     match phase {
         PodPhase::Pending => 0,
@@ -570,6 +646,19 @@ fn aux(state: &PodState) -> Option<&ContainerState> {
         .containers
         .iter()
         .find(|container| !container.init && (container.name == WAIT || container.name == SUPERVISOR))
+}
+
+fn aux_exit_code(state: &PodState) -> Option<i32> {
+    aux(state).and_then(|aux| match aux.status {
+        ContainerStatus::Terminated { exit_code, .. } => Some(exit_code),
+        _ => None,
+    })
+}
+
+/// Whether the supervisor can report nothing (more), because it ended badly or was evicted with its Pod.
+fn is_silent(state: &PodState) -> bool {
+    let evicted = state.phase == PodPhase::Failed && state.reason == "Evicted" && aux(state).is_none();
+    evicted || aux_exit_code(state).is_some_and(|code| code != 0)
 }
 
 /// Why a Pod failed. argo: operator.go, inferFailedReason.

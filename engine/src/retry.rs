@@ -98,7 +98,7 @@ impl Run {
         if let Some(shutdown) = self.shutdown {
             return over(&format!("Stopped with strategy '{}'", shutdown.as_str()));
         }
-        if let Some(deadline) = self.deadline.filter(|deadline| self.now > *deadline) {
+        if let Some(deadline) = self.deadline.filter(|deadline| self.now >= *deadline) {
             return over(&format!("retry exceeded workflow deadline {}", go_time(deadline)));
         }
         let attempts = self.attempt_nodes(key);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tiphys_api::{NodePhase, Template};
 
-use crate::call::Prepared;
 use crate::frame::{Body, Key};
 use crate::run::{Event, Run, Stop};
 
@@ -12,7 +11,7 @@ const FAIL_FAST: &str = "template has failed or errored children and failFast en
 
 impl Run {
     /// Whether a call that has no node yet may begin; otherwise it is put where it waits.
-    pub(crate) fn check_room(&mut self, key: Key, _prepared: &Prepared) -> Result<(), Stop> {
+    pub(crate) fn check_room(&mut self, key: Key) -> Result<(), Stop> {
         if self.workflow_is_full() {
             self.held.push_back(key);
             return Err(Stop::Held);
@@ -93,7 +92,9 @@ impl Run {
                 Body::Steps(body) => body.groups.last().copied(),
                 _ => None,
             };
-            if let Some(group) = group {
+            // Argo leaves the task groups of a DAG Running for good; here they end with it.
+            let open_groups = self.open_task_groups(boundary);
+            for group in group.into_iter().chain(open_groups) {
                 self.mark_frame(group, NodePhase::Failed, Some(FAIL_FAST));
             }
             self.mark_frame(boundary, NodePhase::Failed, Some(FAIL_FAST));
@@ -101,13 +102,20 @@ impl Run {
         true
     }
 
+    fn open_task_groups(&self, boundary: Key) -> Vec<Key> {
+        let Body::Dag(body) = &self.frames[boundary].body else { return Vec::new() };
+        let groups = body.slots.iter().filter_map(|slot| slot.frame);
+        let groups = groups.filter(|key| matches!(self.frames[*key].body, Body::TaskGroup(_)));
+        groups.filter(|key| self.frame_node(*key).is_some_and(|node| !node.phase.is_fulfilled())).collect()
+    }
+
     /// Counts a Pod that was asked for against the limits.
     pub(crate) fn take_place(&mut self, key: Key) {
         let boundary = self.frames[key].boundary;
-        if let Body::Pod(body) = &mut self.frames[key].body {
-            if std::mem::replace(&mut body.active, true) {
-                return;
-            }
+        if let Body::Pod(body) = &mut self.frames[key].body
+            && std::mem::replace(&mut body.active, true)
+        {
+            return;
         }
         self.active_pods += 1;
         if let Some(counts) = boundary.and_then(|boundary| self.counts(boundary)) {

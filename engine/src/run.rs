@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tiphys_api::{NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_expr::template::Variables;
 
@@ -113,7 +113,13 @@ pub struct Run {
     pub(crate) now: Timestamp,
     pub(crate) out: Plan,
     pub(crate) changed: BTreeSet<NodeId>,
-    /// Whether a status is being walked through again after a restart.
+    /// What was told of nodes of a status that was taken over, before the engine came to them again.
+    pub(crate) early: FxHashMap<NodeId, Vec<Fact>>,
+    /// The children of nodes that have many, so that one is not hung up twice.
+    pub(crate) large: FxHashMap<NodeId, FxHashSet<NodeId>>,
+    /// Counts of the boundaries of a status that was taken over, until those are begun again.
+    pub(crate) adopted_counts: FxHashMap<NodeId, Counts>,
+    /// Whether the status was taken over from an earlier run of the engine.
     pub(crate) restoring: bool,
 }
 
@@ -139,12 +145,18 @@ impl Run {
     /// A workflow that is under way: its status says how far it has come. Pods that are still to be made are asked for
     /// again; the driver tells of those that exist with facts, as after any other pause.
     pub fn restore(workflow: Workflow, config: EngineConfig, now: Timestamp) -> Run {
-        let restoring = workflow.status.phase != WorkflowPhase::Unknown;
+        let status = &workflow.status;
+        let restoring = status.phase != WorkflowPhase::Unknown || !status.nodes.is_empty();
         Run::make(workflow, config, now, restoring)
     }
 
     fn make(workflow: Workflow, config: EngineConfig, now: Timestamp, restoring: bool) -> Run {
         let stage = if workflow.status.phase.is_completed() { Stage::Done } else { Stage::SetUp };
+        let mut out = Plan::default();
+        if stage == Stage::Done {
+            // Whether it was carried out before the restart is not known.
+            out.actions.push(Action::Finish);
+        }
         let shutdown = parse_shutdown(&workflow.spec.shutdown);
         let renamed = renamed(&workflow);
         Run {
@@ -177,8 +189,11 @@ impl Run {
             deadline: None,
             pod_names: PodNameFormat::V2,
             now,
-            out: Plan::default(),
+            out,
             changed: BTreeSet::new(),
+            early: FxHashMap::default(),
+            large: FxHashMap::default(),
+            adopted_counts: FxHashMap::default(),
             restoring,
         }
     }
@@ -210,6 +225,7 @@ impl Run {
     /// Takes in a fact. What follows from it comes with the next plan.
     pub fn observe(&mut self, fact: Fact, now: Timestamp) {
         self.now = self.now.max(now);
+        let Some(fact) = self.keep_if_early(fact) else { return };
         match fact {
             Fact::Template { cluster_scope, name, found } => {
                 self.templates.learn(cluster_scope, name.clone(), found);
@@ -238,12 +254,37 @@ impl Run {
         }
     }
 
+    /// A fact about a node of a status that was taken over, to which the engine has not come again, is kept until then.
+    fn keep_if_early(&mut self, fact: Fact) -> Option<Fact> {
+        let node = match &fact {
+            Fact::Pod { node, .. } | Fact::PodGone { node } | Fact::TaskResult { node, .. } => node,
+            _ => return Some(fact),
+        };
+        let begun = self.by_id.get(node).is_some_and(|key| !matches!(self.frames[*key].body, Body::New));
+        let early = self.restoring && !begun && self.node(node.as_str()).is_some_and(|node| !phase_fulfilled(node));
+        if early && self.stage != Stage::Done {
+            self.early.entry(node.clone()).or_default().push(fact);
+            return None;
+        }
+        Some(fact)
+    }
+
+    /// What was told of a node before the engine came to it again.
+    pub(crate) fn catch_up(&mut self, id: &NodeId) {
+        for fact in self.early.remove(id).unwrap_or_default() {
+            self.observe(fact, self.now);
+        }
+    }
+
     /// Decides what follows from everything that was observed, at the time `now`.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         self.now = self.now.max(now);
-        if self.stage != Stage::Done {
+        while self.stage != Stage::Done {
             self.fire_timers();
             self.work();
+            if self.timers.first().is_none_or(|(at, _)| *at > self.now) {
+                break;
+            }
         }
         let mut plan = std::mem::take(&mut self.out);
         plan.changed = std::mem::take(&mut self.changed).into_iter().collect();

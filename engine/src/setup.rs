@@ -108,6 +108,8 @@ impl Run {
     /// checked whole before anything runs.
     fn know_references(&mut self) -> Result<(), Refusal> {
         let mut open: Vec<(bool, String)> = references(&self.spec.templates);
+        let own = self.wf.spec.workflow_template_ref.iter();
+        open.extend(own.map(|reference| (reference.cluster_scope, reference.name.clone())));
         let mut seen: Vec<(bool, String)> = Vec::new();
         let mut waiting = false;
         while let Some((cluster_scope, name)) = open.pop() {

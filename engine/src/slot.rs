@@ -73,7 +73,9 @@ impl Run {
     /// A slot's node or one of its hooks changed.
     pub(crate) fn advance_slot(&mut self, frame: Key, slot: usize) {
         if let Some(boundary) = self.boundary_of(frame) {
-            if self.fail_fast_now(boundary) && self.frame_node(boundary).is_some_and(fulfilled) {
+            self.fail_fast_now(boundary);
+            let over = |key: Key| self.frame_node(key).is_some_and(|node| node.phase.is_fulfilled());
+            if over(boundary) || over(frame) {
                 return;
             }
         }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use tiphys_api::{NodeFlag, NodePhase, NodeType, Task, Template};
 
 use crate::expand::{expand, resolve_task};
-use crate::frame::{
-    Body, Call, CallerKind, Counts, Frame, GroupBody, Key, Parent, ResultRefs, Slot, StepsBody, continues_on,
-};
+use crate::frame::{Body, Call, CallerKind, Frame, GroupBody, Key, Parent, ResultRefs, Slot, StepsBody, continues_on};
 use crate::id::NodeId;
 use crate::node::Birth;
 use crate::outputs::template_outputs;
@@ -35,7 +33,7 @@ impl Run {
             groups: Vec::new(),
             names,
             held: Vec::new(),
-            counts: Counts::default(),
+            counts: self.adopted_counts.remove(&self.frames[key].id).unwrap_or_default(),
             result_refs,
         };
         self.frames[key].body = Body::Steps(Box::new(body));
@@ -97,13 +95,11 @@ impl Run {
             body.groups.push(group);
         }
         match self.fill_group(steps, index, group) {
+            _ if known == Some(true) => self.push(Event::Group(steps)),
             Ok(()) => {}
             Err(Stop::Failed(message)) => self.end_group(group, NodePhase::Error, &message),
             Err(Stop::Need(need)) => self.need(need, None),
             Err(_) => {}
-        }
-        if known == Some(true) {
-            self.push(Event::Group(steps));
         }
     }
 
@@ -193,6 +189,14 @@ impl Run {
     fn begin_slot(&mut self, group: Key, slot: usize, task: Task, skipped: Option<&str>) {
         let name = format!("{}.{}", self.frames[group].name, task.name);
         let key = self.slot_frame(group, slot, name, &task, CallerKind::Step);
+        if self.has_node(key) {
+            self.begin(key);
+            return;
+        }
+        if self.frame_node(group).is_none_or(|node| node.phase.is_fulfilled()) {
+            self.frames[key].body = Body::Closed;
+            return;
+        }
         if let Some(reason) = skipped {
             self.skip(key, reason);
             return;
@@ -251,6 +255,9 @@ impl Run {
     /// Every step of a group is done: the group fails with the first that failed. argo: executeStepGroup.
     pub(crate) fn finish_group(&mut self, group: Key) {
         let Body::Group(body) = &self.frames[group].body else { return };
+        if self.frame_node(group).is_some_and(|node| node.phase.is_fulfilled()) {
+            return;
+        }
         let by_node: HashMap<&str, &Slot> = body.slots.iter().map(|slot| (slot.node.as_str(), slot)).collect();
         let children = self.frame_node(group).map(|node| node.children.clone()).unwrap_or_default();
         let failed = children.iter().find(|child| {

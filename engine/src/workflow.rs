@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeType, Task, WorkflowPhase};
 
 use crate::fact::Shutdown;
-use crate::frame::{Body, Key, Parent};
+use crate::frame::{Body, Counts, Key, Parent};
 use crate::globals::template_name;
 use crate::id::{NodeId, PodNameFormat, pod_name};
 use crate::plan::Action;
@@ -71,7 +72,6 @@ impl Run {
         let key = self.new_call(name, Parent::Entry, None, false, 1, None, call);
         self.entry = Some(key);
         self.begin(key);
-        self.restoring = false;
         self.push(Event::Workflow);
     }
 
@@ -93,6 +93,16 @@ impl Run {
             .filter(|node| node.daemoned == Some(true))
             .map(|node| NodeId::from(node.id.as_str()))
             .collect();
+        let mut counts: FxHashMap<NodeId, Counts> = FxHashMap::default();
+        let counted = nodes.clone().filter(|node| crate::node::counts_for_boundary(node.r#type));
+        for node in counted.filter(|node| !node.boundary_id.is_empty()) {
+            let counts = counts.entry(NodeId::from(node.boundary_id.as_str())).or_default();
+            counts.active += i64::from(matches!(node.phase, NodePhase::Pending | NodePhase::Running));
+            counts.unsuccessful += i64::from(node.phase.is_failed_or_error());
+        }
+        self.adopted_counts = counts;
+        self.running_pods = i64::try_from(nodes.filter(|node| crate::node::is_running_pod(node)).count()).unwrap_or(0);
+        self.save_memos_again();
     }
 
     /// The base of the workflow's own templates: nameless where its spec came from a template.
@@ -331,11 +341,12 @@ impl Run {
         if self.stage == Stage::Done {
             return;
         }
-        self.shutdown = self.shutdown.max(Some(strategy));
+        let strategy = self.shutdown.map_or(strategy, |known| known.max(strategy));
+        self.shutdown = Some(strategy);
         self.wf.spec.shutdown = strategy.as_str().into();
         self.out.status_changed = true;
         self.wf.spec.suspend = None;
-        self.fail_active(true);
+        self.end_active();
         let held: Vec<Key> = self.held.drain(..).collect();
         for key in held {
             self.push(Event::Begin(key));
@@ -355,43 +366,43 @@ impl Run {
 
     /// The workflow's deadline has passed.
     pub(crate) fn deadline_passed(&mut self) {
-        self.fail_active(false);
+        self.end_active();
+    }
+
+    /// Ends whatever is at work and may not be any longer.
+    fn end_active(&mut self) {
+        for key in 0..self.frames.len() {
+            self.end_unless_allowed(key);
+        }
     }
 
     /// Ends what is at work, for a shutdown or for the deadline; exit handlers go on unless the workflow is terminated.
-    fn fail_active(&mut self, shutdown: bool) {
-        let active: Vec<Key> = (0..self.frames.len())
-            .filter(|key| self.frame_node(*key).is_some_and(|node| !fulfilled(node) || node.daemoned == Some(true)))
-            .collect();
-        let strategy = self.shutdown.map_or("", Shutdown::as_str);
-        let mut dags = Vec::new();
-        for key in active {
-            let on_exit = self.frames[key].on_exit;
-            if if shutdown { self.may_run(on_exit) } else { on_exit } {
-                continue;
-            }
-            match &self.frames[key].body {
-                Body::Pod(_) => {
-                    let message = if shutdown {
-                        format!("workflow shutdown with strategy:  {strategy}")
-                    } else {
-                        DEADLINE.to_string()
-                    };
-                    self.end_pod_node(key, &message);
-                }
-                Body::Suspend => {
-                    let message =
-                        if shutdown { format!("Stopped with strategy '{strategy}'") } else { DEADLINE.to_string() };
-                    self.mark_frame(key, NodePhase::Failed, Some(&message));
-                }
-                Body::Retry(_) => self.push(Event::Retry(key)),
-                Body::Dag(_) if shutdown => dags.push(key),
-                _ => {}
-            }
+    /// Daemons that are up go on until the steps or DAG around them is over.
+    pub(crate) fn end_unless_allowed(&mut self, key: Key) {
+        if self.frame_node(key).is_none_or(|node| fulfilled(node) || node.phase.is_fulfilled()) {
+            return;
         }
-        for dag in dags.into_iter().rev() {
-            self.fail_dag_on_shutdown(dag);
+        let on_exit = self.frames[key].on_exit;
+        let stopped = self.shutdown.filter(|_| !self.may_run(on_exit));
+        let (of_pods, of_pauses) = match stopped {
+            Some(strategy) => (
+                format!("workflow shutdown with strategy:  {}", strategy.as_str()),
+                format!("Stopped with strategy '{}'", strategy.as_str()),
+            ),
+            None if self.is_overdue(on_exit) => (DEADLINE.to_string(), DEADLINE.to_string()),
+            None => return,
+        };
+        match &self.frames[key].body {
+            Body::Pod(_) => self.end_pod_node(key, &of_pods),
+            Body::Suspend => self.mark_frame(key, NodePhase::Failed, Some(&of_pauses)),
+            Body::Retry(_) => self.push(Event::Retry(key)),
+            _ => {}
         }
+    }
+
+    /// Whether the workflow's deadline has passed for a node.
+    pub(crate) fn is_overdue(&self, on_exit: bool) -> bool {
+        !on_exit && self.deadline.is_some_and(|deadline| deadline <= self.now)
     }
 
     /// The `Workflow` object's spec as it is executed, for drivers that build Pods.

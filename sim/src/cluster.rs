@@ -1,121 +1,65 @@
 //! The cluster and the loop that drives an engine on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tiphys_api::{Outputs, Time, Workflow, WorkflowSpec};
-use tiphys_engine::{
-    Action, ConfigMapData, ContainerState, ContainerStatus, EngineConfig, Fact, MemoEntry, Need, NodeId, Plan,
-    PodPhase, PodRequest, PodState, Run,
-};
+use tiphys_api::Workflow;
+use tiphys_engine::{Action, EngineConfig, Fact, MemoEntry, Need, Plan, PodPhase, PodRequest, Run};
 
 use crate::faults::{Dice, Faults};
+use crate::outcome::{Request, Script, World};
+use crate::pods::{Alive, Pods};
 
-/// How a Pod comes out.
+/// Looks at a run after each plan was carried out, and at the Pods that are not over. An error ends the simulation.
+pub type Watch<'a> = dyn FnMut(&Run, &[Alive]) -> Result<(), String> + 'a;
+
+/// How a simulation ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The containers at the end, or a running daemon's.
-    pub state: PodState,
-    /// What the executor reports.
-    pub outputs: Outputs,
-    /// How long it runs, in seconds. A daemon runs until it is killed.
-    pub seconds: i64,
-    /// Whether it stays running.
-    pub daemon: bool,
-    /// Why the Pod cannot be made at all; empty where it can.
-    pub refused: String,
-}
-
-impl Outcome {
-    /// Everything went well.
-    pub fn success(outputs: Outputs) -> Outcome {
-        Outcome {
-            state: finished(PodPhase::Succeeded, 0, "Completed", ""),
-            outputs,
-            seconds: 1,
-            daemon: false,
-            refused: String::new(),
-        }
-    }
-
-    /// The main container ended with that code.
-    pub fn failure(exit_code: i32, message: &str) -> Outcome {
-        let state = finished(PodPhase::Failed, exit_code, "Error", message);
-        Outcome { state, outputs: Outputs::default(), seconds: 1, daemon: false, refused: String::new() }
-    }
-}
-
-fn finished(phase: PodPhase, exit_code: i32, reason: &str, message: &str) -> PodState {
-    let over = |name: &str, exit_code: i32, reason: &str, message: &str| ContainerState {
-        name: name.into(),
-        init: false,
-        ready: false,
-        status: ContainerStatus::Terminated {
-            exit_code,
-            reason: reason.into(),
-            message: message.into(),
-            finished: None,
-        },
-    };
-    let containers = vec![over("main", exit_code, reason, message), over("wait", 0, "Completed", "")];
-    PodState { phase, containers, ..Default::default() }
-}
-
-/// Decides how Pods come out.
-pub trait Script {
-    /// The outcome of a node's Pod. It must be the same each time it is asked for the same node.
-    fn outcome(&mut self, request: &PodRequest) -> Outcome;
-}
-
-impl<F: FnMut(&PodRequest) -> Outcome> Script for F {
-    fn outcome(&mut self, request: &PodRequest) -> Outcome {
-        self(request)
-    }
-}
-
-/// What exists besides the workflow.
-#[derive(Clone, Debug, Default)]
-pub struct World {
-    /// WorkflowTemplates by name.
-    pub templates: BTreeMap<String, WorkflowSpec>,
-    /// ClusterWorkflowTemplates by name.
-    pub cluster_templates: BTreeMap<String, WorkflowSpec>,
-    /// ConfigMaps by name.
-    pub config_maps: BTreeMap<String, ConfigMapData>,
-}
-
-/// A Pod as the cluster knows it.
-#[derive(Clone, Debug)]
-struct Pod {
-    node: NodeId,
-    state: PodState,
-    outputs: Outputs,
-    /// Whether the executor has reported.
-    reported: bool,
+pub struct Ending {
+    /// The workflow, over.
+    pub workflow: Workflow,
+    /// At how many moments the controller could have been killed.
+    pub moments: u64,
+    /// The Pods that were made, by name, in order.
+    pub created: Vec<String>,
+    /// The Pods that are not over although the workflow is.
+    pub left: Vec<Alive>,
 }
 
 /// Something that will happen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Coming {
     PodRuns(String),
     PodEnds(String),
-    Seen(String),
+    /// The controller is told something.
+    Told(Vec<Fact>),
+    Asked(Request),
     Relist,
 }
 
-struct Cluster<'a> {
+struct Cluster<'a, 'w> {
     world: &'a World,
     script: &'a mut dyn Script,
-    pods: BTreeMap<String, Pod>,
-    endings: BTreeMap<String, PodState>,
+    watch: &'a mut Watch<'w>,
+    pods: Pods,
+    created: Vec<String>,
     memos: BTreeMap<(String, String), MemoEntry>,
-    coming: BTreeSet<(Timestamp, u64, Coming)>,
+    coming: BTreeMap<(Timestamp, u64), Coming>,
     sequence: u64,
     now: Timestamp,
     dice: Dice,
     faults: Faults,
     stored: Workflow,
-    actions: u64,
+    /// What users asked for since the status was last stored: a driver tells of it until it has been.
+    asked: Vec<Fact>,
+    moments: u64,
+}
+
+/// What became of a plan.
+enum Carried {
+    /// Everything was done; whether there is something new to plan for.
+    Out { again: bool },
+    /// The controller was killed on the way.
+    Crashed,
 }
 
 /// More plans than this mean that the engine goes in circles.
@@ -128,36 +72,71 @@ pub fn simulate(
     script: &mut dyn Script,
     faults: &Faults,
 ) -> Result<Workflow, String> {
+    simulate_watched(workflow, world, script, faults, &mut |_, _| Ok(())).map(|ending| ending.workflow)
+}
+
+/// The same, looked at after each plan was carried out: the run, and the Pods that are not over.
+pub fn simulate_watched(
+    workflow: Workflow,
+    world: &World,
+    script: &mut dyn Script,
+    faults: &Faults,
+    watch: &mut Watch<'_>,
+) -> Result<Ending, String> {
     let start = Timestamp::from_second(1_700_000_000).map_err(|error| error.to_string())?;
+    simulate_from(start, workflow, world, script, faults, watch)
+}
+
+/// The same, beginning at a time of one's own; the workflow may have a status that is to be gone on from.
+pub fn simulate_from(
+    start: Timestamp,
+    workflow: Workflow,
+    world: &World,
+    script: &mut dyn Script,
+    faults: &Faults,
+    watch: &mut Watch<'_>,
+) -> Result<Ending, String> {
     let mut cluster = Cluster {
         world,
         script,
-        pods: BTreeMap::new(),
-        endings: BTreeMap::new(),
+        watch,
+        pods: Pods::default(),
+        created: Vec::new(),
         memos: BTreeMap::new(),
-        coming: BTreeSet::new(),
+        coming: BTreeMap::new(),
         sequence: 0,
         now: start,
         dice: Dice::new(faults.seed),
         faults: faults.clone(),
-        stored: workflow.clone(),
-        actions: 0,
+        stored: workflow,
+        asked: Vec::new(),
+        moments: 0,
     };
-    let mut run = Run::new(workflow, EngineConfig::default(), start);
+    for (seconds, request) in &world.requests {
+        cluster.after(*seconds, Coming::Asked(request.clone()));
+    }
+    let mut run = Run::restore(cluster.stored.clone(), EngineConfig::default(), start);
     for _ in 0..MAX_PLANS {
         let plan = run.plan(cluster.now);
-        let (wake_at, mut again) = (plan.wake_at, !plan.needs.is_empty());
-        let before = cluster.actions;
-        let crashed = cluster.carry_out(&mut run, plan);
-        again |= cluster.actions > before;
-        if crashed {
+        let wake_at = plan.wake_at;
+        let Carried::Out { again } = cluster.carry_out(&mut run, plan) else {
             run = cluster.restore();
             continue;
+        };
+        (cluster.watch)(&run, &cluster.pods.alive())?;
+        if again {
+            continue;
+        }
+        let idle = run.plan(cluster.now);
+        if !is_empty(&idle) || idle.wake_at != wake_at {
+            return Err(format!("planning again without a new fact gave {idle:?} (woken at {wake_at:?} before)"));
         }
         if run.is_finished() {
-            return Ok(run.workflow().clone());
+            let left = cluster.pods.alive();
+            let workflow = run.workflow().clone();
+            return Ok(Ending { workflow, moments: cluster.moments, created: cluster.created, left });
         }
-        if !again && !cluster.let_time_pass(&mut run, wake_at) {
+        if !cluster.let_time_pass(&mut run, wake_at) {
             let open = run.workflow().status.nodes.values().filter(|node| !node.phase.is_fulfilled());
             let open: Vec<String> = open.map(|node| format!("{} {}", node.name, node.phase)).collect();
             return Err(format!("nothing more will happen, but the workflow is not over; open nodes: {open:?}"));
@@ -166,49 +145,85 @@ pub fn simulate(
     Err(format!("not over after {MAX_PLANS} plans"))
 }
 
-impl Cluster<'_> {
+fn is_empty(plan: &Plan) -> bool {
+    plan.changed.is_empty() && !plan.status_changed && plan.actions.is_empty() && plan.needs.is_empty()
+}
+
+impl Cluster<'_, '_> {
     fn after(&mut self, seconds: i64, what: Coming) {
         self.sequence += 1;
-        self.coming.insert((self.now + SignedDuration::from_secs(seconds), self.sequence, what));
+        self.coming.insert((self.now + SignedDuration::from_secs(seconds), self.sequence), what);
     }
 
-    /// Stores the status, carries out the actions and answers the needs. True: the controller was killed on the way.
-    fn carry_out(&mut self, run: &mut Run, plan: Plan) -> bool {
+    /// Whether the controller is killed now.
+    fn is_killed(&mut self) -> bool {
+        let moment = self.moments;
+        self.moments += 1;
+        self.faults.crash_at == Some(moment) || self.dice.percent(self.faults.crash)
+    }
+
+    /// Stores the status, carries out the actions and answers the needs.
+    fn carry_out(&mut self, run: &mut Run, plan: Plan) -> Carried {
+        let mut again = !plan.needs.is_empty();
         if plan.status_changed || !plan.changed.is_empty() {
+            if self.is_killed() || self.dice.percent(self.faults.refuse) {
+                return Carried::Crashed;
+            }
             self.stored = run.workflow().clone();
+            self.asked.clear();
         }
         for action in plan.actions {
-            self.act(run, &action);
+            again |= self.act(run, &action);
             if self.faults.repeat_actions {
-                self.act(run, &action);
+                again |= self.act(run, &action);
             }
-            self.actions += 1;
-            if self.faults.crash_after == Some(self.actions - 1) {
-                return true;
+            if self.is_killed() {
+                return Carried::Crashed;
             }
         }
         for need in plan.needs {
             let fact = self.answer(&need);
             run.observe(fact, self.now);
         }
-        false
+        Carried::Out { again }
     }
 
-    /// The controller starts again, with nothing but what the cluster has.
+    /// The controller starts again, with nothing but what the cluster has. What was on its way to the old one is lost.
     fn restore(&mut self) -> Run {
-        let mut run = Run::restore(self.stored.clone(), EngineConfig::default(), self.now);
-        let plan = run.plan(self.now);
-        // Whatever it asks for at once is carried out before the Pods are listed, as a slow informer would have it.
-        self.faults.crash_after = None;
-        self.carry_out(&mut run, plan);
-        self.list(&mut run);
+        self.coming.retain(|_, coming| !matches!(coming, Coming::Told(_) | Coming::Relist));
+        let rerun_lost_pods = self.faults.lose_pods;
+        if rerun_lost_pods {
+            self.pods.clear();
+            self.coming.retain(|_, coming| matches!(coming, Coming::Asked(_)));
+        }
+        let config = EngineConfig { rerun_lost_pods, ..Default::default() };
+        let mut run = Run::restore(self.stored.clone(), config, self.now);
+        if self.dice.percent(self.faults.stale) {
+            for name in self.pods.names() {
+                for fact in self.pods.facts(&name, true) {
+                    run.observe(fact, self.now);
+                }
+            }
+            self.after(1, Coming::Relist);
+        } else {
+            self.list(&mut run);
+        }
+        for fact in self.asked.clone() {
+            run.observe(fact, self.now);
+        }
         run
     }
 
-    fn act(&mut self, run: &mut Run, action: &Action) {
+    /// Carries out an action. Returns whether the engine was told something at once.
+    fn act(&mut self, run: &mut Run, action: &Action) -> bool {
         match action {
-            Action::CreatePod(request) => self.create(run, request),
-            Action::KillPod { pod_name, .. } => self.kill(pod_name),
+            Action::CreatePod(request) => return self.create(run, request),
+            Action::KillPod { pod_name, .. } => {
+                if self.pods.kill(pod_name) {
+                    let facts = self.pods.facts(pod_name, false);
+                    self.after(0, Coming::Told(facts));
+                }
+            }
             Action::EndSidecars { .. } | Action::Finish => {}
             Action::SaveMemo { cache, key, node } => {
                 let outputs = run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
@@ -216,38 +231,32 @@ impl Cluster<'_> {
                 self.memos.insert((cache.clone(), key.clone()), entry);
             }
         }
+        false
     }
 
-    fn create(&mut self, run: &mut Run, request: &PodRequest) {
-        if self.pods.contains_key(&request.pod_name) {
-            return;
+    fn create(&mut self, run: &mut Run, request: &PodRequest) -> bool {
+        if self.pods.contains(&request.pod_name) {
+            return false;
         }
         let outcome = self.script.outcome(request);
         if !outcome.refused.is_empty() {
             let fact = Fact::PodRefused { node: request.node.clone(), message: outcome.refused, transient: false };
             run.observe(fact, self.now);
-            return;
+            return true;
         }
         let name = request.pod_name.clone();
-        let pod =
-            Pod { node: request.node.clone(), state: PodState::default(), outputs: outcome.outputs, reported: false };
-        self.pods.insert(name.clone(), pod);
-        self.endings.insert(name.clone(), outcome.state);
+        self.created.push(name.clone());
+        let (daemon, seconds) = (outcome.daemon, outcome.seconds);
+        let stuck = outcome.state.phase == PodPhase::Pending;
+        self.pods.create(&name, request.node.clone(), outcome);
+        if stuck {
+            return false;
+        }
         self.after(0, Coming::PodRuns(name.clone()));
-        if !outcome.daemon {
-            self.after(outcome.seconds, Coming::PodEnds(name));
+        if !daemon {
+            self.after(seconds, Coming::PodEnds(name));
         }
-    }
-
-    fn kill(&mut self, name: &str) {
-        if let Some(pod) = self.pods.get_mut(name) {
-            if matches!(pod.state.phase, PodPhase::Pending | PodPhase::Running) {
-                pod.state = finished(PodPhase::Failed, 143, "Error", "");
-                pod.reported = true;
-                self.endings.insert(name.to_string(), pod.state.clone());
-                self.after(0, Coming::Seen(name.to_string()));
-            }
-        }
+        false
     }
 
     fn answer(&self, need: &Need) -> Fact {
@@ -275,19 +284,17 @@ impl Cluster<'_> {
 
     /// Moves to the next moment at which something happens. False: nothing ever will.
     fn let_time_pass(&mut self, run: &mut Run, wake_at: Option<Timestamp>) -> bool {
-        let next = self.coming.first().map(|(at, _, _)| *at);
+        let next = self.coming.first_key_value().map(|((at, _), _)| *at);
         let at = match (next, wake_at) {
             (Some(next), Some(wake)) => next.min(wake),
             (Some(at), None) | (None, Some(at)) => at,
             (None, None) => return false,
         };
         self.now = self.now.max(at);
-        while let Some((at, _, what)) = self.coming.first().cloned() {
-            if at > self.now {
-                break;
+        while self.coming.first_key_value().is_some_and(|((at, _), _)| *at <= self.now) {
+            if let Some((_, what)) = self.coming.pop_first() {
+                self.happen(run, what);
             }
-            self.coming.pop_first();
-            self.happen(run, what);
         }
         true
     }
@@ -295,85 +302,67 @@ impl Cluster<'_> {
     fn happen(&mut self, run: &mut Run, what: Coming) {
         match what {
             Coming::PodRuns(name) => {
-                let ready = self.endings.get(&name).cloned();
-                let Some(pod) = self.pods.get_mut(&name) else { return };
-                if pod.state.phase != PodPhase::Pending {
-                    return;
+                if self.pods.run(&name) {
+                    self.tell(run, &name);
                 }
-                let template = ready.unwrap_or_default();
-                let containers = template.containers.iter().map(|container| ContainerState {
-                    ready: true,
-                    status: ContainerStatus::Running,
-                    ..container.clone()
-                });
-                pod.state = PodState {
-                    phase: PodPhase::Running,
-                    ip: "10.244.0.2".into(),
-                    host: "node1".into(),
-                    containers: containers.collect(),
-                    ..Default::default()
-                };
-                self.tell(run, &name);
             }
             Coming::PodEnds(name) => {
-                let Some(ending) = self.endings.get(&name).cloned() else { return };
-                let now = Time::from_second(self.now.as_second());
-                let Some(pod) = self.pods.get_mut(&name) else { return };
-                if matches!(pod.state.phase, PodPhase::Succeeded | PodPhase::Failed) {
-                    return;
+                if self.pods.end(&name, self.now) {
+                    self.tell(run, &name);
                 }
-                pod.reported = true;
-                pod.state = PodState { host: "node1".into(), ..ending };
-                for container in &mut pod.state.containers {
-                    if let ContainerStatus::Terminated { finished, .. } = &mut container.status {
-                        finished.get_or_insert(now);
-                    }
-                }
-                self.tell(run, &name);
             }
-            Coming::Seen(name) => self.show(run, &name),
+            Coming::Told(facts) => {
+                for fact in facts {
+                    run.observe(fact, self.now);
+                }
+            }
+            Coming::Asked(request) => self.ask(run, &request),
             Coming::Relist => self.list(run),
         }
     }
 
-    /// An event about a Pod goes out, unless it is lost, late or doubled.
-    fn tell(&mut self, run: &mut Run, name: &str) {
-        let (drop, double, delay) = (self.faults.drop, self.faults.double, self.faults.delay);
-        if self.dice.percent(drop) {
-            self.after(30, Coming::Relist);
-            return;
-        }
-        if self.dice.percent(delay) {
-            let late = 1 + i64::try_from(self.dice.below(5)).unwrap_or(1);
-            self.after(late, Coming::Seen(name.to_string()));
-            return;
-        }
-        self.show(run, name);
-        if self.dice.percent(double) {
-            self.show(run, name);
-        }
+    /// A user changes the stored workflow, and the controller sees it.
+    fn ask(&mut self, run: &mut Run, request: &Request) {
+        let fact = match request {
+            Request::Shutdown(strategy) => {
+                self.stored.spec.shutdown = strategy.as_str().into();
+                Fact::Shutdown(*strategy)
+            }
+            Request::Suspend(suspended) => {
+                self.stored.spec.suspend = suspended.then_some(true);
+                Fact::Suspended(*suspended)
+            }
+        };
+        self.asked.push(fact.clone());
+        run.observe(fact, self.now);
     }
 
-    /// The controller sees a Pod as it is now, and what its executor reported.
-    fn show(&mut self, run: &mut Run, name: &str) {
-        let Some(pod) = self.pods.get(name) else { return };
-        let result = |complete| Fact::TaskResult {
-            node: pod.node.clone(),
-            outputs: Box::new(if complete { pod.outputs.clone() } else { Outputs::default() }),
-            progress: String::new(),
-            complete,
-        };
-        if pod.reported {
-            run.observe(result(true), self.now);
+    /// Events about a Pod go out, each on its own lost, late or doubled. The report of a supervisor that ended badly is
+    /// not waited for, so that it counts only where it comes with the end.
+    fn tell(&mut self, run: &mut Run, name: &str) {
+        let facts = self.pods.facts(name, false);
+        let size = if self.pods.is_silent(name) { facts.len() } else { 1 };
+        for event in facts.chunks(size.max(1)) {
+            if self.dice.percent(self.faults.drop) {
+                self.after(30, Coming::Relist);
+            } else if self.dice.percent(self.faults.delay) {
+                let late = 1 + i64::try_from(self.dice.below(5)).unwrap_or(1);
+                self.after(late, Coming::Told(event.to_vec()));
+            } else {
+                let times = if self.dice.percent(self.faults.double) { 2 } else { 1 };
+                for _ in 0..times {
+                    event.iter().for_each(|fact| run.observe(fact.clone(), self.now));
+                }
+            }
         }
-        run.observe(Fact::Pod { node: pod.node.clone(), state: Box::new(pod.state.clone()) }, self.now);
     }
 
     /// Everything is listed.
     fn list(&mut self, run: &mut Run) {
-        let names: Vec<String> = self.pods.keys().cloned().collect();
-        for name in names {
-            self.show(run, &name);
+        for name in self.pods.names() {
+            for fact in self.pods.facts(&name, false) {
+                run.observe(fact, self.now);
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The engine against the corpus: each Pod comes out as it did on the real cluster, so that every other node, every
 //! message and every link must come out as Argo's controller made them.
 
-use serde_json::Value;
-use tiphys_api::document::{Object, parse};
-use tiphys_api::{Outputs, Workflow};
-use tiphys_engine::{ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState};
-use tiphys_sim::{Faults, Outcome, World, simulate};
+use tiphys_engine::PodRequest;
+use tiphys_sim::{Faults, World, simulate};
 use tiphys_tests::corpus::{self, Case};
+use tiphys_tests::difference::difference;
 use tiphys_tests::normalise::normalise;
+use tiphys_tests::recorded::{outcome, workflow, world};
 
 /// Cases that the engine leaves to a later version, each with the reason.
 const NOT_YET: [(&str, &str); 0] = [];
@@ -41,49 +40,6 @@ fn in_reach(case: &Case) -> bool {
     !needs.iter().any(|tag| case.tags.contains(*tag)) && !NOT_YET.iter().any(|(name, _)| *name == case.name)
 }
 
-fn world(folder: &std::path::Path) -> World {
-    let mut world = World::default();
-    for (name, text) in corpus::common(folder) {
-        for document in parse(&name, &text).unwrap_or_default() {
-            match document.object {
-                Object::WorkflowTemplate(template) => {
-                    world.templates.insert(template.metadata.name, template.spec);
-                }
-                Object::ClusterWorkflowTemplate(template) => {
-                    world.cluster_templates.insert(template.metadata.name, template.spec);
-                }
-                Object::ConfigMap(map) => {
-                    let data = ConfigMapData {
-                        labels: map.metadata.labels,
-                        annotations: map.metadata.annotations,
-                        data: map.data,
-                    };
-                    world.config_maps.insert(map.metadata.name, data);
-                }
-                _ => {}
-            }
-        }
-    }
-    world
-}
-
-fn workflow(case: &Case) -> Workflow {
-    let documents = parse("workflow.yaml", &case.manifest).unwrap();
-    let found = documents.into_iter().find_map(|document| match document.object {
-        Object::Workflow(workflow) => Some(*workflow),
-        _ => None,
-    });
-    let mut workflow = found.unwrap();
-    if workflow.metadata.name.is_empty() {
-        // Kubernetes cuts what it makes a name of, so that the name fits a label.
-        let base: String = workflow.metadata.generate_name.chars().take(58).collect();
-        workflow.metadata.name = format!("{base}x7k2p");
-    }
-    workflow.metadata.namespace = "argo".into();
-    workflow.metadata.uid = "0b5ed5a4-4b4a-4a4b-8f5f-d2b4c0ffee00".into();
-    workflow
-}
-
 fn replay(case: &Case, world: &World) -> Result<(), String> {
     let mut differences = Vec::new();
     for expected in &case.expected {
@@ -97,108 +53,11 @@ fn replay(case: &Case, world: &World) -> Result<(), String> {
                 continue;
             }
         };
-        let got = normalise(&serde_json::to_value(&done).unwrap());
+        let got = normalise(&serde_json::to_value(&done).unwrap_or_default());
         match difference("", expected, &got) {
             None => return Ok(()),
             Some(text) => differences.push(text),
         }
     }
     Err(differences.join("\n-- or --\n"))
-}
-
-/// How the node's Pod came out on the real cluster.
-fn outcome(request: &PodRequest, expected: &Value, workflow: &str) -> Outcome {
-    let key = request.node_name.replace(workflow, "{wf}");
-    let node = &expected["nodes"][&key];
-    let text = |value: &Value| serde_json::to_string(value).unwrap_or_default().replace("{wf}", workflow);
-    let mut outputs: Outputs = serde_json::from_str(&text(&node["outputs"])).unwrap_or_default();
-    let exit_code = outputs.exit_code.take();
-    let message = node["message"].as_str().unwrap_or_default().to_string();
-    let state = match node["phase"].as_str() {
-        Some("Failed" | "Error") => failed(&message, exit_code.as_deref(), &key, expected),
-        _ => PodState {
-            phase: PodPhase::Succeeded,
-            containers: containers(exit_code.as_deref(), &key, expected),
-            ..Default::default()
-        },
-    };
-    let refused = node["phase"] == "Error" && parse_message(&message).is_none();
-    let refused = if refused { message.replace("{pod}", &request.pod_name) } else { String::new() };
-    Outcome { state, outputs, seconds: 2, daemon: request.template.is_daemon(), refused }
-}
-
-fn over(name: &str, exit_code: i32, reason: &str, message: &str) -> ContainerState {
-    let status =
-        ContainerStatus::Terminated { exit_code, reason: reason.into(), message: message.into(), finished: None };
-    ContainerState { name: name.into(), init: false, ready: false, status }
-}
-
-/// The containers of a Pod: those of a container set by their nodes, else main.
-fn containers(exit_code: Option<&str>, key: &str, expected: &Value) -> Vec<ContainerState> {
-    let prefix = format!("{key}.");
-    let nodes = expected["nodes"].as_object().into_iter().flatten();
-    let mut found: Vec<ContainerState> = nodes
-        .filter(|(name, node)| name.starts_with(&prefix) && node["type"] == "Container")
-        .map(|(name, node)| {
-            let container = &name[prefix.len()..];
-            match node["phase"].as_str() {
-                Some("Succeeded") => over(container, 0, "Completed", ""),
-                _ => parse_message(node["message"].as_str().unwrap_or_default())
-                    .unwrap_or_else(|| over(container, 1, "Error", "")),
-            }
-        })
-        .collect();
-    if let (true, Some(code)) = (found.is_empty(), exit_code) {
-        found.push(over("main", code.parse().unwrap_or(0), "Error", ""));
-    }
-    found.push(over("wait", 0, "Completed", ""));
-    found
-}
-
-/// `main: Error (exit code 1): text` as a container's state.
-fn parse_message(message: &str) -> Option<ContainerState> {
-    let (name, rest) = message.split_once(": ")?;
-    let (reason, rest) = rest.split_once(" (exit code ")?;
-    let (code, rest) = rest.split_once(')')?;
-    Some(over(name, code.parse().ok()?, reason, rest.strip_prefix(": ").unwrap_or_default()))
-}
-
-fn failed(message: &str, exit_code: Option<&str>, key: &str, expected: &Value) -> PodState {
-    let mut containers = containers(exit_code, key, expected);
-    match parse_message(message) {
-        Some(state) => {
-            containers.retain(|known| known.name != state.name);
-            containers.insert(0, state);
-            PodState { phase: PodPhase::Failed, containers, ..Default::default() }
-        }
-        None => PodState { phase: PodPhase::Failed, message: message.into(), containers, ..Default::default() },
-    }
-}
-
-/// The first differences between two values, with their paths.
-fn difference(path: &str, expected: &Value, got: &Value) -> Option<String> {
-    match (expected, got) {
-        (Value::Object(one), Value::Object(other)) => {
-            let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-            let found: Vec<String> = keys
-                .into_iter()
-                .filter_map(|key| {
-                    let (one, other) = (one.get(key).unwrap_or(&Value::Null), other.get(key).unwrap_or(&Value::Null));
-                    difference(&format!("{path}/{key}"), one, other)
-                })
-                .collect();
-            (!found.is_empty()).then(|| found.into_iter().take(12).collect::<Vec<_>>().join("\n"))
-        }
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            let found: Vec<String> = one
-                .iter()
-                .zip(other)
-                .enumerate()
-                .filter_map(|(index, (one, other))| difference(&format!("{path}[{index}]"), one, other))
-                .collect();
-            (!found.is_empty()).then(|| found.join("\n"))
-        }
-        _ if expected == got => None,
-        _ => Some(format!("{path}: expected {expected} got {got}")),
-    }
 }
