@@ -144,9 +144,10 @@ fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Resul
         }
         _ => return Err(Error::Refused("artifacts[].s3 needs both accessKeySecret and secretKeySecret".into())),
     };
+    let redirect = options.redirects.get(&s3.endpoint);
     Ok(S3Config {
         region: s3.region.clone(),
-        insecure: s3.insecure.unwrap_or_default(),
+        insecure: redirect.is_some() || s3.insecure.unwrap_or_default(),
         session_token: secret(s3.session_token_secret.as_ref(), secrets)?,
         addressing: match s3.addressing_style.as_str() {
             "" => Addressing::Auto,
@@ -159,15 +160,18 @@ fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Resul
             }
         },
         encryption: match &s3.encryption_options {
-            Some(encryption) if encryption.enable_encryption => encryption_of(encryption, secrets)?,
+            Some(encryption) if encryption.enable_encryption && redirect.is_none() => encryption_of(encryption, secrets)?,
             _ => Encryption::None,
         },
-        create_bucket: s3.create_bucket_if_not_present.as_ref().map(|bucket| bucket.object_locking),
+        create_bucket: match redirect {
+            Some(_) => Some(false),
+            None => s3.create_bucket_if_not_present.as_ref().map(|bucket| bucket.object_locking),
+        },
         ca: secret(s3.ca_secret.as_ref(), secrets)?.map(|ca| ca.expose().to_owned()),
         memory: options.memory,
         part_size: options.part_size,
         retry: options.retry.clone(),
-        ..S3Config::new(s3.endpoint.clone(), s3.bucket.clone(), access_key, secret_key)
+        ..S3Config::new(redirect.unwrap_or(&s3.endpoint).clone(), s3.bucket.clone(), access_key, secret_key)
     })
 }
 

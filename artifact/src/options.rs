@@ -1,5 +1,7 @@
 //! What a process may set about all of its transfers.
 
+use std::collections::BTreeMap;
+
 use crate::archive::Limits;
 use crate::retry::Retry;
 
@@ -17,17 +19,23 @@ pub struct Options {
     pub retry: Retry,
     /// What is refused in an archive.
     pub limits: Limits,
+    /// S3 endpoints that are reached at another address (host and port), without TLS; missing buckets are made there.
+    /// A driver on one machine keeps artifacts so whose own store cannot be reached.
+    pub redirects: BTreeMap<String, String>,
 }
+
+/// The variable that holds [`Options::redirects`] as a JSON object.
+const REDIRECTS: &str = "TIPHYS_S3_REDIRECTS";
 
 impl Default for Options {
     fn default() -> Self {
-        Options { memory: 24 << 20, part_size: 8 << 20, retry: Retry::default(), limits: Limits::default() }
+        Options { memory: 24 << 20, part_size: 8 << 20, retry: Retry::default(), limits: Limits::default(), redirects: BTreeMap::new() }
     }
 }
 
 impl Options {
     /// The defaults, changed by what Argo's executor knows: `ARTIFACT_S3_UPLOAD_PART_SIZE_MIB` (5 to 5120) and
-    /// `ARTIFACT_S3_UPLOAD_THREADS`, the number of parts in flight.
+    /// `ARTIFACT_S3_UPLOAD_THREADS`, the number of parts in flight; and by `TIPHYS_S3_REDIRECTS`.
     ///
     /// # Errors
     /// A message that names the variable whose value is not usable.
@@ -47,6 +55,10 @@ impl Options {
         if let Some(threads) = number("ARTIFACT_S3_UPLOAD_THREADS", 1..=1000)? {
             options.memory = options.part_size * threads;
         }
+        if let Some(text) = lookup(REDIRECTS).filter(|text| !text.is_empty()) {
+            options.redirects = serde_json::from_str(&text)
+                .map_err(|error| format!("{REDIRECTS} is no JSON object of endpoints and addresses: {error}"))?;
+        }
         Ok(options)
     }
 }
@@ -63,6 +75,9 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), Options::default());
         let set = of(&[("ARTIFACT_S3_UPLOAD_PART_SIZE_MIB", "16"), ("ARTIFACT_S3_UPLOAD_THREADS", "2")]).unwrap();
         assert_eq!((set.part_size, set.memory), (16 << 20, 32 << 20));
+        let set = of(&[("TIPHYS_S3_REDIRECTS", "{\"minio:9000\": \"127.0.0.1:1\"}")]).unwrap();
+        assert_eq!(set.redirects.get("minio:9000").map(String::as_str), Some("127.0.0.1:1"));
+        assert!(of(&[("TIPHYS_S3_REDIRECTS", "minio")]).unwrap_err().contains("TIPHYS_S3_REDIRECTS"));
         let error = of(&[("ARTIFACT_S3_UPLOAD_THREADS", "many")]).unwrap_err();
         assert_eq!(error, "ARTIFACT_S3_UPLOAD_THREADS=\"many\" is not a number from 1 to 1000");
     }

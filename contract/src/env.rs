@@ -74,6 +74,8 @@ variables! {
         "Binary that `init` delivers as `/var/run/argo/argoexec`, unless one is there already.";
     MEMORY_BUDGET_MIB "TIPHYS_MEMORY_BUDGET_MIB" by User, default "48":
         "Memory in MiB for all artifact transfers of one process together; 16 at least.";
+    S3_REDIRECTS "TIPHYS_S3_REDIRECTS" by Driver, default "none":
+        "JSON object: S3 endpoints that are reached at another address, without TLS.";
     S3_PART_SIZE_MIB "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB" by User, default "8": "Size of the parts of large uploads to S3.";
     S3_UPLOAD_THREADS "ARTIFACT_S3_UPLOAD_THREADS" by User, default "3":
         "Parts in flight of all uploads to S3; wins over the share of the memory budget that they have otherwise.";

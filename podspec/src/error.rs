@@ -112,7 +112,7 @@ pub enum Error {
         reason: String,
     },
     /// An artifact plugin that the configuration does not have.
-    #[error("artifact plugin `{name}` is not configured; add it to `artifactDrivers` in the configuration")]
+    #[error("artifact driver {name} not found")]
     PluginUnknown {
         /// The plugin.
         name: String,

@@ -109,6 +109,6 @@ fn unknown_plugins_are_named() {
     let setup = container_setup(&format!("outputs: {{{}}}", plugin("three", "out")));
     assert_eq!(
         setup.error(),
-        "artifact plugin `three` is not configured; add it to `artifactDrivers` in the configuration"
+        "artifact driver three not found"
     );
 }
