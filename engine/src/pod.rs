@@ -13,7 +13,7 @@ use crate::frame::{Body, Key, Parent, PodBody};
 use crate::id::NodeId;
 use crate::node::{Birth, parse_progress};
 use crate::plan::{Action, PodRequest};
-use crate::run::{Run, Stop, phase_fulfilled};
+use crate::run::{Run, Stop, fulfilled, phase_fulfilled};
 use crate::templates::Resolved;
 
 const MAIN: &str = "main";
@@ -364,11 +364,22 @@ impl Run {
         }
     }
 
+    fn template_of_pod(&self, id: &NodeId) -> Option<&Arc<Template>> {
+        match &self.frames[*self.by_id.get(id)?].body {
+            Body::Pod(body) => Some(body.template.template()),
+            _ => None,
+        }
+    }
+
     /// What the executor reported. argo: taskresult.go.
     pub(crate) fn task_result(&mut self, id: &NodeId, outputs: Outputs, progress: &str, complete: bool) {
         let Some(node) = self.node(id.as_str()) else { return };
         let mut held = None;
         let mut known = phase_fulfilled(node);
+        // Nobody waits for what a daemon leaves behind: Argo has closed the node by then.
+        if fulfilled(node) && self.template_of_pod(id).is_some_and(|template| template.is_daemon()) {
+            return;
+        }
         if let Some(Body::Pod(body)) = self.by_id.get(id).map(|key| &mut self.frames[*key].body) {
             known |= body.complete;
             body.complete |= complete;
