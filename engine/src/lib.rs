@@ -11,9 +11,11 @@ mod dag;
 mod depends;
 mod expand;
 mod fact;
+mod field_selector;
 mod frame;
 mod globals;
 mod id;
+mod manual_retry;
 mod memo;
 mod node;
 mod outbound;
@@ -36,5 +38,6 @@ mod workflow;
 
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use id::{NodeId, PodNameFormat, pod_name};
+pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use plan::{Action, Need, Plan, PodRequest};
 pub use run::{EngineConfig, Run};

@@ -2,7 +2,7 @@
 
 use tiphys_api::{NodeStatus, NodeType};
 
-use crate::frame::{Body, Key};
+use crate::frame::{Body, Key, Parent};
 use crate::id::NodeId;
 use crate::run::Run;
 
@@ -57,6 +57,18 @@ impl Run {
         })
     }
 
+    /// The nodes of steps or a DAG that has ended early under which nothing hangs yet.
+    fn last_made(&self, key: Key) -> Vec<NodeId> {
+        match &self.frames[key].body {
+            Body::Steps(body) => body.groups.last().map(|group| self.frames[*group].id.clone()).into_iter().collect(),
+            Body::Dag(body) => {
+                let ends = body.slots.iter().flat_map(|slot| self.outbound(&slot.node));
+                ends.filter(|end| self.node(end.as_str()).is_some_and(|node| node.children.is_empty())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Writes down the outbound nodes of steps or a DAG that is over.
     pub(crate) fn mark_outbound(&mut self, key: Key) {
         let mut found = Vec::new();
@@ -73,6 +85,10 @@ impl Run {
                 }
             }
             _ => return,
+        }
+        if found.is_empty() && !matches!(self.frames[key].parent, Parent::Entry | Parent::Exit) {
+            // It ended before its last nodes were made. Argo writes none, so that what follows hangs under nothing.
+            found = self.last_made(key);
         }
         let id = self.frames[key].id.clone();
         self.change(&id, |node| node.outbound_nodes = found.iter().map(ToString::to_string).collect());

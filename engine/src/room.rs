@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tiphys_api::{NodePhase, Template};
 
-use crate::frame::{Body, Key};
+use crate::frame::{Body, Key, Parent};
 use crate::run::{Event, Run, Stop};
 
 const FAIL_FAST: &str = "template has failed or errored children and failFast enabled";
@@ -78,7 +78,11 @@ impl Run {
         }
     }
 
-    /// With `failFast` a child that failed keeps others from beginning, and once no Pod is active the template fails.
+    /// With `failFast` a child that failed keeps others from beginning, and once no child is active the template fails.
+    ///
+    /// Argo looks at active Pods alone, and leaves whatever else is open Running for good: nested templates, retries
+    /// between two attempts, task groups. Here nested templates come to their end first, and the rest ends with the
+    /// template.
     pub(crate) fn fail_fast_now(&mut self, boundary: Key) -> bool {
         if self.boundary_template(boundary).is_none_or(|template| template.fail_fast != Some(true)) {
             return false;
@@ -87,34 +91,51 @@ impl Run {
         if counts.unsuccessful == 0 {
             return false;
         }
-        if counts.active_pods == 0 && self.frame_node(boundary).is_some_and(|node| !node.phase.is_fulfilled()) {
-            let group = match &self.frames[boundary].body {
-                Body::Steps(body) => body.groups.last().copied(),
-                _ => None,
-            };
-            // Argo leaves the task groups of a DAG Running for good; here they end with it.
-            let open_groups = self.open_task_groups(boundary);
-            for group in group.into_iter().chain(open_groups) {
-                self.mark_frame(group, NodePhase::Failed, Some(FAIL_FAST));
+        if counts.active == 0 && self.frame_node(boundary).is_some_and(|node| !node.phase.is_fulfilled()) {
+            for open in self.open_children(boundary) {
+                self.mark_frame(open, NodePhase::Failed, Some(FAIL_FAST));
+            }
+            if !matches!(self.frames[boundary].parent, Parent::Entry | Parent::Exit) {
+                // Argo writes none, so that what follows hangs under nothing.
+                self.mark_outbound(boundary);
             }
             self.mark_frame(boundary, NodePhase::Failed, Some(FAIL_FAST));
         }
         true
     }
 
-    fn open_task_groups(&self, boundary: Key) -> Vec<Key> {
-        let Body::Dag(body) = &self.frames[boundary].body else { return Vec::new() };
-        let groups = body.slots.iter().filter_map(|slot| slot.frame);
-        let groups = groups.filter(|key| matches!(self.frames[*key].body, Body::TaskGroup(_)));
-        groups.filter(|key| self.frame_node(*key).is_some_and(|node| !node.phase.is_fulfilled())).collect()
+    /// The children of steps or a DAG that have begun and are not over, those of groups before the groups.
+    fn open_children(&self, boundary: Key) -> Vec<Key> {
+        let mut open = Vec::new();
+        match &self.frames[boundary].body {
+            Body::Steps(body) => body.groups.iter().for_each(|group| self.open_in_group(*group, &mut open)),
+            Body::Dag(body) => {
+                body.slots.iter().filter_map(|slot| slot.frame).for_each(|key| self.open_in_group(key, &mut open));
+            }
+            _ => {}
+        }
+        open
+    }
+
+    fn open_in_group(&self, key: Key, open: &mut Vec<Key>) {
+        if let Body::Group(body) | Body::TaskGroup(body) = &self.frames[key].body {
+            body.slots.iter().filter_map(|slot| slot.frame).for_each(|key| self.open_in_group(key, open));
+        }
+        if self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled()) {
+            open.push(key);
+        }
     }
 
     /// Counts a Pod that was asked for against the limits.
     pub(crate) fn take_place(&mut self, key: Key) {
         let boundary = self.frames[key].boundary;
+        let counted = self.adopted_places.remove(&self.frames[key].id);
         if let Body::Pod(body) = &mut self.frames[key].body
             && std::mem::replace(&mut body.active, true)
         {
+            return;
+        }
+        if counted {
             return;
         }
         self.active_pods += 1;

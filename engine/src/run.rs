@@ -119,6 +119,8 @@ pub struct Run {
     pub(crate) large: FxHashMap<NodeId, FxHashSet<NodeId>>,
     /// Counts of the boundaries of a status that was taken over, until those are begun again.
     pub(crate) adopted_counts: FxHashMap<NodeId, Counts>,
+    /// Pods of such a status that were counted at once, so that nothing new takes their place before they are come to.
+    pub(crate) adopted_places: FxHashSet<NodeId>,
     /// Whether the status was taken over from an earlier run of the engine.
     pub(crate) restoring: bool,
 }
@@ -194,6 +196,7 @@ impl Run {
             early: FxHashMap::default(),
             large: FxHashMap::default(),
             adopted_counts: FxHashMap::default(),
+            adopted_places: FxHashSet::default(),
             restoring,
         }
     }
@@ -408,7 +411,7 @@ impl Run {
 }
 
 /// The nodes of a status whose id is not the one that Argo's rule gives for their name.
-fn renamed(workflow: &Workflow) -> HashMap<String, (NodeId, u32)> {
+pub(crate) fn renamed(workflow: &Workflow) -> HashMap<String, (NodeId, u32)> {
     let name = &workflow.metadata.name;
     let differ = workflow.status.nodes.iter().filter(|(id, node)| NodeId::of(name, &node.name).as_str() != id.as_str());
     differ

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeType, Task, WorkflowPhase};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeStatus, NodeType, Task, WorkflowPhase};
 
 use crate::fact::Shutdown;
 use crate::frame::{Body, Counts, Key, Parent};
 use crate::globals::template_name;
 use crate::id::{NodeId, PodNameFormat, pod_name};
 use crate::plan::Action;
-use crate::run::{Event, Event2, Run, Stage, fulfilled};
+use crate::run::{Event, Event2, Run, Stage, fulfilled, phase_fulfilled};
 use crate::setup::Refusal;
 use crate::slot::{evaluate_globally, has_open_hooks};
 use crate::templates::Base;
@@ -100,9 +100,30 @@ impl Run {
             counts.active += i64::from(matches!(node.phase, NodePhase::Pending | NodePhase::Running));
             counts.unsuccessful += i64::from(node.phase.is_failed_or_error());
         }
+        let mut places = FxHashSet::default();
+        for node in nodes.clone().filter(|node| node.r#type == NodeType::Pod && !phase_fulfilled(node)) {
+            if self.is_within_reach(node) {
+                places.insert(NodeId::from(node.id.as_str()));
+                counts.entry(NodeId::from(node.boundary_id.as_str())).or_default().active_pods += 1;
+            }
+        }
+        self.active_pods = i64::try_from(places.len()).unwrap_or(i64::MAX);
+        self.adopted_places = places;
         self.adopted_counts = counts;
         self.running_pods = i64::try_from(nodes.filter(|node| crate::node::is_running_pod(node)).count()).unwrap_or(0);
         self.save_memos_again();
+    }
+
+    /// Whether everything around a node is still at work, so that the engine comes to it again.
+    fn is_within_reach(&self, node: &NodeStatus) -> bool {
+        let mut boundary = node.boundary_id.as_str();
+        while let Some(around) = self.node(boundary) {
+            if around.phase.is_fulfilled() {
+                return false;
+            }
+            boundary = around.boundary_id.as_str();
+        }
+        true
     }
 
     /// The base of the workflow's own templates: nameless where its spec came from a template.

@@ -39,12 +39,7 @@ fn drive(workflow: Workflow) -> (f64, f64) {
         let start = Instant::now();
         let outputs = Box::<Outputs>::default();
         run.observe(
-            Fact::TaskResult {
-                node: std::clone::Clone::clone(&node),
-                outputs,
-                progress: String::new(),
-                complete: true,
-            },
+            Fact::TaskResult { node: Clone::clone(&node), outputs, progress: String::new(), complete: true },
             now,
         );
         let state = PodState { phase: PodPhase::Succeeded, ..Default::default() };

@@ -146,7 +146,7 @@ fn thirty_seeds_of_everything_at_once() {
 }
 
 fn everything(seed: u64) -> Faults {
-    let crash = if seed % 2 == 0 { 10 } else { 0 };
+    let crash = if seed.is_multiple_of(2) { 10 } else { 0 };
     Faults {
         seed,
         crash,
@@ -155,7 +155,7 @@ fn everything(seed: u64) -> Faults {
         double: 15,
         delay: 30,
         stale: 50,
-        repeat_actions: seed % 3 == 0,
+        repeat_actions: seed.is_multiple_of(3),
         ..Default::default()
     }
 }

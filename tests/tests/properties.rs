@@ -1,0 +1,331 @@
+//! What holds for every workflow: random trees of steps, DAGs, loops, conditions, retries and limits, with random outcomes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Workflow};
+use tiphys_engine::{PodRequest, Run};
+use tiphys_sim::{Alive, Ending, Faults, Outcome, World, simulate_watched};
+use tiphys_tests::difference::difference;
+use tiphys_tests::normalise::normalise;
+
+/// A template and what it calls.
+#[derive(Clone, Debug)]
+enum Shape {
+    /// A Pod: the exit code of each attempt (the last one for all that follow), how long it runs, how often it is retried.
+    Pod {
+        codes: Vec<u8>,
+        seconds: u8,
+        limit: Option<u8>,
+    },
+    Steps {
+        groups: Vec<Vec<Item>>,
+        parallelism: Option<u8>,
+        fail_fast: bool,
+    },
+    Dag {
+        tasks: Vec<Task>,
+        parallelism: Option<u8>,
+        fail_fast: bool,
+        all: bool,
+        limit: Option<u8>,
+    },
+}
+
+/// A step, or what is in a task.
+#[derive(Clone, Debug)]
+struct Item {
+    shape: Shape,
+    when: Option<bool>,
+    items: Option<u8>,
+    goes_on: bool,
+}
+
+/// A task of a DAG; the numbers choose among the tasks before it and the results that are asked of them.
+#[derive(Clone, Debug)]
+struct Task {
+    item: Item,
+    on: Vec<(u8, u8)>,
+    any: bool,
+}
+
+fn pod() -> impl Strategy<Value = Shape> {
+    let code = prop_oneof![3 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
+    (vec(code, 1..3), 1..5_u8, option::weighted(0.3, 0..3_u8)).prop_map(|(codes, seconds, limit)| Shape::Pod {
+        codes,
+        seconds,
+        limit,
+    })
+}
+
+fn item(shape: impl Strategy<Value = Shape>) -> impl Strategy<Value = Item> {
+    let when = option::weighted(0.2, any::<bool>());
+    let items = option::weighted(0.25, 0..4_u8);
+    (shape, when, items, prop::bool::weighted(0.3)).prop_map(|(shape, when, items, goes_on)| Item {
+        shape,
+        when,
+        items,
+        goes_on,
+    })
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    pod().prop_recursive(3, 24, 4, |inner| {
+        let limit = || option::weighted(0.3, 1..4_u8);
+        let fast = || prop::bool::weighted(0.1);
+        let steps = (vec(vec(item(inner.clone()), 1..4), 1..4), limit(), fast())
+            .prop_map(|(groups, parallelism, fail_fast)| Shape::Steps { groups, parallelism, fail_fast });
+        let task = (item(inner), vec((any::<u8>(), any::<u8>()), 0..3), any::<bool>())
+            .prop_map(|(item, on, any)| Task { item, on, any });
+        let dag = (vec(task, 1..6), limit(), fast(), any::<bool>(), option::weighted(0.15, 0..2_u8)).prop_map(
+            |(tasks, parallelism, fail_fast, all, limit)| Shape::Dag { tasks, parallelism, fail_fast, all, limit },
+        );
+        prop_oneof![steps, dag]
+    })
+}
+
+/// Writes the templates of a shape.
+#[derive(Default)]
+struct Writer {
+    templates: Vec<Value>,
+    fails_fast: bool,
+}
+
+impl Writer {
+    fn template(&mut self, shape: &Shape) -> String {
+        let name = format!("t{}", self.templates.len());
+        self.templates.push(Value::Null);
+        let place = self.templates.len() - 1;
+        let mut template = match shape {
+            Shape::Pod { codes, seconds, .. } => {
+                let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
+                json!({"container": {"image": "x", "args": [codes.join(","), seconds.to_string()]}})
+            }
+            Shape::Steps { groups, .. } => {
+                let mut number = 0;
+                let groups: Vec<Vec<Value>> = groups
+                    .iter()
+                    .map(|group| group.iter().map(|item| self.item(&mut number, item)).collect())
+                    .collect();
+                json!({ "steps": groups })
+            }
+            Shape::Dag { tasks, all, .. } => {
+                let mut number = 0;
+                let written: Vec<Value> = tasks
+                    .iter()
+                    .enumerate()
+                    .map(|(index, task)| {
+                        let mut written = self.item(&mut number, &task.item);
+                        let depends = depends(index, task);
+                        if !depends.is_empty() {
+                            written["depends"] = json!(depends);
+                            // Argo refuses the two side by side.
+                            written.as_object_mut().map(|task| task.remove("continueOn"));
+                        }
+                        written
+                    })
+                    .collect();
+                let dag_with_depends = written.iter().any(|task| !task["depends"].is_null());
+                let mut written = written;
+                if dag_with_depends {
+                    for task in &mut written {
+                        task.as_object_mut().map(|task| task.remove("continueOn"));
+                    }
+                }
+                json!({"dag": {"tasks": written, "failFast": all}})
+            }
+        };
+        template["name"] = json!(name);
+        let (parallelism, fail_fast, limit) = match shape {
+            Shape::Pod { limit, .. } => (None, false, *limit),
+            Shape::Steps { parallelism, fail_fast, .. } => (*parallelism, *fail_fast, None),
+            Shape::Dag { parallelism, fail_fast, limit, .. } => (*parallelism, *fail_fast, *limit),
+        };
+        if let Some(parallelism) = parallelism {
+            template["parallelism"] = json!(parallelism);
+        }
+        if fail_fast {
+            self.fails_fast = true;
+            template["failFast"] = json!(true);
+        }
+        if let Some(limit) = limit {
+            template["retryStrategy"] = json!({"limit": limit.to_string(), "retryPolicy": "Always"});
+        }
+        self.templates[place] = template;
+        name
+    }
+
+    fn item(&mut self, number: &mut u32, item: &Item) -> Value {
+        let mut written = json!({"name": format!("s{number}"), "template": self.template(&item.shape)});
+        *number += 1;
+        if let Some(when) = item.when {
+            written["when"] = json!(if when { "1 == 1" } else { "1 == 2" });
+        }
+        if let Some(count) = item.items {
+            written["withSequence"] = json!({"count": count.to_string()});
+        }
+        if item.goes_on {
+            written["continueOn"] = json!({"failed": true, "error": true});
+        }
+        written
+    }
+}
+
+fn depends(index: usize, task: &Task) -> String {
+    const RESULTS: [&str; 6] = ["", ".Succeeded", ".Failed", ".Skipped", ".Omitted", ".Errored"];
+    if index == 0 {
+        return String::new();
+    }
+    let named = |(on, result): &(u8, u8)| {
+        let text = format!("s{}{}", usize::from(*on) % index, RESULTS[usize::from(*result) % RESULTS.len()]);
+        if result & 0x40 == 0 { text } else { format!("!{text}") }
+    };
+    let parts: Vec<String> = task.on.iter().map(named).collect();
+    parts.join(if task.any { " || " } else { " && " })
+}
+
+/// A random workflow, shown as its spec.
+struct Drawn {
+    workflow: Workflow,
+    /// Whether its outcome may depend on what comes first.
+    fails_fast: bool,
+}
+
+impl fmt::Debug for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(&self.workflow.spec).unwrap_or_default())
+    }
+}
+
+fn workflow() -> impl Strategy<Value = Drawn> {
+    (shape(), option::weighted(0.3, 1..4_i64), option::weighted(0.2, pod())).prop_map(
+        |(shape, parallelism, on_exit)| {
+            let mut writer = Writer::default();
+            let entrypoint = writer.template(&shape);
+            let mut spec = json!({"entrypoint": entrypoint});
+            if let Some(on_exit) = on_exit {
+                spec["onExit"] = json!(writer.template(&on_exit));
+            }
+            if let Some(parallelism) = parallelism {
+                spec["parallelism"] = json!(parallelism);
+            }
+            spec["templates"] = json!(writer.templates);
+            let object = json!({"metadata": {"name": "prop", "namespace": "default"}, "spec": spec});
+            let workflow = serde_json::from_value(object).expect("a workflow");
+            Drawn { workflow, fails_fast: writer.fails_fast }
+        },
+    )
+}
+
+fn outcome(request: &PodRequest) -> Outcome {
+    let args = request.template.container.as_ref().map(|container| container.args.clone()).unwrap_or_default();
+    let codes: Vec<i32> = args[0].split(',').map(|code| code.parse().expect("a code")).collect();
+    let attempt: usize = request.variables.get("retries").map_or(0, |number| number.parse().expect("a number"));
+    let code = codes[attempt.min(codes.len() - 1)];
+    let mut outcome = if code == 0 { Outcome::success(Outputs::default()) } else { Outcome::failure(code, "") };
+    outcome.seconds = args[1].parse().expect("seconds");
+    outcome
+}
+
+fn run(workflow: &Workflow, faults: &Faults) -> Result<Ending, String> {
+    simulate_watched(workflow.clone(), &World::default(), &mut outcome, faults, &mut limits_hold)
+}
+
+/// At no moment are there more Pods than the workflow allows, nor more active children than a template allows.
+fn limits_hold(run: &Run, alive: &[Alive]) -> Result<(), String> {
+    let spec = run.spec();
+    let pods = i64::try_from(alive.len()).unwrap_or(i64::MAX);
+    if spec.parallelism.is_some_and(|limit| pods > limit) {
+        return Err(format!("{pods} Pods where the workflow allows {:?}", spec.parallelism));
+    }
+    let nodes = &run.workflow().status.nodes;
+    let mut active: BTreeMap<&str, i64> = BTreeMap::new();
+    for node in nodes.values() {
+        let counts = matches!(node.r#type, NodeType::Pod | NodeType::Steps | NodeType::Dag);
+        if counts && matches!(node.phase, NodePhase::Pending | NodePhase::Running) {
+            *active.entry(&node.boundary_id).or_default() += 1;
+        }
+    }
+    for (boundary, count) in active {
+        let Some(node) = nodes.get(boundary) else { continue };
+        let template = spec.templates.iter().find(|template| template.name == node.template_name);
+        let limit = template.and_then(|template| template.parallelism);
+        if limit.is_some_and(|limit| count > limit) {
+            return Err(format!("{count} active children of {} where its template allows {limit:?}", node.name));
+        }
+    }
+    Ok(())
+}
+
+/// Every link leads somewhere, everything is over, and the progress adds up.
+fn is_sound(workflow: &Workflow) -> Result<(), String> {
+    let status = &workflow.status;
+    let known = |id: &String| id.is_empty() || status.nodes.contains_key(id);
+    for node in status.nodes.values() {
+        let links = node.children.iter().chain(&node.outbound_nodes).chain([&node.boundary_id]);
+        for id in links {
+            if !known(id) {
+                return Err(format!("{} refers to {id}, which is not there", node.name));
+            }
+        }
+        if !node.phase.is_fulfilled() || node.finished_at.is_none() {
+            return Err(format!("{} is {} at the end, finished {:?}", node.name, node.phase, node.finished_at));
+        }
+    }
+    let parents: Vec<&String> = status.nodes.values().flat_map(|node| &node.children).collect();
+    let roots = [workflow.metadata.name.clone(), format!("{}.onExit", workflow.metadata.name)];
+    for node in status.nodes.values().filter(|node| !roots.contains(&node.name)) {
+        let hung = parents.iter().filter(|id| **id == &node.id).count();
+        if hung == 0 {
+            return Err(format!("{} hangs under nothing", node.name));
+        }
+    }
+    let total = |node: &&NodeStatus| matches!(node.r#type, NodeType::Pod);
+    let (done, all) = status.progress.split_once('/').ok_or("no progress")?;
+    let (done, all): (usize, usize) = (done.parse().unwrap_or(usize::MAX), all.parse().unwrap_or(0));
+    let pods = status.nodes.values().filter(total).count();
+    let succeeded = status.nodes.values().filter(total).filter(|node| node.phase == NodePhase::Succeeded).count();
+    if (done, all) != (succeeded, pods) {
+        return Err(format!("progress {} of {pods} Pods, of which {succeeded} succeeded", status.progress));
+    }
+    Ok(())
+}
+
+fn outcome_of(ending: &Ending) -> Value {
+    normalise(&serde_json::to_value(&ending.workflow).unwrap_or_default())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_workflow_ends_within_its_limits_and_sound(drawn in workflow()) {
+        let ending = run(&drawn.workflow, &Faults::default()).map_err(TestCaseError::fail)?;
+        is_sound(&ending.workflow).map_err(TestCaseError::fail)?;
+        prop_assert!(ending.left.is_empty(), "{:?}", ending.left);
+    }
+
+    #[test]
+    fn neither_the_order_of_facts_nor_a_crash_changes_the_outcome(
+        drawn in workflow(), seed in any::<u64>(), moment in any::<u64>(),
+    ) {
+        let Drawn { workflow, fails_fast } = drawn;
+        let ending = run(&workflow, &Faults::default()).map_err(TestCaseError::fail)?;
+        let delayed = Faults { seed, delay: 50, double: 20, drop: 10, stale: 50, crash: seed % 10, ..Default::default() };
+        let crash_at = Some(moment % ending.moments);
+        let crashed = Faults { seed, crash_at, stale: 50, lose_pods: seed.is_multiple_of(2), ..Default::default() };
+        for faults in [delayed, crashed] {
+            let other = run(&workflow, &faults).map_err(TestCaseError::fail)?;
+            is_sound(&other.workflow).map_err(TestCaseError::fail)?;
+            // With failFast, what had begun when the first child failed depends on what was seen first.
+            if !fails_fast {
+                let difference = difference("", &outcome_of(&ending), &outcome_of(&other));
+                prop_assert!(difference.is_none(), "under {faults:?}\n{}", difference.unwrap_or_default());
+            }
+        }
+    }
+}
