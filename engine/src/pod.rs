@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tiphys_api::{IntOrString, NodePhase, NodeStatus, NodeType, Outputs, Template, TemplateType, Time};
+use tiphys_api::{IntOrString, NodePhase, NodeStatus, NodeType, Outputs, Task, Template, TemplateType, Time};
 
 use crate::fact::{ContainerState, ContainerStatus, PodPhase, PodState};
 use crate::frame::{Body, Key, Parent, PodBody};
@@ -14,7 +14,7 @@ use crate::id::NodeId;
 use crate::node::{Birth, parse_progress};
 use crate::plan::{Action, PodRequest};
 use crate::run::{Run, Stop, fulfilled, phase_fulfilled};
-use crate::templates::Resolved;
+use crate::templates::{Base, Resolved};
 
 const MAIN: &str = "main";
 const WAIT: &str = "wait";
@@ -52,11 +52,15 @@ impl Run {
         {
             body.rank = rank(PodPhase::Running);
         }
-        let lost = |node: &NodeStatus| node.phase != NodePhase::Pending && !phase_fulfilled(node);
-        let on_exit = self.frames[key].on_exit;
-        let goes_on = self.may_run(on_exit) && !self.is_overdue(on_exit);
-        if self.config.rerun_lost_pods && goes_on && self.frame_node(key).is_some_and(lost) {
-            self.run_again(key);
+        let lost = |node: &&NodeStatus| node.phase != NodePhase::Pending && !phase_fulfilled(node);
+        if let Some(node) = self.frame_node(key).filter(|_| self.config.rerun_lost_pods).filter(lost) {
+            let (over, on_exit) = (node.phase.is_fulfilled(), self.frames[key].on_exit);
+            if !over && self.may_run(on_exit) && !self.is_overdue(on_exit) {
+                self.run_again(key);
+            } else {
+                let id = self.frames[key].id.clone();
+                self.nothing_more_is_reported(&id);
+            }
         }
         let phase = self.frame_node(key).map_or(NodePhase::Pending, |node| node.phase);
         if phase == NodePhase::Pending {
@@ -420,6 +424,8 @@ impl Run {
         let Some((key, Body::Pod(body))) = key.map(|key| (key, &mut self.frames[key].body)) else {
             if over {
                 self.look_after(id, state);
+            } else {
+                self.left_pod_observed(id, state);
             }
             return;
         };
@@ -501,6 +507,32 @@ impl Run {
             && !std::mem::replace(&mut body.killed, true)
         {
             self.act(Action::EndSidecars { node: id.clone(), pod_name });
+        }
+    }
+
+    /// The Pod of a node whose steps or DAG ended without it, and to which the engine does not come again.
+    fn left_pod_observed(&mut self, id: &NodeId, state: &PodState) {
+        let Some(node) = self.node(id.as_str()).filter(|node| node.r#type == NodeType::Pod) else { return };
+        let task = Task {
+            template: node.template_name.clone(),
+            template_ref: node.template_ref.clone(),
+            ..Default::default()
+        };
+        let base = Base::of_scope(&node.template_scope);
+        let Some(template) = base.and_then(|base| self.peek_template(&base, &task)) else { return };
+        let Verdict::Is(phase, message) = judge(&template, state, node, "") else { return };
+        if phase.is_completed() {
+            self.nothing_more_is_reported(id);
+        }
+        self.mark(id, phase, message.as_deref());
+    }
+
+    /// After a restart that took the Pods with it: nobody tells of those to which the engine does not come again.
+    pub(crate) fn give_up_left_pods(&mut self) {
+        let nodes = self.wf.status.nodes.values().filter(|node| node.r#type == NodeType::Pod && !phase_fulfilled(node));
+        let left = nodes.filter(|node| !self.is_within_reach(node)).map(|node| NodeId::from(node.id.as_str()));
+        for id in left.collect::<Vec<NodeId>>() {
+            self.pod_gone(&id);
         }
     }
 

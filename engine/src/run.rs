@@ -264,7 +264,8 @@ impl Run {
             _ => return Some(fact),
         };
         let begun = self.by_id.get(node).is_some_and(|key| !matches!(self.frames[*key].body, Body::New));
-        let early = self.restoring && !begun && self.node(node.as_str()).is_some_and(|node| !phase_fulfilled(node));
+        let will_be = |node: &NodeStatus| !phase_fulfilled(node) && self.is_within_reach(node);
+        let early = self.restoring && !begun && self.node(node.as_str()).is_some_and(will_be);
         if early && self.stage != Stage::Done {
             self.early.entry(node.clone()).or_default().push(fact);
             return None;

@@ -35,6 +35,17 @@ impl Base {
         }
     }
 
+    /// The other way round.
+    pub fn of_scope(scope: &str) -> Option<Base> {
+        let (kind, name) = scope.split_once('/')?;
+        match kind {
+            "local" => Some(Base::Local(name.into())),
+            "namespaced" => Some(Base::Namespaced(name.into())),
+            "cluster" => Some(Base::Cluster(name.into())),
+            _ => None,
+        }
+    }
+
     fn of_reference(reference: &TemplateRef) -> Base {
         let name = reference.name.as_str().into();
         if reference.cluster_scope { Base::Cluster(name) } else { Base::Namespaced(name) }

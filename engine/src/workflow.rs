@@ -112,10 +112,13 @@ impl Run {
         self.adopted_counts = counts;
         self.running_pods = i64::try_from(nodes.filter(|node| crate::node::is_running_pod(node)).count()).unwrap_or(0);
         self.save_memos_again();
+        if self.config.rerun_lost_pods {
+            self.give_up_left_pods();
+        }
     }
 
     /// Whether everything around a node is still at work, so that the engine comes to it again.
-    fn is_within_reach(&self, node: &NodeStatus) -> bool {
+    pub(crate) fn is_within_reach(&self, node: &NodeStatus) -> bool {
         let mut boundary = node.boundary_id.as_str();
         while let Some(around) = self.node(boundary) {
             if around.phase.is_fulfilled() {

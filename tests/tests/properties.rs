@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Workflow};
-use tiphys_engine::{PodRequest, Run};
-use tiphys_sim::{Alive, Ending, Faults, Outcome, World, simulate_watched};
+use tiphys_engine::{PodRequest, Run, Shutdown};
+use tiphys_sim::{Alive, Ending, Faults, Outcome, Request, World, simulate_watched};
 use tiphys_tests::difference::difference;
 use tiphys_tests::normalise::normalise;
 
@@ -299,12 +299,40 @@ fn outcome_of(ending: &Ending) -> Value {
     normalise(&serde_json::to_value(&ending.workflow).unwrap_or_default())
 }
 
+/// How many workflows are drawn for each property; `PROPTEST_CASES` says otherwise.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_workflow_ends_within_its_limits_and_sound(drawn in workflow()) {
         let ending = run(&drawn.workflow, &Faults::default()).map_err(TestCaseError::fail)?;
+        is_sound(&ending.workflow).map_err(TestCaseError::fail)?;
+        prop_assert!(ending.left.is_empty(), "{:?}", ending.left);
+    }
+
+    #[test]
+    fn a_workflow_that_is_stopped_ends_sound_whenever_that_is(
+        mut drawn in workflow(), at in 0..12_i64, how in 0..4_u8, seed in any::<u64>(),
+    ) {
+        let asked = match how {
+            0 => vec![(at, Request::Shutdown(Shutdown::Stop))],
+            1 => vec![(at, Request::Shutdown(Shutdown::Terminate))],
+            2 => vec![(at, Request::Suspend(true)), (at + 5, Request::Suspend(false))],
+            _ => {
+                drawn.workflow.spec.active_deadline_seconds = Some(at + 1);
+                Vec::new()
+            }
+        };
+        let world = World { requests: asked, ..Default::default() };
+        let crash = if seed.is_multiple_of(2) { 10 } else { 0 };
+        let faults = Faults { seed, crash, stale: 50, delay: 20, lose_pods: seed.is_multiple_of(3), ..Default::default() };
+        let ending = simulate_watched(drawn.workflow, &world, &mut outcome, &faults, &mut limits_hold)
+            .map_err(TestCaseError::fail)?;
         is_sound(&ending.workflow).map_err(TestCaseError::fail)?;
         prop_assert!(ending.left.is_empty(), "{:?}", ending.left);
     }
