@@ -9,6 +9,7 @@ mod display;
 mod failure;
 mod input;
 mod output;
+mod refusal;
 mod settings;
 mod submit;
 mod yaml;

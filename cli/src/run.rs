@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::input::{self, Input};
 use crate::settings::{data_dir, docker_config};
 use crate::submit::{Submission, submission};
-use crate::{output, settings};
+use crate::{output, refusal, settings};
 
 /// Runs a workflow to its end.
 pub fn run(global: &Global, args: RunArgs) -> Result<(), Failure> {
@@ -32,20 +32,35 @@ pub fn run(global: &Global, args: RunArgs) -> Result<(), Failure> {
         documents.add_files(name, Path::new(path)).map_err(Failure::usage)?;
     }
     let submission = submission(&input, &args)?;
-    check(&submission, &input, &documents)?;
-    let settings = run_settings(&args)?;
+    check(&submission, &input, &documents, args.output)?;
+    let settings = run_settings(global, &args)?;
     let data = data_dir(global)?;
     let workflow = submission.workflow;
-    drive(global, args.output, data, Start::New { workflow: Box::new(workflow), documents, settings })
+    drive(
+        global,
+        args.output,
+        data,
+        Start::New { workflow: Box::new(workflow), documents, settings: Box::new(settings) },
+    )
 }
 
 /// Refuses what cannot run, before anything of it does.
-fn check(submission: &Submission<'_>, input: &Input, documents: &Documents) -> Result<(), Failure> {
+fn check(
+    submission: &Submission<'_>,
+    input: &Input,
+    documents: &Documents,
+    output: Option<Output>,
+) -> Result<(), Failure> {
     let known = Known(documents);
     let problems = validate::workflow(&submission.workflow, &known, Options::default());
     let mut found = submission.document.map(|document| document.warnings()).unwrap_or_default();
     found.extend(diagnostics(problems, submission.document, input));
     if has_errors(&found) {
+        let first = found.iter().find(|found| found.severity == Severity::Error);
+        if let (Some(output), Some(first)) = (output, first) {
+            let refused = refusal::outcome(&submission.workflow, documents, &first.message);
+            output::print(&output::workflow(&refused, output));
+        }
         return Err(input::show(found));
     }
     for warning in found.iter().filter(|found| found.severity == Severity::Warning) {
@@ -54,7 +69,7 @@ fn check(submission: &Submission<'_>, input: &Input, documents: &Documents) -> R
     Ok(())
 }
 
-fn run_settings(args: &RunArgs) -> Result<Settings, Failure> {
+fn run_settings(global: &Global, args: &RunArgs) -> Result<Settings, Failure> {
     let mut settings = Settings {
         runtime: match args.runtime {
             RuntimeArg::Auto => Runtime::Auto,
@@ -62,6 +77,7 @@ fn run_settings(args: &RunArgs) -> Result<Settings, Failure> {
             RuntimeArg::Oci => Runtime::Oci,
         },
         archive_logs: !args.no_archive_logs,
+        log_level: global.log_level.as_str().to_owned(),
         mirrors: args.registry_mirror.clone(),
         docker_config: docker_config(),
         ..Settings::default()
@@ -98,7 +114,7 @@ pub enum Start {
         /// What it may refer to.
         documents: Documents,
         /// How it is run.
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// One that no process drives now.
     Again {
@@ -125,7 +141,7 @@ pub fn drive(global: &Global, output: Option<Output>, data: DataDir, start: Star
         let launch = Launch { data: data.clone(), observer, follow_logs, interrupts };
         match start {
             Start::New { workflow, documents, settings } => {
-                tiphys_local::start(launch, *workflow, documents, settings).await
+                tiphys_local::start(launch, *workflow, documents, *settings).await
             }
             Start::Again { name, first } => tiphys_local::resume(launch, &name, first).await,
         }
@@ -205,8 +221,13 @@ pub fn summary(data: &DataDir, workflow: &Workflow, style: Style) -> String {
         text.push_str(&format!(": {}", view.message));
     }
     text.push('\n');
-    let failed =
-        workflow.status.nodes.values().filter(|node| node.phase.is_failed_or_error() && !node.message.is_empty());
+    let failed = workflow.status.nodes.values().filter(|node| node.phase.is_failed_or_error());
+    // What has a message of its own, and not the workflow's or one that only points to a child.
+    let failed = failed.filter(|node| {
+        let message = node.message.as_str();
+        let points = message.starts_with("child '") && message.ends_with("' failed");
+        !message.is_empty() && message != view.message && !points
+    });
     for node in failed.map(NodeView::of).take(MOST_FAILURES) {
         text.push_str(&format!("  {} {}: {}\n", style.glyph(node.phase), node.name, node.message));
     }

@@ -51,8 +51,18 @@ fn table(found: &[(RunFolder, Summary)]) -> String {
             age(summary.started_at),
             duration(summary.started_at, summary.finished_at),
             summary.progress.clone(),
-            summary.message.clone(),
+            shortened(&summary.message),
         ]);
     }
     output::table(&rows)
+}
+
+/// A message that leaves the table a table.
+fn shortened(message: &str) -> String {
+    const MOST: usize = 60;
+    let line = message.replace('\n', " ");
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    line.chars().take(MOST - 1).chain(['…']).collect()
 }

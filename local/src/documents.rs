@@ -57,6 +57,11 @@ impl Keys {
         self.0.get(key).map(Vec::as_slice)
     }
 
+    /// Sets the value under a key.
+    pub(crate) fn insert(&mut self, key: String, value: Vec<u8>) {
+        self.0.insert(key, value);
+    }
+
     /// All keys and values, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_slice()))
@@ -290,14 +295,14 @@ mod tests {
     #[test]
     fn text_and_base64_are_read() {
         let documents = of_yaml(
-            "{kind: Secret, metadata: {name: s, labels: {a: b}}, data: {x: aGk=, y: aGk=}, stringData: {y: you}}\n---\n\
+            "{kind: Secret, metadata: {name: s, labels: {a: b}}, data: {x: aGk=, z: aGk=}, stringData: {z: you}}\n---\n\
              {kind: ConfigMap, metadata: {name: c}, data: {t: text}, binaryData: {b: /w==}}\n",
         );
         let secret = documents.secret("s").unwrap();
         assert_eq!(secret.keys.get("x"), Some(b"hi".as_slice()));
-        assert_eq!(secret.keys.get("y"), Some(b"you".as_slice()));
+        assert_eq!(secret.keys.get("z"), Some(b"you".as_slice()));
         assert_eq!(secret.labels["a"], "b");
-        assert_eq!(format!("{:?}", secret.keys), r#"{"x", "y"}"#);
+        assert_eq!(format!("{:?}", secret.keys), r#"{"x", "z"}"#);
         let kept: Documents = serde_json::from_value(serde_json::to_value(&documents).unwrap()).unwrap();
         assert_eq!(kept.secret("s").unwrap().keys.get("x"), Some(b"hi".as_slice()));
         let (name, data) = documents.config_maps().next().unwrap();

@@ -30,6 +30,7 @@ use crate::pods::Pods;
 use crate::record::{self, Record, RecordError};
 use crate::repository::Repository;
 use crate::settings::Settings;
+use crate::stand_in;
 use crate::view::{Happening, NodeView, Observer, WorkflowView};
 
 /// How many facts are taken in before the engine is asked what follows from them.
@@ -159,7 +160,7 @@ pub async fn start(
     workflow.status = tiphys_api::WorkflowStatus::default();
     save(&claimed.folder.settings(), &settings)?;
     save(&claimed.folder.documents(), &documents)?;
-    drive(launch, claimed, workflow, documents, settings, Vec::new()).await
+    drive(launch, claimed, workflow, documents, settings, None).await
 }
 
 /// Goes on with a run that no process drives. `first` is done to it as if it had been asked of a running one; a run that
@@ -178,7 +179,7 @@ pub async fn resume(launch: Launch, name: &RunName, first: Vec<Request>) -> Resu
     }
     let settings = load(&claimed.folder.settings())?;
     let documents = load(&claimed.folder.documents())?;
-    drive(launch, claimed, workflow, documents, settings, first).await
+    drive(launch, claimed, workflow, documents, settings, Some(first)).await
 }
 
 fn claim(folder: RunFolder) -> Result<Claimed, RunError> {
@@ -206,7 +207,7 @@ async fn drive(
     workflow: Workflow,
     mut documents: Documents,
     settings: Settings,
-    first: Vec<Request>,
+    first: Option<Vec<Request>>,
 ) -> Result<Workflow, RunError> {
     let folder = &claimed.folder;
     tiphys_sandbox::remove_scratch(&folder.pods()).map_err(FileError::of("remove", folder.pods()))?;
@@ -220,9 +221,21 @@ async fn drive(
         executor_image: EXECUTOR_IMAGE.to_owned(),
         artifact_repository: repository.settings.clone(),
         archive_logs: settings.archive_logs,
+        log_level: settings.log_level.clone(),
         ..PodConfig::default()
     };
     let defaults = controller_config::apply(&documents, &mut config)?;
+    if let Some(store) = repository.stand_in() {
+        let redirects = stand_in::provide(&store, &workflow, &mut documents);
+        for endpoint in redirects.keys() {
+            (launch.observer)(Happening::Warning(format!(
+                "no Secret is given for the S3 endpoint {endpoint}: its artifacts are kept with the run instead (give the Secret with --with to use it)"
+            )));
+        }
+        if !redirects.is_empty() {
+            config.executor.env.push(stand_in::variable(&redirects));
+        }
+    }
     let images = Images::new(settings.runtime, launch.data.images(), registries(&settings)?, launch.observer.clone());
     let engine =
         EngineConfig { workflow_defaults: defaults.map(Arc::new), rerun_lost_pods: true, ..EngineConfig::default() };
@@ -257,7 +270,8 @@ async fn drive(
     };
     let channels = Channels { progress, asked, interrupts: launch.interrupts };
     let result = driver.drive(channels, first, folder.name()).await;
-    let workflow = driver.run.workflow().clone();
+    let mut workflow = driver.run.workflow().clone();
+    workflow.metadata.resource_version = driver.record.version();
     driver.pods.end_all();
     drop(driver);
     repository.close().await;
@@ -308,15 +322,16 @@ struct Driver {
 }
 
 impl Driver {
-    async fn drive(&mut self, mut from: Channels, first: Vec<Request>, name: &RunName) -> Result<(), RunError> {
-        let implied = first.is_empty();
-        for request in first {
+    /// `first` is there when the run is resumed: what was asked for then, or nothing in particular.
+    async fn drive(&mut self, mut from: Channels, first: Option<Vec<Request>>, name: &RunName) -> Result<(), RunError> {
+        let only_resumed = first.as_ref().is_some_and(Vec::is_empty);
+        for request in first.unwrap_or_default() {
             if let Err(reason) = self.obey(request) {
                 self.show(Happening::Warning(reason));
             }
         }
         self.plan()?;
-        if implied && self.run.workflow().status.phase != tiphys_api::WorkflowPhase::Unknown {
+        if only_resumed {
             self.resume_if_waiting()?;
         }
         while !(self.run.is_finished() && self.pods.is_empty()) {
@@ -348,6 +363,8 @@ impl Driver {
 
     fn take(&mut self, progress: Progress) {
         match progress {
+            // Argo, too, looks at nothing any more once the workflow has ended: not at what a daemon it ended has left.
+            Progress::Fact(_) if self.run.is_finished() => {}
             Progress::Fact(fact) => self.observe(fact),
             Progress::Show(happening) => self.show(happening),
             Progress::MakesRoom(node) => self.pods.make_room(&node),
@@ -370,7 +387,10 @@ impl Driver {
             let Plan { changed, status_changed, actions, needs, wake_at } = plan;
             let workflow = self.run.workflow();
             self.record.append(workflow, changed.iter().map(NodeId::as_str), status_changed)?;
-            for node in changed.iter().filter_map(|id| self.run.node(id.as_str())) {
+            let mut shown: Vec<_> = changed.iter().filter_map(|id| self.run.node(id.as_str())).collect();
+            // Parents before what is in them.
+            shown.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            for node in shown {
                 self.show(Happening::Node(Box::new(NodeView::of(node))));
             }
             if status_changed {

@@ -19,6 +19,7 @@ mod pods;
 mod record;
 mod repository;
 mod settings;
+mod stand_in;
 mod substitute;
 mod tail;
 mod view;

@@ -14,48 +14,70 @@ use crate::tail::{Tail, Watcher};
 use crate::view::{Happening, LogLine, Observer};
 
 /// A container of a node.
-type Key = (NodeId, String);
+type Container = (NodeId, String);
+
+/// What is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Log(Container),
+    Results(NodeId),
+}
 
 /// What is asked of the task that follows the files.
 #[derive(Debug)]
 enum Order {
-    Follow { key: Key, display_name: String, path: PathBuf },
-    Finish { key: Key, done: oneshot::Sender<()> },
+    Follow { key: Container, display_name: String, path: PathBuf },
+    Finish { key: Container, done: oneshot::Sender<()> },
+    FollowResults { node: NodeId, path: PathBuf, changed: mpsc::UnboundedSender<()> },
+    FinishResults { node: NodeId },
 }
 
-/// The logs of a run's running containers.
+/// The logs and results of a run's running containers.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs {
-    orders: Option<mpsc::UnboundedSender<Order>>,
+    orders: mpsc::UnboundedSender<Order>,
+    shows: bool,
 }
 
 impl Logs {
-    /// Follows logs, on the calling runtime; without an observer nothing is followed.
+    /// Follows files, on the calling runtime; without an observer, results only.
     pub fn start(observer: Option<Observer>) -> Logs {
-        let orders = observer.map(|observer| {
-            let (orders, queue) = mpsc::unbounded_channel();
-            tokio::spawn(Follower { observer, watcher: Watcher::new().ok(), followed: HashMap::new() }.run(queue));
-            orders
-        });
-        Logs { orders }
+        let (orders, queue) = mpsc::unbounded_channel();
+        let shows = observer.is_some();
+        let follower =
+            Follower { observer, watcher: Watcher::new().ok(), followed: HashMap::new(), results: HashMap::new() };
+        tokio::spawn(follower.run(queue));
+        Logs { orders, shows }
     }
 
     /// Begins to show a container's log.
     pub fn follow(&self, node: &NodeId, container: &str, display_name: &str, path: &Path) {
-        let key = (node.clone(), container.to_owned());
-        self.send(Order::Follow { key, display_name: display_name.to_owned(), path: path.to_owned() });
+        if self.shows {
+            let key = (node.clone(), container.to_owned());
+            self.send(Order::Follow { key, display_name: display_name.to_owned(), path: path.to_owned() });
+        }
     }
 
     /// Shows the rest of a container's log; returns when it has been shown.
     pub async fn finish(&self, node: &NodeId, container: &str) {
         let (done, shown) = oneshot::channel();
-        if self.send(Order::Finish { key: (node.clone(), container.to_owned()), done }) {
+        if self.shows && self.send(Order::Finish { key: (node.clone(), container.to_owned()), done }) {
             let _ = shown.await;
         }
     }
 
+    /// Tells whenever a file in the folder of a node's results is new, until the sender is closed.
+    pub fn follow_results(&self, node: &NodeId, path: &Path, changed: mpsc::UnboundedSender<()>) {
+        self.send(Order::FollowResults { node: node.clone(), path: path.to_owned(), changed });
+    }
+
+    /// Ends what [`Logs::follow_results`] began.
+    pub fn finish_results(&self, node: &NodeId) {
+        self.send(Order::FinishResults { node: node.clone() });
+    }
+
     fn send(&self, order: Order) -> bool {
-        self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+        self.orders.send(order).is_ok()
     }
 }
 
@@ -65,10 +87,16 @@ struct Followed {
     watch: Option<WatchDescriptor>,
 }
 
+struct Results {
+    changed: mpsc::UnboundedSender<()>,
+    watch: Option<WatchDescriptor>,
+}
+
 struct Follower {
-    observer: Observer,
+    observer: Option<Observer>,
     watcher: Option<Watcher<Key>>,
-    followed: HashMap<Key, Followed>,
+    followed: HashMap<Container, Followed>,
+    results: HashMap<NodeId, Results>,
 }
 
 impl Follower {
@@ -86,9 +114,21 @@ impl Follower {
                     None => return,
                 },
                 changed = changed => match changed {
-                    Ok(keys) => keys.iter().for_each(|key| self.show(key, false)),
+                    Ok(keys) => keys.iter().for_each(|key| self.see(key)),
                     Err(_) => self.watcher = None,
                 },
+            }
+        }
+    }
+
+    fn see(&mut self, key: &Key) {
+        match key {
+            Key::Log(container) => self.show(container, false),
+            Key::Results(node) => {
+                if let Some(results) = self.results.get(node) {
+                    // A Pod that is over wants to know no more.
+                    let _ = results.changed.send(());
+                }
             }
         }
     }
@@ -96,25 +136,47 @@ impl Follower {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Follow { key, display_name, path } => {
-                let watch = self.watcher.as_mut().and_then(|watcher| watcher.watch(&path, key.clone()).ok());
-                self.followed.insert(key, Followed { display_name, tail: Tail::new(&path), watch });
+                let watch = self.watch(&path, Key::Log(key.clone()));
+                self.followed.insert(key.clone(), Followed { display_name, tail: Tail::new(&path), watch });
+                // What was written before the watch was there tells of itself no more.
+                self.show(&key, false);
             }
             Order::Finish { key, done } => {
                 self.show(&key, true);
-                if let (Some(followed), Some(watcher)) = (self.followed.remove(&key), &mut self.watcher)
-                    && let Some(watch) = followed.watch
-                {
-                    watcher.forget(watch);
+                if let Some(followed) = self.followed.remove(&key) {
+                    self.forget(followed.watch);
                 }
                 let _ = done.send(());
+            }
+            Order::FollowResults { node, path, changed } => {
+                let watch = self.watch(&path, Key::Results(node.clone()));
+                self.results.insert(node, Results { changed, watch });
+            }
+            Order::FinishResults { node } => {
+                if let Some(results) = self.results.remove(&node) {
+                    self.forget(results.watch);
+                }
             }
         }
     }
 
-    fn show(&mut self, key: &Key, at_end: bool) {
-        let Some(Followed { display_name, tail, .. }) = self.followed.get_mut(key) else { return };
+    fn watch(&mut self, path: &Path, key: Key) -> Option<WatchDescriptor> {
+        self.watcher.as_mut()?.watch(path, key).ok()
+    }
+
+    fn forget(&mut self, watch: Option<WatchDescriptor>) {
+        if let (Some(watch), Some(watcher)) = (watch, &mut self.watcher) {
+            watcher.forget(watch);
+        }
+    }
+
+    fn show(&mut self, key: &Container, at_end: bool) {
+        let (Some(Followed { display_name, tail, .. }), Some(observer)) = (self.followed.get_mut(key), &self.observer)
+        else {
+            return;
+        };
         tail.read(at_end, |text| {
-            (self.observer)(Happening::Log(LogLine {
+            observer(Happening::Log(LogLine {
                 node: display_name.clone(),
                 container: key.1.clone(),
                 text: text.to_owned(),
@@ -147,7 +209,17 @@ mod tests {
         assert_eq!(text(lines.recv().await.unwrap()), "step/main: one");
         logs.finish(&node, "main").await;
         assert_eq!(text(lines.try_recv().unwrap()), "step/main: two");
-        // Nothing is followed, and nothing waits.
-        Logs::start(None).finish(&node, "main").await;
+        // Nothing is shown, and nothing waits.
+        let logs = Logs::start(None);
+        logs.finish(&node, "main").await;
+        let (changed, mut told) = mpsc::unbounded_channel();
+        logs.follow_results(&node, folder.path(), changed);
+        // The watch is in place once a further order has been obeyed: one is given until a change is told.
+        while told.try_recv().is_err() {
+            File::create(folder.path().join("result.json")).unwrap();
+            tokio::task::yield_now().await;
+        }
+        logs.finish_results(&node);
+        while told.recv().await.is_some() {}
     }
 }

@@ -102,6 +102,11 @@ impl Record {
         })
     }
 
+    /// The version of the snapshot on disk.
+    pub fn version(&self) -> String {
+        self.version.to_string()
+    }
+
     /// Appends the state of the nodes named, and with `head` that of the workflow itself.
     pub fn append<'a>(
         &mut self,

@@ -5,6 +5,7 @@ use tiphys_s3server::{S3Server, StartError};
 
 use crate::documents::{Documents, Keys};
 use crate::folder::RunFolder;
+use crate::stand_in::StandIn;
 
 /// The Secret with the embedded server's credentials; steps have it mounted as files, as on a cluster.
 const SECRET: &str = "tiphys-artifacts";
@@ -43,6 +44,15 @@ impl Repository {
         };
         let settings = ArtifactRepository { s3: Some(Box::new(s3)), ..ArtifactRepository::default() };
         Ok(Repository { settings, server: Some(server) })
+    }
+
+    /// The embedded server as a store that stands in for others; None where the user named a repository.
+    pub fn stand_in(&self) -> Option<StandIn<'_>> {
+        self.server.as_ref().map(|server| StandIn {
+            endpoint: server.endpoint(),
+            access_key: server.access_key(),
+            secret_key: server.secret_key().expose(),
+        })
     }
 
     /// Whether other runs use the same repository.

@@ -32,6 +32,8 @@ pub struct Settings {
     pub mirrors: Vec<String>,
     /// Where the logins of registries are: a docker `config.json`.
     pub docker_config: Option<PathBuf>,
+    /// Level of the executor's log: `debug`, `info`, `warn` or `error`.
+    pub log_level: String,
     /// An artifact repository, in the form of the controller's `artifactRepository`, instead of the embedded one.
     pub artifact_repository: Option<ArtifactRepository>,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             archive_logs: true,
             mirrors: Vec::new(),
             docker_config: None,
+            log_level: "warn".to_owned(),
             artifact_repository: None,
         }
     }

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn nodes_stand_below_what_they_belong_to() {
-        let expected = "wf    1/3\n● wf         t\n├─ ✔ a       t\n└─ ● b       t\n   ├─ ✖ b(0)  t\n   └─ ● b(1)  t\n◷ onExit     t";
+        let expected = "wf    1/3\n● wf          t\n├─ ✔ a        t\n└─ ● b        t\n   ├─ ✖ b(0)  t\n   └─ ● b(1)  t\n◷ onExit      t";
         let rows = tree().rows(&Style::new(false), None, None);
         assert_eq!(rows.join("\n"), expected);
     }

@@ -95,6 +95,10 @@ async fn try_run(job: PodJob, node: &NodeId, shop: &Shop, to: &mpsc::UnboundedSe
     let (sandbox, events) =
         Sandbox::start(&prepared.spec, Path::new("/proc/self/exe")).await.map_err(|error| error.to_string())?;
     let (probed, verdicts) = mpsc::unbounded_channel();
+    let (reported, reports) = mpsc::unbounded_channel();
+    if let Some(folder) = prepared.result.parent() {
+        shop.logs.follow_results(node, folder, reported);
+    }
     let seconds = |seconds| Some(Duration::from_secs(u64::try_from(seconds).ok()?));
     let mut life = Life {
         daemon: request.template.daemon == Some(true),
@@ -114,7 +118,7 @@ async fn try_run(job: PodJob, node: &NodeId, shop: &Shop, to: &mpsc::UnboundedSe
         deleted: false,
         made_room: false,
     };
-    life.live(events, verdicts, end).await
+    life.live(events, verdicts, reports, end).await
 }
 
 /// The Pod and the roots of its images.
@@ -178,6 +182,7 @@ impl Life<'_> {
         &mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut verdicts: mpsc::UnboundedReceiver<Probed>,
+        mut reports: mpsc::UnboundedReceiver<()>,
         mut end: oneshot::Receiver<()>,
     ) -> Result<(), String> {
         let mut ending = false;
@@ -194,6 +199,7 @@ impl Life<'_> {
                     Some(event) => self.take(event).await,
                 },
                 Some(probed) = verdicts.recv() => self.take_verdict(probed),
+                Some(()) = reports.recv() => self.tell_progress(),
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.time_is_up(),
                 _ = &mut end, if !ending => {
                     ending = true;
@@ -221,7 +227,7 @@ impl Life<'_> {
                     planned.on_host.then(|| advice(&planned.image, message)).flatten()
                 });
                 if names::is_auxiliary(&container) {
-                    self.tell_results(true);
+                    self.tell_results();
                 }
                 self.tell_state();
             }
@@ -307,20 +313,28 @@ impl Life<'_> {
         }
     }
 
-    /// Reports what `wait` has delivered, if there is anything.
-    fn tell_results(&self, complete: bool) {
-        let Ok(text) = std::fs::read(&self.prepared.result) else { return };
-        match TaskResult::from_json(&text) {
-            Ok(TaskResult { outputs, progress }) => {
-                let outputs: Box<Outputs> = Box::new(outputs.unwrap_or_default());
-                let node = self.node.clone();
-                self.tell(Progress::Fact(Fact::TaskResult { node, outputs, progress, complete }));
-            }
-            Err(error) => self.show(Happening::Warning(format!(
-                "{}: the results of its step cannot be read: {error}",
-                self.display_name
-            ))),
+    /// Reports what `wait` has delivered when it has ended, if there is anything.
+    fn tell_results(&self) {
+        let Some(TaskResult { outputs, progress }) = self.results() else { return };
+        let outputs: Box<Outputs> = Box::new(outputs.unwrap_or_default());
+        self.tell(Progress::Fact(Fact::TaskResult { node: self.node.clone(), outputs, progress, complete: true }));
+    }
+
+    /// Reports progress while the step goes on. Outputs wait for the end of `wait`, which follows at once.
+    fn tell_progress(&self) {
+        if let Some(TaskResult { outputs: None, progress }) = self.results() {
+            let (node, outputs) = (self.node.clone(), Box::default());
+            self.tell(Progress::Fact(Fact::TaskResult { node, outputs, progress, complete: false }));
         }
+    }
+
+    fn results(&self) -> Option<TaskResult> {
+        let text = std::fs::read(&self.prepared.result).ok()?;
+        let show = |error| {
+            let name = &self.display_name;
+            self.show(Happening::Warning(format!("{name}: the results of its step cannot be read: {error}")));
+        };
+        TaskResult::from_json(&text).map_err(show).ok()
     }
 
     fn tell_state(&mut self) {
@@ -347,6 +361,7 @@ impl Life<'_> {
     /// Removes the Pod's folder; what cannot be removed now is removed with the run's next start.
     async fn clean_up(&mut self) {
         self.probes.abort_all();
+        self.shop.logs.finish_results(&self.node);
         let folder = self.prepared.folder.clone();
         let removed = tokio::task::spawn_blocking(move || tiphys_sandbox::remove_scratch(&folder)).await;
         if let Ok(Err(error)) = removed {

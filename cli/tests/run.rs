@@ -1,0 +1,174 @@
+//! `tiphys run` as a real process: what it prints, how it ends, and what stays behind.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without ends it")]
+
+mod common;
+
+use common::{Tiphys, manifest};
+
+const STEPS: &str = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {name: a, template: say, arguments: {parameters: [{name: text, value: one}]}}
+    - - {name: b, template: say, arguments: {parameters: [{name: text, value: '{{workflow.parameters.p}}'}]}}
+  - name: say
+    inputs: {parameters: [{name: text}]}
+    container: {image: none, command: [echo, '{{inputs.parameters.text}}']}
+  arguments: {parameters: [{name: p, value: two}]}
+";
+
+#[test]
+fn a_run_shows_its_nodes_its_logs_and_its_end() {
+    let tiphys = Tiphys::new();
+    let output = tiphys.run(&["run", "--runtime=host", "--name=hello", "-"], &manifest("hello", STEPS));
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.contains("\na: one\n") && output.out.contains("\nb: two\n"), "{output:?}");
+    assert!(output.out.contains("\nhello[0].a  Succeeded "), "{output:?}");
+    assert!(output.out.contains("\nhello  Succeeded in "), "{output:?}");
+    assert!(output.out.ends_with("\nexit status 0\n"), "{output:?}");
+    assert_eq!(output.err, "");
+    assert!(tiphys.leftovers("hello").is_empty(), "{:?}", tiphys.leftovers("hello"));
+
+    let logs = tiphys.run(&["logs", "hello", "a"], "");
+    assert_eq!((logs.code, logs.out.as_str()), (0, "one\n"));
+    let logs = tiphys.run(&["logs", "hello"], "");
+    assert_eq!((logs.code, logs.out.as_str()), (0, "a: one\nb: two\n"));
+    let names = tiphys.run(&["runs", "-o", "name"], "");
+    assert_eq!((names.code, names.out.as_str()), (0, "hello\n"));
+    let tree = tiphys.run(&["get", "hello"], "");
+    assert!(tree.out.contains("├─ ✔ a") && tree.out.contains("└─ ✔ b"), "{tree:?}");
+}
+
+#[test]
+fn the_object_alone_goes_to_standard_output() {
+    let tiphys = Tiphys::new();
+    let args = ["run", "--runtime=host", "--name=hello", "-p", "p=three", "--output=json", "-"];
+    let output = tiphys.run(&args, &manifest("hello", STEPS));
+    assert_eq!(output.code, 0, "{output:?}");
+    let object: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!(object["kind"], "Workflow");
+    assert_eq!(object["status"]["phase"], "Succeeded");
+    assert_eq!(object["metadata"]["labels"]["workflows.argoproj.io/phase"], "Succeeded");
+    assert_eq!(object["metadata"]["labels"]["workflows.argoproj.io/completed"], "true");
+    assert_eq!(object["spec"]["arguments"]["parameters"][0]["value"], "three");
+    let nodes = object["status"]["nodes"].as_object().unwrap();
+    let artifacts = |name: &str| {
+        let node = nodes.values().find(|node| node["displayName"] == name).unwrap();
+        node["outputs"]["artifacts"][0]["s3"]["key"].as_str().unwrap().to_owned()
+    };
+    let log = tiphys.path().join("runs/hello/artifacts/artifacts").join(artifacts("b"));
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "three\n");
+    assert!(output.err.contains("b: three\n"), "{output:?}");
+    // The same object comes from the record, in each form.
+    assert_eq!(tiphys.run(&["get", "hello", "-o", "json"], "").out, output.out);
+    assert_eq!(tiphys.run(&["get", "hello", "-o", "name"], "").out, "hello\n");
+    let yaml = tiphys.run(&["get", "hello", "-o", "yaml"], "").out;
+    assert_eq!(tiphys_api::yaml::to_json(&yaml).unwrap(), object);
+}
+
+#[test]
+fn a_failed_step_fails_the_run() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container: {image: none, command: [sh, -c], args: ['echo sorry >&2; exit 3']}
+";
+    let output = tiphys.run(&["run", "--runtime=host", "--name=bad", "-"], &manifest("bad", spec));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.out.contains("\nbad: sorry\n"), "{output:?}");
+    assert!(output.out.contains("bad  Failed in "), "{output:?}");
+    assert!(output.out.contains("main: Error (exit code 3)"), "{output:?}");
+    assert!(output.out.ends_with("\nexit status 1\n"), "{output:?}");
+}
+
+#[test]
+fn artifacts_and_outputs_pass_from_step_to_step() {
+    let tiphys = Tiphys::new();
+    let output = tiphys.run(&["run", "--runtime=host", &common::example("artifact-passing.yaml")], "");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.contains("\nread: hello from the first step\n"), "{output:?}");
+}
+
+#[test]
+fn a_name_runs_once() {
+    let tiphys = Tiphys::new();
+    let run = || tiphys.run(&["run", "--runtime=host", "--name=same", "-"], &manifest("same", STEPS));
+    assert_eq!(run().code, 0);
+    let again = run();
+    assert_eq!(again.code, 64, "{again:?}");
+    assert_eq!(
+        again.err,
+        "tiphys: there is a run same already; choose another name with --name, or go on with it: tiphys resume same\n"
+    );
+    let resumed = tiphys.run(&["resume", "same"], "");
+    assert_eq!(
+        (resumed.code, resumed.err.as_str()),
+        (64, "tiphys: the run same has ended; `tiphys get same` shows how\n")
+    );
+}
+
+#[test]
+fn a_command_that_this_machine_lacks_is_explained() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container: {image: some/image, command: [no-such-command-here]}
+";
+    let output = tiphys.run(&["run", "--runtime=host", "-"], &manifest("lacks", spec));
+    assert_eq!(output.code, 1, "{output:?}");
+    for part in
+        ["exec: \"no-such-command-here\": executable file not found", "\"some/image\"", "tiphys image import FILE"]
+    {
+        assert!(output.out.contains(part), "{part}: {output:?}");
+    }
+}
+
+#[test]
+fn wrong_input_says_what_and_where() {
+    let tiphys = Tiphys::new();
+    std::fs::write(tiphys.path().join("file"), "").unwrap();
+    let file = tiphys.path().join("file");
+    let under_a_file = file.join("data");
+    let data = under_a_file.to_str().unwrap();
+    let good = manifest("good", STEPS);
+    let undefined =
+        manifest("x", "spec: {entrypoint: nope, templates: [{name: a, container: {image: i, command: [c]}}]}");
+    let selfish = manifest(
+        "x",
+        "spec: {entrypoint: a, templates: [{name: a, steps: [[{name: s, templateRef: {name: none, template: t}}]]}]}",
+    );
+    for (args, stdin, code, expected) in [
+        (vec!["run", "-"], "a: [", 2, "standard input:1:"),
+        (vec!["run", "-"], "", 2, "there is no Workflow in what was given"),
+        (vec!["run", "-"], &undefined, 2, "template name 'nope' undefined"),
+        (vec!["run", "-"], &selfish, 2, "none"),
+        (vec!["run", "-p", "x", "-"], &good, 64, "--parameter x: expected NAME=VALUE"),
+        (vec!["run", "--timeout=x", "-"], &good, 64, "--timeout x: expected a duration"),
+        (vec!["run", "--from=x/y", "-"], &good, 64, "--from x/y: expected workflowtemplate/NAME"),
+        (vec!["run", "--from-file=x", "-"], &good, 64, "--from-file x: expected NAME=PATH"),
+        (vec!["run", "--name=Bad_Name", "-"], &good, 64, "\"Bad_Name\" cannot be the name of a run"),
+        (vec!["run", "--data-dir", data, "-"], &good, 64, "cannot make the folder"),
+        (vec!["run", "/nonexistent.yaml"], "", 64, "cannot read /nonexistent.yaml"),
+        (vec!["run", "https://example.com/x.yaml"], "", 64, "tiphys reads files only"),
+        (vec!["run", "--parallelism=0", "-"], &good, 64, "invalid value '0'"),
+        (vec!["bogus"], "", 64, "unrecognized subcommand"),
+        (vec!["get", "none"], "", 64, "there is no run \"none\""),
+        (vec!["get", "../x"], "", 64, "cannot be the name of a run"),
+        (vec!["stop", "none"], "", 64, "there is no run \"none\""),
+        (vec!["lint", "-"], &undefined, 2, "template name 'nope' undefined"),
+    ] {
+        let output = tiphys.run(&args, stdin);
+        assert_eq!(output.code, code, "{args:?}: {output:?}");
+        assert!(output.err.contains(expected), "{args:?}: {output:?}");
+        assert_eq!(output.out, "", "{args:?}");
+    }
+}
