@@ -15,6 +15,7 @@ use crate::id::{NodeId, pod_name};
 use crate::node::Birth;
 use crate::run::{Event, Event2, Run, Stop, fulfilled, phase_fulfilled};
 use crate::templates::{Base, Resolved, to_json};
+use crate::unsupported::unsupported_template;
 
 /// The value that stands for an argument whose producer was skipped. argo: common/params.go.
 pub(crate) const ABSENT: &str = "__argo-internal.absent-optional-output__";
@@ -358,6 +359,9 @@ impl Run {
     /// Begins what the template says.
     fn begin_work(&mut self, key: Key, prepared: Prepared) -> Result<(), Stop> {
         let Prepared { base, resolved, processed } = prepared;
+        if let Some(message) = unsupported_template(&processed, &self.config.without) {
+            return Err(Stop::Failed(message));
+        }
         match processed.template_type() {
             Some(
                 TemplateType::Container
@@ -369,11 +373,9 @@ impl Run {
             Some(TemplateType::Suspend) => self.begin_suspend(key, &processed),
             Some(TemplateType::Steps) => self.begin_steps(key, base, processed),
             Some(TemplateType::Dag) => self.begin_dag(key, base, processed),
-            Some(TemplateType::Http | TemplateType::Plugin) => Err(Stop::Failed(format!(
-                "template '{}': http and plugin templates are not supported by this version of Tiphys",
-                processed.name
-            ))),
-            None => Err(Stop::Failed(format!("Template '{}' missing specification", processed.name))),
+            Some(TemplateType::Http | TemplateType::Plugin) | None => {
+                Err(Stop::Failed(format!("Template '{}' missing specification", processed.name)))
+            }
         }
     }
 

@@ -106,7 +106,7 @@ impl Run {
             })
             .collect();
         let open = tasks.iter().filter(|task| task.needed).count();
-        let result_refs = ResultRefs::new(to_json(&**template).into(), "tasks");
+        let result_refs = ResultRefs::new(&to_json(&**template), "tasks");
         let template = template.clone();
         Ok(DagBody {
             template,

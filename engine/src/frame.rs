@@ -4,7 +4,7 @@
 //! not grow with the workflow: who waits for a node, how many children are still open, what a call has been resolved to.
 //! All of it can be rebuilt from the spec and the status.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -211,30 +211,37 @@ pub(crate) struct RetryBody {
 }
 
 /// Which steps' or tasks' `outputs.result` a template refers to.
-pub(crate) struct ResultRefs {
-    text: Arc<str>,
-    prefix: &'static str,
-    known: HashMap<String, bool>,
-}
+pub(crate) struct ResultRefs(HashSet<String>);
 
 impl ResultRefs {
-    /// Over a template's JSON text; `prefix` is `steps` or `tasks`.
-    pub fn new(text: Arc<str>, prefix: &'static str) -> ResultRefs {
-        ResultRefs { text, prefix, known: HashMap::new() }
+    /// From a template's JSON text; `prefix` is `steps` or `tasks`. argo: operator.go, hasOutputResultRef: Argo searches
+    /// the text for each name; here it is read once, so that a step costs nothing of its template's length.
+    pub fn new(text: &str, prefix: &'static str) -> ResultRefs {
+        const RESULT: &str = ".outputs.result";
+        let named = |end: usize| -> Option<&str> {
+            let before = &text[..end];
+            let (name, rest) = match before.strip_suffix(']') {
+                Some(inside) => {
+                    let inside = inside.strip_suffix(['\'', '"'])?;
+                    let inside = inside.strip_suffix('\\').unwrap_or(inside);
+                    let start = inside.rfind(['\'', '"'])? + 1;
+                    let rest = inside[..start - 1].trim_end_matches('\\');
+                    (&inside[start..], rest.strip_suffix('[')?)
+                }
+                None => {
+                    let is_name = |char: char| char.is_alphanumeric() || matches!(char, '-' | '_');
+                    let start = before.trim_end_matches(is_name).len();
+                    (&before[start..], before[..start].strip_suffix('.')?)
+                }
+            };
+            rest.ends_with(prefix).then_some(name)
+        };
+        ResultRefs(text.match_indices(RESULT).filter_map(|(at, _)| named(at)).map(str::to_string).collect())
     }
 
-    /// Whether the step's or task's result is referred to. argo: operator.go, hasOutputResultRef. Argo does not quote
-    /// the name in its pattern; names hold no characters that would make a difference.
-    pub fn contains(&mut self, name: &str) -> bool {
-        if let Some(known) = self.known.get(name) {
-            return *known;
-        }
-        let prefix = self.prefix;
-        let found = self.text.contains(&format!("{prefix}.{name}.outputs.result"))
-            || self.text.contains(&format!("{prefix}['{name}'].outputs.result"))
-            || self.text.contains(&format!("{prefix}[\"{name}\"].outputs.result"));
-        self.known.insert(name.to_string(), found);
-        found
+    /// Whether the step's or task's result is referred to.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
     }
 }
 
@@ -273,4 +280,18 @@ pub(crate) fn continues_on(task: &Task, phase: NodePhase) -> bool {
     task.continue_on
         .as_ref()
         .is_some_and(|on| (on.error && phase == NodePhase::Error) || (on.failed && phase == NodePhase::Failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_are_referred_to() {
+        let text = r#"{"a":"{{tasks.one-1.outputs.result}} {{=tasks['two'].outputs.result}}","b":"{{=tasks[\"three\"].outputs.result}}","c":"{{steps.four.outputs.result}} {{tasks.five.outputs.parameters.x}}"}"#;
+        let refs = ResultRefs::new(text, "tasks");
+        let known: Vec<bool> =
+            ["one-1", "two", "three", "four", "five"].iter().map(|name| refs.contains(name)).collect();
+        assert_eq!(known, [true, true, true, false, false]);
+    }
 }

@@ -33,6 +33,7 @@ mod steps;
 mod suspend;
 mod templates;
 mod transient;
+mod unsupported;
 pub mod validate;
 mod workflow;
 
@@ -41,3 +42,4 @@ pub use id::{NodeId, PodNameFormat, pod_name};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use plan::{Action, Need, Plan, PodRequest};
 pub use run::{EngineConfig, Run};
+pub use unsupported::{Unsupported, unsupported};

@@ -79,8 +79,8 @@ impl Run {
     /// Puts a new node into the status. Every later change goes through [`Run::change`].
     pub(crate) fn insert(&mut self, id: &NodeId, mut node: NodeStatus) {
         complete_progress(&mut node);
-        let blank = NodeStatus { boundary_id: node.boundary_id.clone(), r#type: node.r#type, ..Default::default() };
-        self.account(id, &blank, &node);
+        let (kind, blank) = (node.r#type, Summary::of(&NodeStatus::default()));
+        self.account(id, kind, &blank, &Summary::of(&node));
         self.wf.status.nodes.insert(id.to_string(), node);
         self.changed.insert(id.clone());
     }
@@ -89,17 +89,15 @@ impl Run {
     pub(crate) fn change(&mut self, id: &NodeId, change: impl FnOnce(&mut NodeStatus)) {
         let Some(node) = self.wf.status.nodes.get_mut(id.as_str()) else { return };
         let before = Summary::of(node);
-        let old = node.clone_for_account();
         change(node);
         if phase_fulfilled(node) && node.finished_at.is_none() {
             node.finished_at = Some(Time::from_second(self.now.as_second()));
         }
         complete_progress(node);
-        let after = Summary::of(node);
-        let new = node.clone_for_account();
+        let (kind, after) = (node.r#type, Summary::of(node));
         self.changed.insert(id.clone());
         if before != after {
-            self.account(id, &old, &new);
+            self.account(id, kind, &before, &after);
             self.notify(id);
         }
     }
@@ -153,42 +151,36 @@ impl Run {
     }
 
     /// Keeps what is counted beside the nodes.
-    fn account(&mut self, id: &NodeId, old: &NodeStatus, new: &NodeStatus) {
-        let counted = counts_for_boundary(new.r#type);
-        let active = |node: &NodeStatus| matches!(node.phase, NodePhase::Pending | NodePhase::Running);
-        if counted && !new.boundary_id.is_empty() {
+    fn account(&mut self, id: &NodeId, kind: NodeType, old: &Summary, new: &Summary) {
+        let active = |node: &Summary| matches!(node.phase, NodePhase::Pending | NodePhase::Running);
+        let boundary = self.by_id.get(id).and_then(|key| self.frames[*key].boundary);
+        if let Some(boundary) = boundary.filter(|_| counts_for_boundary(kind)) {
             let (was, is) = (active(old), active(new));
             let (was_bad, is_bad) = (old.phase.is_failed_or_error(), new.phase.is_failed_or_error());
-            let boundary = self.by_id.get(new.boundary_id.as_str()).copied();
-            if let Some(boundary) = boundary {
-                if let Some(counts) = self.counts(boundary) {
-                    counts.active += i64::from(is) - i64::from(was);
-                    counts.unsuccessful += i64::from(is_bad) - i64::from(was_bad);
-                }
-                if was && !is {
-                    self.push(Event::Room(Some(boundary)));
-                }
+            if let Some(counts) = self.counts(boundary) {
+                counts.active += i64::from(is) - i64::from(was);
+                counts.unsuccessful += i64::from(is_bad) - i64::from(was_bad);
+            }
+            if was && !is {
+                self.push(Event::Room(Some(boundary)));
             }
         }
-        self.running_pods += i64::from(is_running_pod(new)) - i64::from(is_running_pod(old));
-        let unsynced = |node: &NodeStatus| node.task_result_synced == Some(false);
+        let running = |node: &Summary| kind == NodeType::Pod && node.phase == NodePhase::Running;
+        self.running_pods += i64::from(running(new)) - i64::from(running(old));
+        let unsynced = |node: &Summary| node.synced == Some(false);
         self.unsynced += i64::from(unsynced(new)) - i64::from(unsynced(old));
         if unsynced(old) && self.unsynced == 0 {
             // The workflow may have waited for nothing but this.
             self.push(Event::Workflow);
         }
-        match new.daemoned {
-            Some(true) => {
-                self.daemons.insert(id.clone());
-            }
-            _ => {
-                self.daemons.remove(id);
-            }
+        if new.daemoned == Some(true) {
+            self.daemons.insert(id.clone());
+        } else if !self.daemons.is_empty() {
+            self.daemons.remove(id);
         }
-        let (old, new) = (parse_progress(&old.progress), parse_progress(&new.progress));
-        self.progress.0 += new.0 - old.0;
-        self.progress.1 += new.1 - old.1;
-        if new != old {
+        self.progress.0 += new.progress.0 - old.progress.0;
+        self.progress.1 += new.progress.1 - old.progress.1;
+        if new.progress != old.progress {
             self.out.status_changed = true;
         }
     }
@@ -276,14 +268,14 @@ impl Run {
     }
 }
 
-/// What of a node others wait for.
+/// What of a node others wait for, or is counted.
 #[derive(PartialEq)]
 struct Summary {
     phase: NodePhase,
     fulfilled: bool,
     daemoned: Option<bool>,
     synced: Option<bool>,
-    progress: String,
+    progress: (i64, i64),
 }
 
 impl Summary {
@@ -293,26 +285,7 @@ impl Summary {
             fulfilled: fulfilled(node),
             daemoned: node.daemoned,
             synced: node.task_result_synced,
-            progress: node.progress.clone(),
-        }
-    }
-}
-
-/// The little of a node that the counts look at.
-trait ForAccount {
-    fn clone_for_account(&self) -> NodeStatus;
-}
-
-impl ForAccount for NodeStatus {
-    fn clone_for_account(&self) -> NodeStatus {
-        NodeStatus {
-            r#type: self.r#type,
-            phase: self.phase,
-            boundary_id: self.boundary_id.clone(),
-            task_result_synced: self.task_result_synced,
-            daemoned: self.daemoned,
-            progress: self.progress.clone(),
-            ..Default::default()
+            progress: parse_progress(&node.progress),
         }
     }
 }

@@ -393,27 +393,37 @@ impl Run {
             // It comes late: the whole was reported before.
             return;
         }
-        let has_outputs = outputs != Outputs::default();
-        let exported = outputs.clone();
+        self.take_results(id, outputs, progress, complete);
+        if let Some(state) = held {
+            self.pod_observed(id, &state);
+        }
+    }
+
+    /// Puts what was reported into the node, and exports it; nothing where it was told before.
+    fn take_results(&mut self, id: &NodeId, outputs: Outputs, progress: &str, complete: bool) {
+        let Some(node) = self.node(id.as_str()) else { return };
+        let is_same = |known: &Outputs| Outputs { exit_code: outputs.exit_code.clone(), ..known.clone() } == outputs;
+        let news = outputs != Outputs::default() && !node.outputs.as_deref().is_some_and(is_same);
+        let progressed = parse_progress(progress) != (0, 0) && node.progress != progress;
+        if !news && !progressed && node.task_result_synced.is_none_or(|synced| synced == complete) {
+            return;
+        }
+        if news {
+            self.export(&outputs);
+        }
         self.change(id, |node| {
-            if has_outputs {
+            if news {
                 let exit_code = node.outputs.take().and_then(|known| known.exit_code);
                 let exit_code = exit_code.or_else(|| outputs.exit_code.clone());
                 node.outputs = Some(Box::new(Outputs { exit_code, ..outputs }));
             }
-            if parse_progress(progress) != (0, 0) {
+            if progressed {
                 node.progress = progress.to_string();
             }
             if node.task_result_synced.is_some() {
                 node.task_result_synced = Some(complete);
             }
         });
-        if has_outputs {
-            self.export(&exported);
-        }
-        if let Some(state) = held {
-            self.pod_observed(id, &state);
-        }
     }
 
     /// The state of a Pod. argo: operator.go, assessNodeStatus.

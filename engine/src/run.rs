@@ -25,6 +25,8 @@ pub struct EngineConfig {
     /// Nodes that were Running when a driver that owns its Pods was killed are run again, not given up: there is
     /// nothing left to observe of them.
     pub rerun_lost_pods: bool,
+    /// Kinds of templates that the driver has no means for. A workflow that needs one is refused.
+    pub without: Vec<tiphys_api::TemplateType>,
 }
 
 /// Why something does not go on.
@@ -259,13 +261,16 @@ impl Run {
 
     /// A fact about a node of a status that was taken over, to which the engine has not come again, is kept until then.
     fn keep_if_early(&mut self, fact: Fact) -> Option<Fact> {
+        if !self.restoring {
+            return Some(fact);
+        }
         let node = match &fact {
             Fact::Pod { node, .. } | Fact::PodGone { node } | Fact::TaskResult { node, .. } => node,
             _ => return Some(fact),
         };
         let begun = self.by_id.get(node).is_some_and(|key| !matches!(self.frames[*key].body, Body::New));
         let will_be = |node: &NodeStatus| !phase_fulfilled(node) && self.is_within_reach(node);
-        let early = self.restoring && !begun && self.node(node.as_str()).is_some_and(will_be);
+        let early = !begun && self.node(node.as_str()).is_some_and(will_be);
         if early && self.stage != Stage::Done {
             self.early.entry(node.clone()).or_default().push(fact);
             return None;

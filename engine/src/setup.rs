@@ -36,6 +36,10 @@ impl Run {
             if let Some(problem) = crate::validate::first_problem(&self.wf, &self.templates) {
                 return Err(Refusal::End(WorkflowPhase::Failed, format!("invalid spec: {}", problem.message)));
             }
+            if let Some(refused) = crate::unsupported::unsupported(&self.spec, &self.config.without).into_iter().next()
+            {
+                return Err(Refusal::End(WorkflowPhase::Error, format!("{}: {}", refused.path, refused.message)));
+            }
         }
         let failed = |message: String| Refusal::End(WorkflowPhase::Failed, message);
         let spec = self.spec.clone();

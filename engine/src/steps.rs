@@ -26,7 +26,7 @@ impl Run {
         for (index, group) in template.steps.iter().flatten().enumerate() {
             names.extend(group.iter().map(|step| (step.name.clone(), index)));
         }
-        let result_refs = ResultRefs::new(to_json(&*template).into(), "steps");
+        let result_refs = ResultRefs::new(&to_json(&*template), "steps");
         let body = StepsBody {
             template,
             base,

@@ -1,0 +1,126 @@
+//! What a workflow asks for that this version cannot do. It is refused by name, before anything runs.
+
+use std::collections::BTreeSet;
+
+use tiphys_api::{Task, Template, TemplateType, WorkflowSpec};
+
+/// A field that is not supported yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Where it is, as `spec.templates[0].http`.
+    pub path: String,
+    /// The field and what is missing, in words.
+    pub message: String,
+}
+
+/// The unsupported fields of a spec, in templates that the workflow can reach. `without` names the kinds of templates
+/// that the driver has no means for.
+pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsupported> {
+    let mut found = Vec::new();
+    if spec.synchronization.is_some() {
+        found.push(refuse("spec.synchronization".into(), "synchronization (locks)"));
+    }
+    let reached = reachable(spec);
+    for (index, template) in spec.templates.iter().enumerate() {
+        if !reached.contains(template.name.as_str()) {
+            continue;
+        }
+        let path = format!("spec.templates[{index}]");
+        if template.synchronization.is_some() {
+            found.push(refuse(format!("{path}.synchronization"), "synchronization (locks)"));
+        }
+        if let Some(field) = template.template_type().and_then(|kind| refused_kind(kind, without)) {
+            found.push(refuse(format!("{path}.{field}"), &format!("template '{}': {field}", template.name)));
+        }
+    }
+    found
+}
+
+/// The same for one template that is about to be run.
+pub(crate) fn unsupported_template(template: &Template, without: &[TemplateType]) -> Option<String> {
+    if template.synchronization.is_some() {
+        return Some(refuse(String::new(), &format!("template '{}': synchronization (locks)", template.name)).message);
+    }
+    let field = template.template_type().and_then(|kind| refused_kind(kind, without))?;
+    Some(refuse(String::new(), &format!("template '{}': {field}", template.name)).message)
+}
+
+fn refuse(path: String, what: &str) -> Unsupported {
+    Unsupported { path, message: format!("{what} is not supported by this version of Tiphys") }
+}
+
+fn refused_kind(kind: TemplateType, without: &[TemplateType]) -> Option<&'static str> {
+    let field = match kind {
+        TemplateType::Http => "http",
+        TemplateType::Plugin => "plugin",
+        TemplateType::Resource => "resource",
+        TemplateType::Data => "data",
+        _ => return None,
+    };
+    let always = matches!(kind, TemplateType::Http | TemplateType::Plugin);
+    (always || without.contains(&kind)).then_some(field)
+}
+
+/// The names of the spec's own templates that can be called from where the workflow begins.
+fn reachable(spec: &WorkflowSpec) -> BTreeSet<&str> {
+    let hooks = spec.hooks.values().map(|hook| hook.template.as_str());
+    let mut open: Vec<&str> = [spec.entrypoint.as_str(), spec.on_exit.as_str()].into_iter().chain(hooks).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !seen.insert(name) {
+            continue;
+        }
+        let template = spec.templates.iter().find(|template| template.name == name);
+        let mut inner: Vec<&Template> = template.into_iter().collect();
+        while let Some(template) = inner.pop() {
+            for task in tasks(template) {
+                open.push(&task.template);
+                open.push(&task.on_exit);
+                open.extend(task.hooks.values().map(|hook| hook.template.as_str()));
+                inner.extend(task.inline.as_deref());
+            }
+        }
+    }
+    seen
+}
+
+fn tasks(template: &Template) -> impl Iterator<Item = &Task> {
+    let steps = template.steps.iter().flatten().flatten();
+    steps.chain(template.dag.iter().flat_map(|dag| &dag.tasks))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(spec: serde_json::Value, without: &[TemplateType]) -> Vec<String> {
+        let spec: WorkflowSpec = serde_json::from_value(spec).unwrap();
+        unsupported(&spec, without).into_iter().map(|one| format!("{}: {}", one.path, one.message)).collect()
+    }
+
+    #[test]
+    fn only_what_can_be_reached_is_refused() {
+        let spec = json!({"entrypoint": "a", "templates": [
+            {"name": "a", "steps": [[{"name": "s", "template": "b"}]]},
+            {"name": "b", "http": {"url": "http://x"}},
+            {"name": "c", "resource": {"action": "get"}},
+            {"name": "d", "plugin": {"x": {}}}]});
+        assert_eq!(
+            found(spec, &[TemplateType::Resource]),
+            ["spec.templates[1].http: template 'b': http is not supported by this version of Tiphys"]
+        );
+    }
+
+    #[test]
+    fn what_a_driver_lacks_is_refused() {
+        let spec = json!({"entrypoint": "a", "synchronization": {"mutexes": [{"name": "m"}]},
+            "templates": [{"name": "a", "resource": {"action": "get"}}]});
+        assert_eq!(
+            found(spec.clone(), &[]),
+            ["spec.synchronization: synchronization (locks) is not supported by this version of Tiphys"]
+        );
+        assert_eq!(found(spec, &[TemplateType::Resource]).len(), 2);
+    }
+}
