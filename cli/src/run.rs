@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use tiphys_api::diagnostic::Severity;
+use tiphys_api::diagnostic::{Diagnostic, Severity};
 use tiphys_api::{ArtifactRepository, Workflow, WorkflowPhase};
 use tiphys_engine::validate::{self, Options};
 use tiphys_local::control::Request;
@@ -55,6 +55,12 @@ fn check(
     let problems = validate::workflow(&submission.workflow, &known, Options::default());
     let mut found = submission.document.map(|document| document.warnings()).unwrap_or_default();
     found.extend(diagnostics(problems, submission.document, input));
+    for refused in tiphys_engine::unsupported(&submission.workflow.spec, &tiphys_local::WITHOUT) {
+        found.push(match submission.document {
+            Some(document) => document.diagnostic(Severity::Error, &refused.path, refused.message),
+            None => Diagnostic::error("command line", format!("{}: {}", refused.path, refused.message)),
+        });
+    }
     if has_errors(&found) {
         let first = found.iter().find(|found| found.severity == Severity::Error);
         if let (Some(output), Some(first)) = (output, first) {

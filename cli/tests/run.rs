@@ -96,6 +96,54 @@ fn artifacts_and_outputs_pass_from_step_to_step() {
 }
 
 #[test]
+fn an_optional_artifact_that_is_not_there_is_an_empty_folder() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    inputs: {artifacts: [{name: x, path: /tmp/x, optional: true, s3: {key: nothing/here}}]}
+    container: {image: none, command: [sh, -c, 'test -d /tmp/x && ls -A /tmp/x | wc -l']}
+";
+    let output = tiphys.run(&["run", "--runtime=host", "--name=opt", "-"], &manifest("opt", spec));
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.contains("\nopt: 0\n"), "{output:?}");
+}
+
+#[test]
+fn documents_and_files_are_there_for_steps() {
+    let tiphys = Tiphys::new();
+    let file = tiphys.path().join("token");
+    std::fs::write(&file, "from a file").unwrap();
+    let spec = "
+spec:
+  entrypoint: main
+  volumes: [{name: given, secret: {secretName: given}}]
+  templates:
+  - name: main
+    container:
+      image: none
+      command: [sh, -c, 'echo \"$GREETING\"; cat /given/token']
+      env: [{name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}]
+      volumeMounts: [{name: given, mountPath: /given}]
+---
+kind: ConfigMap
+apiVersion: v1
+metadata: {name: words}
+data: {greeting: good day}
+";
+    let given = format!("--from-file=secret/given={}", file.display());
+    let args = ["run", "--runtime=host", "--name=docs", given.as_str(), "-"];
+    let output = tiphys.run(&args, &manifest("docs", spec));
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.contains("\ndocs: good day\n") && output.out.contains("\ndocs: from a file\n"), "{output:?}");
+    let refused = tiphys.run(&["run", "--runtime=host", "--name=none", "-"], &manifest("docs", spec));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.out.contains("there is no Secret \"given\""), "{refused:?}");
+}
+
+#[test]
 fn a_name_runs_once() {
     let tiphys = Tiphys::new();
     let run = || tiphys.run(&["run", "--runtime=host", "--name=same", "-"], &manifest("same", STEPS));

@@ -111,6 +111,9 @@ pub enum Interrupt {
     Abandon,
 }
 
+/// Kinds of templates that only a cluster, or a later version, can run.
+pub const WITHOUT: [tiphys_api::TemplateType; 2] = [tiphys_api::TemplateType::Resource, tiphys_api::TemplateType::Data];
+
 /// Where and for whom a run is driven.
 pub struct Launch {
     /// The data folder.
@@ -237,8 +240,12 @@ async fn drive(
         }
     }
     let images = Images::new(settings.runtime, launch.data.images(), registries(&settings)?, launch.observer.clone());
-    let engine =
-        EngineConfig { workflow_defaults: defaults.map(Arc::new), rerun_lost_pods: true, ..EngineConfig::default() };
+    let engine = EngineConfig {
+        workflow_defaults: defaults.map(Arc::new),
+        rerun_lost_pods: true,
+        without: WITHOUT.to_vec(),
+        ..EngineConfig::default()
+    };
     let (to, progress) = mpsc::unbounded_channel();
     let (asked_to, asked) = mpsc::unbounded_channel();
     let _control = Control::listen(folder, asked_to)?;

@@ -10,7 +10,7 @@ use tiphys_sandbox::{ContainerSpec, Mount, Rootfs, SandboxSpec};
 use super::env::{Place, environment, expand};
 use super::model::{Container, DnsConfig, Pod, Probe, Security, Unsupported};
 use super::quantity;
-use super::volume::{PrepareError, Sources, Volumes, mounts};
+use super::volume::{ARTIFACTS, PrepareError, Sources, Volumes, mounts};
 use crate::documents::Documents;
 use crate::file::{FileError, make_dir, make_shared_dir};
 use crate::folder::RunFolder;
@@ -26,6 +26,8 @@ const RESULTS: &str = "/argo-results";
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 /// Kubernetes' time between SIGTERM and SIGKILL, in seconds.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
+/// Name of the init container that makes folders for optional artifacts that were not there.
+const ABSENT: &str = "tiphys-absent-artifacts";
 /// A user that is not root, for containers that must not be root and name no user.
 const NOBODY: u32 = 65534;
 
@@ -90,7 +92,8 @@ struct Draft<'a> {
     volumes: Volumes,
 }
 
-/// Makes the Pod's folders, volumes and files, and says what to run. `roots` has an entry for each image of the Pod.
+/// Makes the Pod's folders, volumes and files, and says what to run. `roots` has an entry for each image of the Pod;
+/// `optional` names the input artifacts that need not be there.
 ///
 /// # Errors
 /// The Pod asks for what is not there or not possible, or the file system refuses.
@@ -100,6 +103,7 @@ pub(crate) fn prepare(
     work: &Workplace,
     documents: &Documents,
     roots: &BTreeMap<String, Root>,
+    optional: &[String],
 ) -> Result<Prepared, PrepareError> {
     let folder = work.run.pods().join(&pod.metadata.name);
     // What a killed process left of an earlier attempt.
@@ -128,6 +132,7 @@ pub(crate) fn prepare(
         containers.push(planned);
         spec.init.push(made);
     }
+    spec.init.extend(draft.absent_artifacts(optional));
     for container in &pod.spec.containers {
         let (planned, made) = draft.container(container, false)?;
         containers.push(planned);
@@ -145,6 +150,20 @@ pub(crate) fn prepare(
 }
 
 impl Draft<'_> {
+    /// What the kubelet does for a mounted part of a volume that nothing has made: it makes an empty folder. Which
+    /// optional artifacts were there is known after `init` only, so it is done by a last init container.
+    fn absent_artifacts(&self, optional: &[String]) -> Option<ContainerSpec> {
+        let volume = self.volumes.get(ARTIFACTS).filter(|_| !optional.is_empty())?;
+        let script = "for name; do test -e \"$name\" || mkdir -m 777 -- \"$name\"; done";
+        let argv = ["/bin/sh", "-c", script, "sh"].into_iter().map(str::to_owned).chain(optional.iter().cloned());
+        let mut spec = ContainerSpec::new(ABSENT, Rootfs::Host, argv);
+        spec.env.clone_from(&self.work.host_env);
+        spec.cwd = Some(PathBuf::from(paths::INPUT_ARTIFACTS));
+        let target = PathBuf::from(paths::INPUT_ARTIFACTS);
+        spec.mounts.push(Mount { source: volume.path().to_owned(), target, read_only: false });
+        Some(spec)
+    }
+
     fn container(&self, container: &Container, init: bool) -> Result<(Planned, ContainerSpec), PrepareError> {
         let is_executor = container.image == EXECUTOR_IMAGE;
         let root = if is_executor { &Root::Host } else { self.root(container)? };

@@ -88,9 +88,13 @@ async fn try_run(job: PodJob, node: &NodeId, shop: &Shop, to: &mpsc::UnboundedSe
         }
     };
     let work = &shop.work;
+    let inputs = request.template.inputs.artifacts.iter();
+    let optional: Vec<String> =
+        inputs.filter(|artifact| artifact.optional).map(|artifact| artifact.name.clone()).collect();
     let documents = made.documents.as_ref().unwrap_or(&shop.maker.documents);
-    let mut prepared = tokio::task::block_in_place(|| prepare(&made.pod, node.as_str(), work, documents, &roots))
-        .map_err(|error: PrepareError| error.to_string())?;
+    let mut prepared =
+        tokio::task::block_in_place(|| prepare(&made.pod, node.as_str(), work, documents, &roots, &optional))
+            .map_err(|error: PrepareError| error.to_string())?;
     follow_logs(&prepared, node, &display_name, shop);
     let (sandbox, events) =
         Sandbox::start(&prepared.spec, Path::new("/proc/self/exe")).await.map_err(|error| error.to_string())?;

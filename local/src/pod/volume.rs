@@ -38,6 +38,13 @@ pub(crate) struct MadeVolume {
     read_only: bool,
 }
 
+impl MadeVolume {
+    /// Its folder or file on this machine.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// What volumes are made from.
 pub(crate) struct Sources<'a> {
     pub pod: &'a Pod,
@@ -253,7 +260,7 @@ pub(crate) fn mounts(
 }
 
 /// An input artifact is a part of this volume that `init` makes: file or folder, that is not known beforehand.
-const ARTIFACTS: &str = "input-artifacts";
+pub(crate) const ARTIFACTS: &str = "input-artifacts";
 
 /// A relative path that stays inside, without `.` and doubled slashes.
 fn inner_path(path: &str) -> Option<PathBuf> {
