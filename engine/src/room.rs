@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tiphys_api::{NodePhase, Template};
 
 use crate::frame::{Body, Key, Parent};
+use crate::id::NodeId;
 use crate::run::{Event, Run, Stop};
 
 const FAIL_FAST: &str = "template has failed or errored children and failFast enabled";
@@ -93,7 +94,7 @@ impl Run {
         }
         if counts.active == 0 && self.frame_node(boundary).is_some_and(|node| !node.phase.is_fulfilled()) {
             for open in self.open_children(boundary) {
-                self.mark_frame(open, NodePhase::Failed, Some(FAIL_FAST));
+                self.mark(&open, NodePhase::Failed, Some(FAIL_FAST));
             }
             if !matches!(self.frames[boundary].parent, Parent::Entry | Parent::Exit) {
                 // Argo writes none, so that what follows hangs under nothing.
@@ -105,8 +106,15 @@ impl Run {
     }
 
     /// The children of steps or a DAG that have begun and are not over, those of groups before the groups.
-    fn open_children(&self, boundary: Key) -> Vec<Key> {
+    fn open_children(&self, boundary: Key) -> Vec<NodeId> {
         let mut open = Vec::new();
+        if self.restoring {
+            // Not all of them may have been come to again.
+            let id = self.frames[boundary].id.as_str();
+            let inside = self.wf.status.nodes.values().filter(|node| node.boundary_id == id);
+            let inside = inside.filter(|node| !node.phase.is_fulfilled());
+            return inside.map(|node| NodeId::from(node.id.as_str())).collect();
+        }
         match &self.frames[boundary].body {
             Body::Steps(body) => body.groups.iter().for_each(|group| self.open_in_group(*group, &mut open)),
             Body::Dag(body) => {
@@ -117,12 +125,12 @@ impl Run {
         open
     }
 
-    fn open_in_group(&self, key: Key, open: &mut Vec<Key>) {
+    fn open_in_group(&self, key: Key, open: &mut Vec<NodeId>) {
         if let Body::Group(body) | Body::TaskGroup(body) = &self.frames[key].body {
             body.slots.iter().filter_map(|slot| slot.frame).for_each(|key| self.open_in_group(key, open));
         }
         if self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled()) {
-            open.push(key);
+            open.push(self.frames[key].id.clone());
         }
     }
 
