@@ -11,11 +11,14 @@ use std::path::Path;
 /// The files of `/etc` that a container gets from the Pod.
 pub(crate) const ETC: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
+/// The names that the kubelet puts into every Pod's hosts file, as it writes them.
+const HOSTS: &str = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
+
 /// Writes them into `folder`.
 pub(crate) fn make_etc(folder: &Path, spec: &SandboxSpec) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    hosts.push_str(&format!("127.0.1.1\t{}\n", spec.hostname));
+    let mut hosts = String::from(HOSTS);
+    hosts.push_str(&format!("127.0.0.1\t{}\n", spec.hostname));
     for line in &spec.hosts {
         hosts.push_str(line);
         hosts.push('\n');

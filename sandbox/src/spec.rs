@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct SandboxSpec {
     /// Used in messages and in the name of the Pod's memory cgroup.
     pub name: String,
-    /// The Pod's host name; also put in `/etc/hosts` for 127.0.1.1. At most 64 bytes.
+    /// The Pod's host name; also put in `/etc/hosts` for 127.0.0.1. At most 64 bytes.
     pub hostname: String,
     /// A folder for this Pod alone, on disk, empty or absent at the start: writable layers of images and the containers'
     /// `/tmp` and `/var/tmp` go there. Remove it afterwards with [`remove_scratch`](crate::remove_scratch).

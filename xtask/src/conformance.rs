@@ -20,7 +20,7 @@ struct Options {
     images: Option<PathBuf>,
     corpus: PathBuf,
     only: Option<String>,
-    keep: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// What came of a case.
@@ -36,10 +36,9 @@ pub fn run(args: &[String]) -> Result<()> {
     shell::run(cargo(&["build", "--release", "--package", "tiphys-cli"]))?;
     let tiphys = target().join("release/tiphys");
     let scratch = tempfile::tempdir()?;
-    let data = options.keep.clone().unwrap_or_else(|| scratch.path().to_path_buf());
+    let data = options.data.clone().unwrap_or_else(|| scratch.path().to_path_buf());
     std::fs::create_dir_all(&data)?;
     import(&tiphys, &data, options.images.as_deref())?;
-    let config = write_config(&data)?;
     let mut rows = Vec::new();
     for case in corpus::cases(&options.corpus) {
         if options.only.as_ref().is_some_and(|only| !case.name.contains(only.as_str())) {
@@ -47,7 +46,7 @@ pub fn run(args: &[String]) -> Result<()> {
         }
         let begun = Instant::now();
         let verdict = if case.tags.contains("local") {
-            one(&case, &tiphys, &data, &config, &options.corpus)
+            one(&case, &tiphys, &data, &options.corpus)
         } else {
             let needs: Vec<&str> = case.tags.iter().map(String::as_str).collect();
             Verdict::NotApplicable(format!("not tagged local: {}", needs.join(", ")))
@@ -74,7 +73,7 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { images: None, corpus: PathBuf::new(), only: None, keep: None };
+    let mut options = Options { images: None, corpus: PathBuf::new(), only: None, data: None };
     let mut given = None;
     let mut args = args.iter();
     while let Some(name) = args.next() {
@@ -83,7 +82,7 @@ fn parse(args: &[String]) -> Result<Options> {
             "--images" => options.images = Some(value.into()),
             "--corpus" => given = Some(PathBuf::from(value)),
             "--only" => options.only = Some(value.clone()),
-            "--keep" => options.keep = Some(value.into()),
+            "--data" => options.data = Some(value.into()),
             other => bail!("unknown option {other}"),
         }
     }
@@ -108,20 +107,18 @@ fn import(tiphys: &Path, data: &Path, images: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The command of images that the corpus's controller was told of.
-fn write_config(data: &Path) -> Result<PathBuf> {
-    let path = data.join("controller.yaml");
-    let text = "images:\n  argoproj/argosay:v2: {entrypoint: [/argosay]}\n  argoproj/argosay:v1: {cmd: [cowsay]}\n  docker/whalesay: {cmd: [cowsay]}\n  busybox: {cmd: [sh]}\n  alpine: {cmd: [sh]}\n  curlimages/curl: {entrypoint: [/usr/bin/curl]}\n";
-    std::fs::write(&path, text)?;
-    Ok(path)
-}
-
-fn one(case: &Case, tiphys: &Path, data: &Path, _config: &Path, corpus: &Path) -> Verdict {
+fn one(case: &Case, tiphys: &Path, data: &Path, corpus: &Path) -> Verdict {
     let mut command = Command::new(tiphys);
     command.arg("run").arg(case.path.join("workflow.yaml"));
     command.arg("--with").arg(corpus.join("common"));
     command.args(["--output", "json", "--no-color", "--data-dir"]).arg(data);
-    let got = match execute(command, &data.join(format!("{}.err", case.name))) {
+    let got = execute(command, &data.join(format!("{}.err", case.name)));
+    // Manifests may have fixed names: the next case may have the same one.
+    let runs = data.join("runs");
+    if let Err(error) = std::fs::remove_dir_all(&runs) {
+        eprintln!("{} cannot be removed: {error}", runs.display());
+    }
+    let got = match got {
         Ok(got) => got,
         Err(error) => return Verdict::Failed(format!("  {error:#}")),
     };

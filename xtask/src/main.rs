@@ -17,7 +17,7 @@ usage: cargo xtask COMMAND
       --images FOLDER         image archives to import first, so that steps run in their images
       --corpus FOLDER         the corpus (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only cases whose name holds TEXT; the page is not written
-      --keep FOLDER           keep data and outputs of the runs there
+      --data FOLDER           where images and what runs print are kept
   bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
 
 fn main() -> ExitCode {

@@ -147,7 +147,7 @@ fn the_pod_gives_names_and_resolvers() {
     pod.containers.push(place.shell("main", "hostname; cat /etc/hostname /etc/resolv.conf; tail -n 2 /etc/hosts"));
     let outcome = run(&pod);
     assert_eq!(outcome.exit("main").exit_code, 0);
-    assert_eq!(place.log("main"), "my-pod\nmy-pod\nnameserver 10.9.9.9\n127.0.1.1\tmy-pod\n10.1.2.3\tdb\n");
+    assert_eq!(place.log("main"), "my-pod\nmy-pod\nnameserver 10.9.9.9\n127.0.0.1\tmy-pod\n10.1.2.3\tdb\n");
 }
 
 #[test]
