@@ -455,7 +455,9 @@ impl Run {
             Verdict::Ignore => return,
             Verdict::Is(phase, message) => (phase, message),
         };
-        self.note_containers(id, state);
+        if template.container_set.is_some() {
+            self.note_containers(id, state);
+        }
         let mut phase = phase;
         if aux(state).is_some_and(|aux| matches!(aux.status, ContainerStatus::Running))
             && phase.is_completed()
@@ -508,7 +510,7 @@ impl Run {
             body.held = (rank == 2 && !phase.is_completed()).then(|| Box::new(state.clone()));
         }
         self.note_running();
-        if phase == NodePhase::Succeeded {
+        if phase == NodePhase::Succeeded && template.memoize.is_some() {
             self.save_memo(key);
         }
         let cleanup = state.phase == PodPhase::Running && mains_need_ending(&template, state);

@@ -200,8 +200,21 @@ impl Run {
         attempt
     }
 
+    /// The deadline that the attempts after the first were begun with.
+    fn adopt_deadline(&mut self, key: Key) {
+        let attempt = |number: usize| self.node_named(&format!("{}({number})", self.frames[key].name));
+        let (Some(first), Some(_)) = (attempt(0).and_then(|node| node.started_at), attempt(1)) else { return };
+        let longest = self.strategy(key).and_then(|strategy| strategy.backoff).map(|backoff| backoff.max_duration);
+        // A duration that cannot be read is told of when the next attempt is decided on.
+        let Some(Ok(longest)) = longest.filter(|text| !text.is_empty()).map(|text| duration(&text)) else { return };
+        if let Body::Retry(body) = &mut self.frames[key].body {
+            body.deadline = first.0.checked_add(longest).ok();
+        }
+    }
+
     /// Takes over the attempts that a status already has.
     pub(crate) fn adopt_attempts(&mut self, key: Key) {
+        self.adopt_deadline(key);
         let mut number = 0;
         loop {
             let id = self.id_of(&format!("{}({number})", self.frames[key].name));
