@@ -10,10 +10,10 @@ use tiphys_local::documents::Documents;
 /// The workflow with the status that says why it does not run. `problem` is the first thing that is wrong with it.
 pub fn outcome(workflow: &Workflow, documents: &Documents, problem: &str) -> Workflow {
     let mut workflow = workflow.clone();
-    if workflow.metadata.name.is_empty() {
-        if let Ok(name) = RunName::generate(&workflow.metadata.generate_name) {
-            workflow.metadata.name = name.as_str().to_owned();
-        }
+    if workflow.metadata.name.is_empty()
+        && let Ok(name) = RunName::generate(&workflow.metadata.generate_name)
+    {
+        workflow.metadata.name = name.as_str().to_owned();
     }
     let now = jiff::Timestamp::now();
     let mut run = Run::new(workflow.clone(), EngineConfig::default(), now);
