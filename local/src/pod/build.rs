@@ -1,8 +1,11 @@
 //! From a Pod and the roots of its images to what the sandbox runs.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use tiphys_api::Template;
 
 use tiphys_contract::{container as names, env as variables, path as paths, sink::ResultSink};
 use tiphys_sandbox::{ContainerSpec, Mount, Rootfs, SandboxSpec};
@@ -26,6 +29,10 @@ const RESULTS: &str = "/argo-results";
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 /// Kubernetes' time between SIGTERM and SIGKILL, in seconds.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
+/// The volume that all containers of a Pod share.
+const SHARED_VOLUME: &str = "var-run-argo";
+/// The template's file in it.
+const TEMPLATE_FILE: &str = "template";
 /// Name of the init container that makes folders for optional artifacts that were not there.
 const ABSENT: &str = "tiphys-absent-artifacts";
 /// A user that is not root, for containers that must not be root and name no user.
@@ -128,6 +135,9 @@ pub(crate) fn prepare(
     spec.resolv_conf = pod.spec.dns_config.as_ref().map(|dns| resolv_conf(dns, &pod.spec.dns_policy));
     let mut containers = Vec::new();
     for container in &pod.spec.init_containers {
+        if draft.spared(container)? {
+            continue;
+        }
         let (planned, made) = draft.container(container, true)?;
         containers.push(planned);
         spec.init.push(made);
@@ -162,6 +172,26 @@ impl Draft<'_> {
         let target = PathBuf::from(paths::INPUT_ARTIFACTS);
         spec.mounts.push(Mount { source: volume.path().to_owned(), target, read_only: false });
         Some(spec)
+    }
+
+    /// Whether the executor's `init` has nothing to do: the emissary is mounted, so that without input artifacts and
+    /// script only the template is left to deliver. It is delivered here, and a step starts two processes sooner.
+    fn spared(&self, container: &Container) -> Result<bool, PrepareError> {
+        if container.name != names::INIT || container.image != EXECUTOR_IMAGE {
+            return Ok(false);
+        }
+        let json = container.env.iter().find(|variable| variable.name == variables::TEMPLATE);
+        let json = json.and_then(|variable| variable.value.as_deref()).filter(|json| json.starts_with('{'));
+        let Some(shared) = self.volumes.get(SHARED_VOLUME) else { return Ok(false) };
+        let template = json.and_then(|json| serde_json::from_str::<Template>(json).ok());
+        let (Some(json), Some(template)) = (json, template) else { return Ok(false) };
+        let stages = !template.inputs.artifacts.is_empty() || template.script.is_some() || template.resource.is_some();
+        if !stages {
+            let file = shared.path().join(TEMPLATE_FILE);
+            fs::write(&file, json).map_err(FileError::of("write", &file))?;
+            fs::set_permissions(&file, Permissions::from_mode(0o444)).map_err(FileError::of("write", &file))?;
+        }
+        Ok(!stages)
     }
 
     fn container(&self, container: &Container, init: bool) -> Result<(Planned, ContainerSpec), PrepareError> {
