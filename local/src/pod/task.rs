@@ -319,7 +319,8 @@ impl Life<'_> {
 
     /// Reports what `wait` has delivered when it has ended, if there is anything.
     fn tell_results(&self) {
-        let Some(TaskResult { outputs, progress }) = self.results() else { return };
+        // `wait` is over: nothing more will be reported, also where it had nothing to say.
+        let TaskResult { outputs, progress } = self.results().unwrap_or_default();
         let outputs: Box<Outputs> = Box::new(outputs.unwrap_or_default());
         self.tell(Progress::Fact(Fact::TaskResult { node: self.node.clone(), outputs, progress, complete: true }));
     }
