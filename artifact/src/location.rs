@@ -160,7 +160,9 @@ fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Resul
             }
         },
         encryption: match &s3.encryption_options {
-            Some(encryption) if encryption.enable_encryption && redirect.is_none() => encryption_of(encryption, secrets)?,
+            Some(encryption) if encryption.enable_encryption && redirect.is_none() => {
+                encryption_of(encryption, secrets)?
+            }
             _ => Encryption::None,
         },
         create_bucket: match redirect {

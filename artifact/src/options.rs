@@ -29,7 +29,13 @@ const REDIRECTS: &str = "TIPHYS_S3_REDIRECTS";
 
 impl Default for Options {
     fn default() -> Self {
-        Options { memory: 24 << 20, part_size: 8 << 20, retry: Retry::default(), limits: Limits::default(), redirects: BTreeMap::new() }
+        Options {
+            memory: 24 << 20,
+            part_size: 8 << 20,
+            retry: Retry::default(),
+            limits: Limits::default(),
+            redirects: BTreeMap::new(),
+        }
     }
 }
 

@@ -107,8 +107,5 @@ fn an_artifact_without_a_plugin_takes_the_archives() {
 #[test]
 fn unknown_plugins_are_named() {
     let setup = container_setup(&format!("outputs: {{{}}}", plugin("three", "out")));
-    assert_eq!(
-        setup.error(),
-        "artifact driver three not found"
-    );
+    assert_eq!(setup.error(), "artifact driver three not found");
 }
