@@ -67,6 +67,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// Go on with a suspended run, or with one whose process was killed
     Resume(ResumeArgs),
+    /// Run a failed run again from where it failed
+    Retry(RetryArgs),
     /// Start nothing more of a run until it is resumed
     Suspend(RunName),
     /// End a run gracefully: its exit handlers run
@@ -205,6 +207,24 @@ pub struct ResumeArgs {
     #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
     /// Print the finished Workflow on standard output, where this process drives the run
+    #[arg(long, short, value_enum)]
+    pub output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The run
+    pub run: String,
+    /// Set a parameter of the workflow
+    #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
+    pub parameters: Vec<String>,
+    /// Run steps that went well again, too: those that --node-field-selector selects
+    #[arg(long, requires = "node_field_selector")]
+    pub restart_successful: bool,
+    /// Steps, such as displayName=build,templateName!=test
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    pub node_field_selector: String,
+    /// Print the finished Workflow on standard output
     #[arg(long, short, value_enum)]
     pub output: Option<Output>,
 }

@@ -67,6 +67,7 @@ fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Get(args) => get::get(global, &args),
         Command::Logs(args) => logs::logs(global, &args),
         Command::Resume(args) => orders::resume(global, &args),
+        Command::Retry(args) => orders::retry(global, args),
         Command::Suspend(name) => orders::suspend(global, &name.run),
         Command::Stop(name) => orders::stop(global, &name.run),
         Command::Terminate(name) => orders::terminate(global, &name.run),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tiphys_engine::RetryOptions;
 use tiphys_local::RunName;
 use tiphys_local::control::{self, Request};
 
-use crate::args::{Global, Output, ResumeArgs};
+use crate::args::{Global, Output, ResumeArgs, RetryArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::run::{Start, drive};
@@ -24,6 +25,17 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<(), Failure> {
     let plain = request == Request::Resume { node: None, parameters: BTreeMap::new() };
     let first = if plain { Vec::new() } else { vec![request.clone()] };
     order(global, &args.run, &request, "resumed", Some(first), args.output)
+}
+
+/// Runs it again from where it failed.
+pub fn retry(global: &Global, args: RetryArgs) -> Result<(), Failure> {
+    let folder = existing_run(global, &args.run)?;
+    let options = RetryOptions {
+        restart_successful: args.restart_successful,
+        nodes: args.node_field_selector,
+        parameters: args.parameters,
+    };
+    drive(global, args.output, data_dir(global)?, Start::Retry { name: folder.name().clone(), options })
 }
 
 /// Starts nothing more.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tiphys_api::diagnostic::{Diagnostic, Severity};
 use tiphys_api::{ArtifactRepository, Workflow, WorkflowPhase};
+use tiphys_engine::RetryOptions;
 use tiphys_engine::validate::{self, Options};
 use tiphys_local::control::Request;
 use tiphys_local::documents::Documents;
@@ -129,6 +130,13 @@ pub enum Start {
         /// What is done to it first.
         first: Vec<Request>,
     },
+    /// One that failed, from where it failed.
+    Retry {
+        /// Its name.
+        name: RunName,
+        /// What runs again.
+        options: RetryOptions,
+    },
 }
 
 /// Drives a run to its end, shows it, and turns how it ended into the exit status.
@@ -150,6 +158,7 @@ pub fn drive(global: &Global, output: Option<Output>, data: DataDir, start: Star
                 tiphys_local::start(launch, *workflow, documents, *settings).await
             }
             Start::Again { name, first } => tiphys_local::resume(launch, &name, first).await,
+            Start::Retry { name, options } => tiphys_local::retry(launch, &name, options).await,
         }
         .map_err(failure)
     });

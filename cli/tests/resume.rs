@@ -231,3 +231,38 @@ spec:
     drop(lines);
     run.wait().unwrap();
 }
+
+#[test]
+fn a_failed_run_is_retried_from_where_it_failed() {
+    let (tiphys, record) = (Tiphys::new(), tempfile::tempdir().unwrap());
+    let folder = record.path().display();
+    let spec = format!(
+        "
+spec:
+  entrypoint: main
+  volumes: [{{name: record, hostPath: {{path: {folder}}}}}]
+  templates:
+  - name: main
+    steps:
+    - - {{name: first, template: step, arguments: {{parameters: [{{name: script, value: 'echo first >> /record/done'}}]}}}}
+    - - {{name: second, template: step, arguments: {{parameters: [{{name: script, value: 'test -e /record/go && echo second >> /record/done'}}]}}}}
+  - name: step
+    inputs: {{parameters: [{{name: script}}]}}
+    container:
+      image: none
+      command: [sh, -c, '{{{{inputs.parameters.script}}}}']
+      volumeMounts: [{{name: record, mountPath: /record}}]
+"
+    );
+    let failed = tiphys.run(&["run", "-q", "--runtime=host", "--name=again", "-"], &manifest("again", &spec));
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    std::fs::write(record.path().join("go"), "").unwrap();
+    let retried = tiphys.run(&["retry", "again", "-q", "--output=json"], "");
+    assert_eq!(retried.code, 0, "{}", retried.err);
+    let workflow: serde_json::Value = serde_json::from_str(&retried.out).unwrap();
+    assert_eq!(workflow["status"]["phase"], "Succeeded");
+    assert_eq!(std::fs::read_to_string(record.path().join("done")).unwrap(), "first\nsecond\n");
+    let once_more = tiphys.run(&["retry", "again"], "");
+    assert_eq!(once_more.code, 64);
+    assert!(once_more.err.contains("again cannot be retried"), "{}", once_more.err);
+}

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tiphys_api::{NodePhase, NodeType, Time, Workflow};
-use tiphys_engine::{Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, Run, Shutdown};
+use tiphys_engine::{
+    Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, RetryOptions, Run, Shutdown, retry_workflow,
+};
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig, Request as PodInput};
 use tokio::sync::mpsc;
@@ -53,6 +55,14 @@ pub enum RunError {
     Driven {
         /// Its name.
         name: RunName,
+    },
+    /// There is nothing in the run to retry, or the options do not fit.
+    #[error("{name} cannot be retried: {reason}")]
+    NotRetried {
+        /// The run.
+        name: RunName,
+        /// Why.
+        reason: String,
     },
     /// It has ended.
     #[error("the run {name} has ended; `tiphys get {name}` shows how")]
@@ -183,6 +193,22 @@ pub async fn resume(launch: Launch, name: &RunName, first: Vec<Request>) -> Resu
     let settings = load(&claimed.folder.settings())?;
     let documents = load(&claimed.folder.documents())?;
     drive(launch, claimed, workflow, documents, settings, Some(first)).await
+}
+
+/// Runs a workflow that failed again from where it failed: what went well is kept.
+///
+/// # Errors
+/// The run cannot be driven, or there is nothing in it to retry.
+pub async fn retry(launch: Launch, name: &RunName, options: RetryOptions) -> Result<Workflow, RunError> {
+    let folder = launch.data.run(name);
+    record::read(&folder)?;
+    let claimed = claim(folder)?;
+    let workflow = record::read(&claimed.folder)?;
+    let retried = retry_workflow(workflow, options, Timestamp::now())
+        .map_err(|reason| RunError::NotRetried { name: name.clone(), reason })?;
+    let settings = load(&claimed.folder.settings())?;
+    let documents = load(&claimed.folder.documents())?;
+    drive(launch, claimed, retried.workflow, documents, settings, Some(Vec::new())).await
 }
 
 fn claim(folder: RunFolder) -> Result<Claimed, RunError> {

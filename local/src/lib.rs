@@ -24,7 +24,7 @@ mod substitute;
 mod tail;
 mod view;
 
-pub use driver::{Interrupt, Launch, RunError, WITHOUT, resume, start};
+pub use driver::{Interrupt, Launch, RunError, WITHOUT, resume, retry, start};
 pub use file::FileError;
 pub use folder::{DataDir, RunFolder};
 pub use name::{BadName, RunName};
