@@ -47,7 +47,7 @@ fn layers_are_stacked(overlay: Overlay) {
         mknod(&top.join(name), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
     }
     let script = "cd /app; for it in *; do echo $it $(cat $it); done; echo new > changed; echo $(cat changed); \
-                  rm kept; ls; ls /tmp 2>/dev/null; head -n 1 /etc/hosts | cut -c 1-9; echo $HOME";
+                  rm kept; ls; ls /tmp 2>/dev/null; sed -n 2p /etc/hosts | cut -c 1-9; echo $HOME";
     let mut pod = place.pod("p");
     pod.overlay = overlay;
     pod.containers.push(in_layers(&place, "main", vec![base.clone(), top.clone()], script));
