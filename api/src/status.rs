@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::artifact::ArtifactRepository;
+use crate::nodes::Nodes;
 use crate::object::object;
 use crate::phase::{NodePhase, NodeType, WorkflowPhase};
 use crate::scalar::Time;
@@ -21,7 +22,7 @@ object! {
         "progress" => progress: String,
         "message" => message: String,
         "compressedNodes" => compressed_nodes: String,
-        "nodes" => nodes: BTreeMap<String, NodeStatus>,
+        "nodes" => nodes: Nodes,
         "offloadNodeStatusVersion" => offload_node_status_version: String,
         "storedTemplates" => stored_templates: BTreeMap<String, Template>,
         "persistentVolumeClaims" => persistent_volume_claims: Vec<Value>,

@@ -2,10 +2,10 @@
 //!
 //! argo: workflow/util/util.go, FormulateRetryWorkflow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
-use tiphys_api::{Condition, NodePhase, NodeStatus, NodeType, Parameter, Time, Workflow, WorkflowPhase};
+use tiphys_api::{Condition, NodePhase, NodeStatus, NodeType, Nodes, Parameter, Time, Workflow, WorkflowPhase};
 
 use crate::field_selector::Selector;
 use crate::globals::template_name;
@@ -135,9 +135,9 @@ fn reopen(workflow: &mut Workflow, now: Timestamp) {
 }
 
 /// Removes nodes and what refers to them, and opens others again.
-fn keep(nodes: &mut BTreeMap<String, NodeStatus>, reset: &HashSet<String>, removed: &HashSet<String>, now: Timestamp) {
+fn keep(nodes: &mut Nodes, reset: &HashSet<String>, removed: &HashSet<String>, now: Timestamp) {
     nodes.retain(|id, _| !removed.contains(id));
-    for (id, node) in nodes {
+    for (id, node) in nodes.iter_mut() {
         node.children.retain(|child| !removed.contains(child));
         node.outbound_nodes.retain(|outbound| !removed.contains(outbound));
         if reset.contains(id) {
@@ -177,7 +177,7 @@ fn pods_of(workflow: &Workflow, removed: &HashSet<&str>) -> Vec<String> {
 
 /// The nodes of a status with one parent each.
 struct Tree<'a> {
-    nodes: &'a BTreeMap<String, NodeStatus>,
+    nodes: &'a Nodes,
     parents: HashMap<&'a str, &'a str>,
     root: &'a str,
 }
