@@ -1,11 +1,13 @@
 //! A workflow at work: facts come in, plans go out.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use tiphys_api::{NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_expr::ambient;
 use tiphys_expr::template::Variables;
 
 use crate::fact::{ConfigMapData, Fact, MemoEntry, Shutdown};
@@ -230,6 +232,20 @@ impl Run {
     /// Takes in a fact. What follows from it comes with the next plan.
     pub fn observe(&mut self, fact: Fact, now: Timestamp) {
         self.now = self.now.max(now);
+        ambient::with(self.now, self.seed(), || self.take_in(fact));
+    }
+
+    /// What random functions in expressions draw from: the same for the same workflow at the same time, so that the
+    /// same facts at the same times always come to the same end.
+    fn seed(&self) -> u64 {
+        let mut hasher = FxHasher::default();
+        self.wf.metadata.uid.hash(&mut hasher);
+        self.wf.metadata.name.hash(&mut hasher);
+        self.now.as_nanosecond().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(crate) fn take_in(&mut self, fact: Fact) {
         let Some(fact) = self.keep_if_early(fact) else { return };
         match fact {
             Fact::Template { cluster_scope, name, found } => {
@@ -281,20 +297,22 @@ impl Run {
     /// What was told of a node before the engine came to it again.
     pub(crate) fn catch_up(&mut self, id: &NodeId) {
         for fact in self.early.remove(id).unwrap_or_default() {
-            self.observe(fact, self.now);
+            self.take_in(fact);
         }
     }
 
     /// Decides what follows from everything that was observed, at the time `now`.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         self.now = self.now.max(now);
-        while self.stage != Stage::Done {
-            self.fire_timers();
-            self.work();
-            if self.timers.first().is_none_or(|(at, _)| *at > self.now) {
-                break;
+        ambient::with(self.now, self.seed(), || {
+            while self.stage != Stage::Done {
+                self.fire_timers();
+                self.work();
+                if self.timers.first().is_none_or(|(at, _)| *at > self.now) {
+                    break;
+                }
             }
-        }
+        });
         let mut plan = std::mem::take(&mut self.out);
         plan.changed = std::mem::take(&mut self.changed).into_iter().collect();
         plan.wake_at = self.timers.first().map(|(at, _)| *at);

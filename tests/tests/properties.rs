@@ -357,3 +357,27 @@ proptest! {
         }
     }
 }
+
+/// The clock and the dice of expressions are the engine's, too: the same facts at the same times, the same workflow.
+#[test]
+fn time_and_chance_repeat_themselves() {
+    let object = json!({"metadata": {"name": "chance", "namespace": "default"}, "spec": {
+        "entrypoint": "main", "templates": [
+            {"name": "main", "steps": [[{"name": "a", "template": "pod", "arguments": {"parameters": [
+                {"name": "p", "value": "{{=now().Unix()}} {{=sprig.uuidv4()}} {{=sprig.uuidv4()}}"}]}}]]},
+            {"name": "pod", "inputs": {"parameters": [{"name": "p"}]},
+             "container": {"image": "busybox", "args": ["0", "1"]}}]}});
+    let workflow: Workflow = serde_json::from_value(object).expect("a workflow");
+    let value = || {
+        let ending = run(&workflow, &Faults::default()).expect("it ends");
+        let pod = ending.workflow.status.nodes.values().find(|node| node.r#type == NodeType::Pod).cloned();
+        let inputs = pod.and_then(|pod| pod.inputs).expect("inputs");
+        inputs.parameters[0].value.clone().expect("a value").as_str().to_owned()
+    };
+    let first = value();
+    let words: Vec<&str> = first.split(' ').collect();
+    // The simulator's clock, not the machine's.
+    assert!(words[0].starts_with("1700000"), "{first}");
+    assert_ne!(words[1], words[2]);
+    assert_eq!(first, value());
+}
