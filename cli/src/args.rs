@@ -98,7 +98,7 @@ pub struct RunName {
 /// Where manifests come from.
 #[derive(Debug, Clone, Args)]
 pub struct Manifests {
-    /// Files or folders with manifests, - for standard input; the first Workflow in them runs
+    /// Files, folders or addresses (http, https) of manifests, - for standard input; the first Workflow in them runs
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// A further file or folder whose documents (templates, ConfigMaps, Secrets) can be referred to

@@ -1,4 +1,4 @@
-//! Manifests from files, folders and standard input, with every mistake in them shown.
+//! Manifests from files, folders, addresses and standard input, with every mistake in them shown.
 
 use std::fs;
 use std::io::Read;
@@ -9,6 +9,7 @@ use tiphys_api::document::{self, Document};
 use tiphys_local::documents::{Documents, Taken};
 
 use crate::args::Manifests;
+use crate::download;
 use crate::failure::Failure;
 
 /// Everything that was read.
@@ -58,11 +59,10 @@ pub fn read(manifests: &Manifests) -> Result<Input, Failure> {
                     .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
                 parse("standard input", &text, &mut own, &mut mistakes);
             }
-            url if url.starts_with("http://") || url.starts_with("https://") => {
-                return Err(Failure::usage(format!(
-                    "{url} is an address, and tiphys reads files only: get it first, for instance with \
-                     `curl -fsSL {url} | tiphys run -`"
-                )));
+            url if download::is_address(url) => {
+                let text = download::get(url)?;
+                // What is behind the question mark may be a credential.
+                parse(url.split('?').next().unwrap_or(url), &text, &mut own, &mut mistakes);
             }
             path => read_path(Path::new(path), &mut own, &mut mistakes)?,
         }

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod display;
+mod download;
 mod failure;
 mod input;
 mod output;
@@ -23,6 +24,7 @@ mod run;
 mod runs;
 
 use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,9 +51,12 @@ fn main() -> ExitCode {
             return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(failure::USAGE) };
         }
     };
+    // The S3 library reports each failed request, which the one who sent it reports as well.
+    let filter = format!("{},s3s=off", cli.global.log_level.as_str());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(cli.global.log_level.as_str()))
+        .with_ansi(std::io::stderr().is_terminal() && settings::may_colour(&cli.global))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .without_time()
         .init();
     match dispatch(&cli.global, cli.command) {

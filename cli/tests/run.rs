@@ -206,7 +206,7 @@ fn wrong_input_says_what_and_where() {
         (vec!["run", "--name=Bad_Name", "-"], &good, 64, "\"Bad_Name\" cannot be the name of a run"),
         (vec!["run", "--data-dir", data, "-"], &good, 64, "cannot make the folder"),
         (vec!["run", "/nonexistent.yaml"], "", 64, "cannot read /nonexistent.yaml"),
-        (vec!["run", "https://example.com/x.yaml"], "", 64, "tiphys reads files only"),
+        (vec!["run", "http://127.0.0.1:1/x.yaml"], "", 64, "cannot get the manifest: http://127.0.0.1:1/x.yaml: "),
         (vec!["run", "--parallelism=0", "-"], &good, 64, "invalid value '0'"),
         (vec!["bogus"], "", 64, "unrecognized subcommand"),
         (vec!["get", "none"], "", 64, "there is no run \"none\""),
@@ -219,4 +219,72 @@ fn wrong_input_says_what_and_where() {
         assert!(output.err.contains(expected), "{args:?}: {output:?}");
         assert_eq!(output.out, "", "{args:?}");
     }
+}
+
+/// Answers each request with the same document, and ends with the process.
+fn serve(document: String) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4096];
+            let read = connection.read(&mut request).unwrap();
+            let found = request[..read].starts_with(b"GET /there.yaml?token=t0p HTTP/1.1\r\n");
+            let (status, body) = if found { ("200 OK", document.as_str()) } else { ("404 Not Found", "") };
+            let length = body.len();
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+                .unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_manifest_may_be_an_address() {
+    let tiphys = Tiphys::new();
+    let server = serve(manifest("web", STEPS));
+    let url = format!("{server}/there.yaml?token=t0p");
+    let output = tiphys.run(&["run", "-q", "--runtime=host", "--name=web", &url], "");
+    assert_eq!(output.code, 0, "{output:?}");
+    let missing = tiphys.run(&["lint", &format!("{server}/gone.yaml?token=t0p")], "");
+    assert_eq!(missing.code, 64, "{missing:?}");
+    assert!(missing.err.contains("cannot get the manifest: ") && missing.err.contains("/gone.yaml"), "{missing:?}");
+    assert!(!missing.err.contains("t0p"), "{missing:?}");
+    let server = serve("spec: {".to_owned());
+    let broken = tiphys.run(&["lint", &format!("{server}/there.yaml?token=t0p")], "");
+    assert_eq!(broken.code, 2, "{broken:?}");
+    assert!(broken.err.contains("/there.yaml:1:") && !broken.err.contains("t0p"), "{broken:?}");
+}
+
+/// Runs the manifest with the data folder on a disk of that size, in a mount namespace of its own.
+fn on_a_small_disk(size: &str, manifest: &str) -> common::Output {
+    let tiphys = Tiphys::new();
+    let program = tiphys.command(&[]).get_program().to_owned();
+    let mut command = std::process::Command::new("unshare");
+    let script = format!(
+        "mount -t tmpfs -o size={size} tmpfs \"$TIPHYS_DATA\" && exec \"$0\" run --runtime=host --name=full --output=name -"
+    );
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script]).arg(program).env("TIPHYS_DATA", tiphys.path());
+    common::finish(common::feed(command, manifest))
+}
+
+#[test]
+fn a_full_disk_is_named_and_no_success() {
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container: {image: none, command: [sh, -c], args: ['head -c 40000000 /dev/zero > /tmp/out']}
+    outputs: {artifacts: [{name: big, path: /tmp/out, archive: {none: {}}}]}
+";
+    let output = on_a_small_disk("24m", &manifest("full", spec));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err.contains("main: Error (exit code 64): ") && output.err.contains("No space left"), "{output:?}");
+    // No room even to begin.
+    let output = on_a_small_disk("64k", &manifest("full", spec));
+    assert_eq!((output.code, output.out.as_str()), (64, ""), "{output:?}");
+    assert!(output.err.contains("free some space or choose another place with --data-dir"), "{output:?}");
 }

@@ -10,6 +10,7 @@ mod agent;
 pub mod args;
 pub mod duration;
 pub mod emissary;
+pub mod exit_file;
 pub mod kill;
 pub mod mailbox;
 pub mod paths;

@@ -4,6 +4,9 @@ use std::io;
 
 use s3s::{S3Error, S3ErrorCode};
 
+/// What MinIO answers when its disk is full: no client needs to try again at once.
+const STORAGE_FULL: &str = "XMinioStorageFull";
+
 /// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -60,6 +63,14 @@ impl From<Fault> for S3Error {
             Fault::BadDigest { .. } => S3ErrorCode::BadDigest,
             Fault::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
             Fault::Unsupported(_) => S3ErrorCode::NotImplemented,
+            Fault::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                let mut full = S3Error::with_message(
+                    S3ErrorCode::Custom(STORAGE_FULL.into()),
+                    "the disk is full: free some space",
+                );
+                full.set_status_code(hyper::StatusCode::INSUFFICIENT_STORAGE);
+                return full;
+            }
             Fault::Io(error) => {
                 tracing::warn!(%error, "the embedded S3 server failed on its folder");
                 S3ErrorCode::InternalError

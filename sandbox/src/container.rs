@@ -10,7 +10,7 @@ use crate::mounts::{READ_ONLY, Tree, VOLUME, clean_target, make_folder};
 use crate::pod::{Pod, temporary_folder};
 use crate::spec::{ContainerSpec, Overlay, Rootfs};
 use crate::{image_root, sys};
-use nix::fcntl::OFlag;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, pivot_root};
@@ -19,6 +19,9 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
+
+/// What Kubernetes keeps of a container's last words.
+const TERMINATION_LOG_BYTES: i64 = 4096;
 
 /// A tree and where in the container it goes.
 struct Place {
@@ -111,9 +114,12 @@ fn places(spec: &ContainerSpec, pod: &Pod) -> Result<Vec<Place>, Failure> {
     Ok(places)
 }
 
-/// Makes a file for the container's last words, which `owner` may write to.
+/// Makes a file for the container's last words, which `owner` may write to. It has its space already, so that a container
+/// may still say that the disk is full.
 fn make_termination_log(path: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
     let file = log::append_to(path)?;
+    // Not every file system can, and without it everything but those words is as good.
+    let _ = fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, TERMINATION_LOG_BYTES);
     owner.map_or(Ok(()), |(uid, gid)| fchown(&file, Some(uid), Some(gid)))
 }
 

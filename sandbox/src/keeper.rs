@@ -109,7 +109,7 @@ fn watch(init: &OwnedFd) {
 /// second value says so.
 fn fork_init(ids: Ids) -> Result<(Forked, bool), Failure> {
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if ids.uid == 0 {
+    if ids.uid == 0 && has_other_ids() {
         match sys::fork_into(namespaces) {
             Ok(forked) => return Ok((forked, false)),
             // Root without CAP_SYS_ADMIN, as in a container: a user namespace may still be had.
@@ -121,6 +121,11 @@ fn fork_init(ids: Ids) -> Result<(Forked, bool), Failure> {
         Ok(forked) => Ok((forked, true)),
         Err(error) => Err(namespaces_refused(&error)),
     }
+}
+
+/// Whether root can take on other ids: not where it is root only of a user namespace with one id, as `unshare -r` makes.
+fn has_other_ids() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow")
 }
 
 /// Says which setting of this machine stands in the way.

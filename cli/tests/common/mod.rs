@@ -32,7 +32,6 @@ impl Tiphys {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tiphys"));
         command.args(args).env("TIPHYS_DATA", self.path()).env_remove("NO_COLOR");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -43,11 +42,7 @@ impl Tiphys {
 
     /// Starts it.
     pub fn start(&self, args: &[&str], stdin: &str) -> Child {
-        let mut child = self.command(args).spawn().unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        // A program that does not read what it is given may have closed the pipe.
-        let _ = pipe.write_all(stdin.as_bytes());
-        child
+        feed(self.command(args), stdin)
     }
 
     /// What is left of a run's Pods.
@@ -55,6 +50,16 @@ impl Tiphys {
         let pods = self.path().join("runs").join(run).join("pods");
         std::fs::read_dir(pods).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     }
+}
+
+/// Starts a process and gives it its standard input.
+pub fn feed(mut command: Command, stdin: &str) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A program that does not read what it is given may have closed the pipe.
+    let _ = pipe.write_all(stdin.as_bytes());
+    child
 }
 
 /// Waits for a process.

@@ -4,7 +4,7 @@
 //! that the emissary held is free, and `wait` writes the exit code in its place, for itself and for all who depend on it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::thread;
 
@@ -13,6 +13,7 @@ use tiphys_contract::exit;
 use tiphys_contract::path::ctr;
 
 use crate::emissary::exit_code_of;
+use crate::exit_file;
 use crate::mailbox;
 use crate::paths::Paths;
 use crate::process::Events;
@@ -75,13 +76,8 @@ fn guard(folder: &Path) {
     let Ok(file) = File::open(folder.join(ctr::ALIVE)) else {
         return;
     };
-    if Flock::lock(file, FlockArg::LockShared).is_ok() {
-        let own = folder.join(ctr::EXIT_CODE);
-        if !own.exists() {
-            // Linked, not renamed: should the emissary have written one after all, that one stays.
-            let killed = folder.join("exitcode.killed");
-            let written = fs::write(&killed, exit::KILLED.to_string());
-            let _ = written.and_then(|()| fs::hard_link(&killed, own));
-        }
+    if Flock::lock(file, FlockArg::LockShared).is_ok() && exit_file::read(folder).is_none() {
+        // Where even this cannot be written, the empty file that it leaves says enough.
+        let _ = exit_file::leave(folder, exit::KILLED);
     }
 }

@@ -26,10 +26,11 @@ pub use command::reason;
 pub use settings::{Settings, grace};
 use template::Template;
 
+use crate::exit_file;
 use crate::mailbox::Mailbox;
 use crate::paths::Paths;
 use crate::process::Events;
-use crate::shared_files::{Context, FileError, create_open_dir, read_number, replace, report_failure};
+use crate::shared_files::{Context, FileError, create_open_dir, report_failure};
 
 /// Why the container ends otherwise than its command did.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +100,7 @@ pub fn run(paths: &Paths, settings: &Settings, words: Vec<OsString>) -> i32 {
         report_failure(&paths.termination_log, message);
     }
     // Last of all: whoever sees it may take the outputs.
-    if let Err(error) = replace(&folder.join(ctr::EXIT_CODE), code.to_string().as_bytes(), 0o644) {
+    if let Err(error) = exit_file::leave(&folder, code) {
         own = exit::EXECUTOR_FAILURE;
         report_failure(&paths.termination_log, message.get_or_insert(error.to_string()));
     }
@@ -110,6 +111,7 @@ pub fn run(paths: &Paths, settings: &Settings, words: Vec<OsString>) -> i32 {
 fn prepare(folder: &Path) -> Result<(Events, Option<Flock<fs::File>>), EmissaryError> {
     let mut events = Events::new().map_err(|error| EmissaryError::System("watch for signals", error))?;
     create_open_dir(folder)?;
+    exit_file::reserve(folder)?;
     let mailbox = folder.join(ctr::SIGNAL);
     events.receive(Mailbox::open(&mailbox).on("open", &mailbox)?);
     let alive = hold_alive(folder)?;
@@ -188,5 +190,5 @@ fn read_template(paths: &Paths, settings: &Settings) -> Result<Template, Emissar
 
 /// The exit code that a container left, when it has ended.
 pub fn exit_code_of(paths: &Paths, container: &str) -> Option<i32> {
-    read_number(&paths.ctr(container).join(ctr::EXIT_CODE))
+    exit_file::read(&paths.ctr(container))
 }

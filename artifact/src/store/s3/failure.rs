@@ -73,7 +73,10 @@ fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpR
                 code if PASSING.contains(&code) => Class::Transient,
                 code if DAMAGED.contains(&code) => Class::Corrupt,
                 _ if status == 412 => Class::Corrupt,
-                _ if status >= 500 && status != 501 || status == 429 || status == 408 => Class::Transient,
+                // Not implemented, and no space left: neither passes by waiting a little.
+                _ if status >= 500 && !matches!(status, 501 | 507) || status == 429 || status == 408 => {
+                    Class::Transient
+                }
                 _ => Class::Permanent,
             }
         }
