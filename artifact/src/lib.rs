@@ -6,6 +6,7 @@
 
 mod agent;
 pub mod archive;
+mod environment;
 mod error;
 mod location;
 mod mode;
@@ -18,6 +19,7 @@ mod stream;
 mod transfer;
 
 pub use agent::{Artifacts, Loaded, Saved, Source, is_tgz};
+pub use environment::{Environment, VARIABLES};
 pub use error::{Cause, Class, Error, Result};
 pub use location::{Place, has_location, place, strategy};
 pub use options::Options;
@@ -25,8 +27,8 @@ pub use plugin::Plugins;
 pub use retry::Retry;
 pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
 pub use store::{
-    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Listing, MemoryStore, Object,
-    RawStore, S3Config, S3Store, Store,
+    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Identity, Listing, MemoryStore,
+    Object, RawStore, S3Config, S3Store, Store,
 };
 pub use stream::{ByteStream, collect};
 pub use transfer::{Moved, load_directory, load_file, save_directory};

@@ -9,7 +9,9 @@ use crate::archive::{Level, Strategy};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::secret::{Secret, Secrets};
-use crate::store::{Addressing, BasicAuth, Encryption, HttpConfig, HttpStore, RawStore, S3Config, S3Store, Store};
+use crate::store::{
+    Addressing, BasicAuth, Encryption, HttpConfig, HttpStore, Identity, RawStore, S3Config, S3Store, Store,
+};
 
 /// Where an artifact is.
 #[derive(Clone, Debug)]
@@ -134,27 +136,11 @@ fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Optio
 
 /// The settings of the artifact's bucket.
 fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Result<S3Config> {
-    let access_key = secret(s3.access_key_secret.as_ref(), secrets)?;
-    let secret_key = secret(s3.secret_key_secret.as_ref(), secrets)?;
-    let (access_key, secret_key) = match (access_key, secret_key) {
-        (Some(access_key), Some(secret_key)) => (access_key, secret_key),
-        (None, None) => {
-            let field = match () {
-                () if !s3.role_arn.is_empty() => "s3.roleARN",
-                () if s3.use_sdk_creds => "s3.useSDKCreds",
-                () => "s3 without keys (credentials from the machine's role)",
-            };
-            return Err(Error::Refused(format!(
-                "artifacts[].{field} is not supported yet by Tiphys: give accessKeySecret and secretKeySecret"
-            )));
-        }
-        _ => return Err(Error::Refused("artifacts[].s3 needs both accessKeySecret and secretKeySecret".into())),
-    };
     let redirect = options.redirects.get(&s3.endpoint);
     Ok(S3Config {
         region: s3.region.clone(),
         insecure: redirect.is_some() || s3.insecure.unwrap_or_default(),
-        session_token: secret(s3.session_token_secret.as_ref(), secrets)?,
+        identity: s3_identity(s3, secrets, options)?,
         addressing: match s3.addressing_style.as_str() {
             "" => Addressing::Auto,
             "path" => Addressing::Path,
@@ -179,8 +165,26 @@ fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Resul
         memory: options.memory,
         part_size: options.part_size,
         retry: options.retry.clone(),
-        ..S3Config::new(redirect.unwrap_or(&s3.endpoint).clone(), s3.bucket.clone(), access_key, secret_key)
+        ..S3Config::new(redirect.unwrap_or(&s3.endpoint).clone(), s3.bucket.clone(), Secret::new(""), Secret::new(""))
     })
+}
+
+/// Keys before a role before what the Pod is (argo: s3.go, GetCredentials; `useSDKCreds` leaves the keys unread).
+fn s3_identity(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Result<Identity> {
+    let ambient = || Identity::Ambient { environment: options.environment.clone(), role: s3.role_arn.clone() };
+    if s3.use_sdk_creds {
+        return Ok(ambient());
+    }
+    let access = secret(s3.access_key_secret.as_ref(), secrets)?;
+    let secret_key = secret(s3.secret_key_secret.as_ref(), secrets)?;
+    match (access, secret_key) {
+        (Some(access), Some(secret_key)) => {
+            let token = secret(s3.session_token_secret.as_ref(), secrets)?;
+            Ok(Identity::Keys { access, secret: secret_key, token })
+        }
+        (None, None) => Ok(ambient()),
+        _ => Err(Error::Refused("artifacts[].s3 needs both accessKeySecret and secretKeySecret".into())),
+    }
 }
 
 fn encryption_of(encryption: &S3EncryptionOptions, secrets: &dyn Secrets) -> Result<Encryption> {

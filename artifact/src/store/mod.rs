@@ -19,13 +19,14 @@ mod files;
 mod http;
 mod memory;
 mod raw;
+pub(crate) mod rest;
 mod s3;
 
 pub use files::FileStore;
 pub use http::{BasicAuth, HttpConfig, HttpStore};
 pub use memory::MemoryStore;
 pub use raw::RawStore;
-pub use s3::{Addressing, Encryption, S3Config, S3Store};
+pub use s3::{Addressing, Encryption, Identity, S3Config, S3Store};
 
 /// An object that is being read.
 pub struct Object {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient,
+    StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -14,6 +17,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::identity::{Finder, Identity};
 use super::{Addressing, Encryption, S3Config, refused, region};
 use crate::error::{Error, Result};
 
@@ -32,13 +36,11 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
     let host = host.trim_end_matches('/');
     check(config, scheme, host)?;
     let insecure = config.insecure || scheme == Some("http");
-    let token = config.session_token.as_ref().map(|token| token.expose().to_owned());
-    // Argo trims both keys (s3.go, NewClient): Secrets made from files often end in a newline.
-    let (access, secret) = (config.access_key.expose().trim(), config.secret_key.expose().trim());
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(region(config))
-        .credentials_provider(Credentials::new(access, secret, token, None, "artifact"))
+        .credentials_provider(credentials(config))
+        .identity_cache(IdentityCache::lazy().load_timeout(config.retry.within + FIRST_BYTE).build())
         .http_client(http_client(config, insecure)?)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build())
@@ -51,6 +53,20 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
         builder = builder.endpoint_url(format!("{}://{host}", if insecure { "http" } else { "https" }));
     }
     Ok((Client::from_conf(builder.build()), insecure && !is_loopback(host)))
+}
+
+fn credentials(config: &S3Config) -> SharedCredentialsProvider {
+    match &config.identity {
+        Identity::Keys { access, secret, token } => {
+            let token = token.as_ref().map(|token| token.expose().trim().to_owned());
+            // Argo trims both keys (s3.go, NewClient): Secrets made from files often end in a newline.
+            let (access, secret) = (access.expose().trim(), secret.expose().trim());
+            SharedCredentialsProvider::new(Credentials::new(access, secret, token, None, "artifact"))
+        }
+        Identity::Ambient { environment, role } => {
+            SharedCredentialsProvider::new(Finder::new(environment, role, &config.region, &config.retry))
+        }
+    }
 }
 
 fn check(config: &S3Config, scheme: Option<&str>, host: &str) -> Result<()> {

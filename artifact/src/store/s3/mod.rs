@@ -22,11 +22,13 @@ mod customer_key;
 mod download;
 mod encryption;
 mod failure;
+mod identity;
 mod mime;
 mod parts;
 mod upload;
 
 use failure::fault;
+pub use identity::Identity;
 
 /// How a bucket's name gets into the URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,12 +72,8 @@ pub struct S3Config {
     pub region: String,
     /// Plain HTTP.
     pub insecure: bool,
-    /// Access key.
-    pub access_key: Secret,
-    /// Secret key.
-    pub secret_key: Secret,
-    /// Token of temporary credentials.
-    pub session_token: Option<Secret>,
+    /// Who asks.
+    pub identity: Identity,
     /// How the bucket is addressed.
     pub addressing: Addressing,
     /// Encryption at rest.
@@ -96,16 +94,14 @@ pub struct S3Config {
 const LEAST_PART: usize = 5 << 20;
 
 impl S3Config {
-    /// A bucket with static credentials; all else as usual: 8 MiB parts, three of them in memory.
-    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, access_key: Secret, secret_key: Secret) -> Self {
+    /// A bucket with keys; all else as usual: 8 MiB parts, three of them in memory.
+    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, access: Secret, secret: Secret) -> Self {
         S3Config {
             endpoint: endpoint.into(),
             bucket: bucket.into(),
             region: String::new(),
             insecure: false,
-            access_key,
-            secret_key,
-            session_token: None,
+            identity: Identity::Keys { access, secret, token: None },
             addressing: Addressing::Auto,
             encryption: Encryption::None,
             create_bucket: None,
@@ -141,8 +137,8 @@ struct Inner {
 }
 
 impl S3Store {
-    /// A client for the bucket. Nothing is sent yet; for a plain HTTP endpoint no certificates are loaded, and no
-    /// configuration files, environment or metadata service are consulted.
+    /// A client for the bucket. Nothing is sent yet, not even to find out who asks; for a plain HTTP endpoint no
+    /// certificates are loaded, and no configuration files are ever consulted.
     ///
     /// # Errors
     /// Class `Permanent` for settings that contradict each other or are not acceptable.
