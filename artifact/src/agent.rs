@@ -13,7 +13,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use tiphys_api::Artifact;
 
 use crate::archive::{self, Content, Level, Strategy, Unpacked, sniff};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::journal::{Journal, NoJournal};
 use crate::location::{self, Place};
 use crate::mode;
 use crate::options::Options;
@@ -36,11 +38,13 @@ const DELETED_TOGETHER: usize = 16;
 pub struct Artifacts {
     inner: Arc<Inner>,
     plugins: Option<Arc<dyn Plugins>>,
+    journal: Arc<dyn Journal>,
 }
 
 struct Inner {
     secrets: Box<dyn Secrets>,
     options: Options,
+    budget: Arc<Budget>,
     /// One client a bucket, by its settings without the key.
     buckets: Mutex<HashMap<String, S3Store>>,
 }
@@ -85,13 +89,20 @@ pub struct Saved {
 impl Artifacts {
     /// Transfers that find their credentials in `secrets`.
     pub fn new(secrets: impl Secrets + 'static, options: Options) -> Self {
-        let inner = Inner { secrets: Box::new(secrets), options, buckets: Mutex::default() };
-        Artifacts { inner: Arc::new(inner), plugins: None }
+        let budget = Budget::new(options.memory, options.part_size);
+        let inner = Inner { secrets: Box::new(secrets), options, budget, buckets: Mutex::default() };
+        Artifacts { inner: Arc::new(inner), plugins: None, journal: Arc::new(NoJournal) }
     }
 
     /// The same transfers with stores of `plugins` for artifacts that a plugin keeps; without, those are refused.
     pub fn with_plugins(self, plugins: impl Plugins + 'static) -> Self {
         Artifacts { plugins: Some(Arc::new(plugins)), ..self }
+    }
+
+    /// The same transfers with uploads in parts noted in `journal`, so that a process that is started again does not
+    /// send again what arrived. Without, uploads that fail are removed from the server.
+    pub fn with_journal(self, journal: impl Journal + 'static) -> Self {
+        Artifacts { journal: Arc::new(journal), ..self }
     }
 
     /// The store and key of an artifact. Artifacts in one bucket share a client.
@@ -103,7 +114,7 @@ impl Artifacts {
             return Ok(Place { store: plugins.store(plugin, artifact)?, key: plugin.key.clone() });
         }
         let Some(s3) = &artifact.s3 else {
-            return location::place(artifact, &*self.inner.secrets, &self.inner.options);
+            return location::place_within(artifact, &*self.inner.secrets, &self.inner.options, &self.inner.budget);
         };
         let mut bucket = s3.clone();
         bucket.key.clear();
@@ -114,7 +125,8 @@ impl Artifacts {
         if let (Some(store), Ok(key)) = (known, location::s3_key(s3)) {
             return Ok(Place { store: Arc::new(store), key });
         }
-        let (store, key) = location::s3_place(artifact, s3, &*self.inner.secrets, &self.inner.options)?;
+        let (store, key) =
+            location::s3_place(artifact, s3, &*self.inner.secrets, &self.inner.options, &self.inner.budget)?;
         let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let store = buckets.entry(bucket).or_insert(store).clone();
         Ok(Place { store: Arc::new(store), key })
@@ -267,8 +279,8 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         let moved = match (source, strategy) {
-            (Source::Tgz(path), Strategy::Tar(_)) => put_file(&place, path).await?,
-            (Source::Path(path), strategy) => save_path(&place, path, strategy).await?,
+            (Source::Tgz(path), Strategy::Tar(_)) => self.put_file(&place, path).await?,
+            (Source::Path(path), strategy) => self.save_path(&place, path, strategy).await?,
             (Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
         };
         Ok(Saved { key: place.key, moved })
@@ -288,10 +300,50 @@ impl Artifacts {
             archive::unpack_tar(file, &to, &limits).map(drop)
         })
         .await?;
-        let moved = save_path(place, &dest, strategy).await;
+        let moved = self.save_path(place, &dest, strategy).await;
         // The copy served its purpose; should removing it fail, the volume goes with the Pod.
         let _ = blocking(move || Ok(std::fs::remove_dir_all(&folder))).await;
         moved
+    }
+
+    async fn put_file(&self, place: &Place, path: &Path) -> Result<Moved> {
+        let path = path.to_owned();
+        let size = {
+            let path = path.clone();
+            let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
+            blocking(size).await?.len()
+        };
+        let bytes = place.store.put_with(&place.key, Body::File { path, size }, &*self.journal).await?;
+        Ok(Moved { objects: 1, bytes })
+    }
+
+    async fn save_path(&self, place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
+        let path = path.to_owned();
+        let kind = {
+            let path = path.clone();
+            blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
+        };
+        let metadata = kind.await?;
+        if strategy == Strategy::None
+            && let Some(moved) = place.store.save(&place.key, &path).await?
+        {
+            return Ok(moved);
+        }
+        let body = match strategy {
+            Strategy::None if metadata.is_dir() => {
+                return transfer::save_directory(&*place.store, &place.key, &path).await;
+            }
+            Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
+            Strategy::None => {
+                return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
+            }
+            Strategy::Tar(level) => {
+                Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer)))
+            }
+            Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
+        };
+        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
+        Ok(Moved { objects: 1, bytes })
     }
 
     /// Stores bytes as they are, such as a log; for streams of any length.
@@ -300,7 +352,7 @@ impl Artifacts {
     /// Those of location and store.
     pub async fn save_body(&self, body: Body, artifact: &Artifact) -> Result<Saved> {
         let place = self.place(artifact)?;
-        let bytes = place.store.put(&place.key, body).await?;
+        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
         Ok(Saved { key: place.key, moved: Moved { objects: 1, bytes } })
     }
 
@@ -381,42 +433,6 @@ async fn peek(stream: ByteStream) -> Result<(Bytes, ByteStream)> {
     let beginning = beginning.freeze();
     let whole = stream::iter([Ok(beginning.clone())]).chain(stream).boxed();
     Ok((beginning, whole))
-}
-
-async fn put_file(place: &Place, path: &Path) -> Result<Moved> {
-    let path = path.to_owned();
-    let size = {
-        let path = path.clone();
-        let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
-        blocking(size).await?.len()
-    };
-    let bytes = place.store.put(&place.key, Body::File { path, size }).await?;
-    Ok(Moved { objects: 1, bytes })
-}
-
-async fn save_path(place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
-    let path = path.to_owned();
-    let kind = {
-        let path = path.clone();
-        blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
-    };
-    let metadata = kind.await?;
-    if strategy == Strategy::None
-        && let Some(moved) = place.store.save(&place.key, &path).await?
-    {
-        return Ok(moved);
-    }
-    let body = match strategy {
-        Strategy::None if metadata.is_dir() => return transfer::save_directory(&*place.store, &place.key, &path).await,
-        Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
-        Strategy::None => {
-            return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
-        }
-        Strategy::Tar(level) => Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer))),
-        Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
-    };
-    let bytes = place.store.put(&place.key, body).await?;
-    Ok(Moved { objects: 1, bytes })
 }
 
 /// Whether a file holds tar in gzip, as an input without declared archive is judged.

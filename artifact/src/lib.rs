@@ -6,8 +6,10 @@
 
 mod agent;
 pub mod archive;
+mod budget;
 mod environment;
 mod error;
+mod journal;
 mod location;
 mod mode;
 mod options;
@@ -21,6 +23,7 @@ mod transfer;
 pub use agent::{Artifacts, Loaded, Saved, Source, is_tgz};
 pub use environment::{Environment, VARIABLES};
 pub use error::{Cause, Class, Error, Result};
+pub use journal::{Journal, NoJournal, Resume};
 pub use location::{Place, has_location, place, strategy};
 pub use options::Options;
 pub use plugin::Plugins;

@@ -6,6 +6,7 @@ use tiphys_api::kube::KeySelector;
 use tiphys_api::{Artifact, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
 
 use crate::archive::{Level, Strategy};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::secret::{Secret, Secrets};
@@ -58,6 +59,16 @@ pub fn strategy(artifact: &Artifact) -> Result<Option<Strategy>> {
 /// # Errors
 /// `Refused`, naming the field, for what is missing, contradictory or not offered; a secret's error.
 pub fn place(artifact: &Artifact, secrets: &dyn Secrets, options: &Options) -> Result<Place> {
+    place_within(artifact, secrets, options, &Budget::new(options.memory, options.part_size))
+}
+
+/// [`place`] within a memory that other stores share.
+pub(crate) fn place_within(
+    artifact: &Artifact,
+    secrets: &dyn Secrets,
+    options: &Options,
+    budget: &Arc<Budget>,
+) -> Result<Place> {
     let named = |error| named(artifact, error);
     if let Some(plugin) = &artifact.plugin {
         return Err(named(Error::Refused(format!(
@@ -71,7 +82,7 @@ pub fn place(artifact: &Artifact, secrets: &dyn Secrets, options: &Options) -> R
         ))));
     }
     if let Some(s3) = &artifact.s3 {
-        let (store, key) = s3_place(artifact, s3, secrets, options)?;
+        let (store, key) = s3_place(artifact, s3, secrets, options, budget)?;
         return Ok(Place { store: Arc::new(store), key });
     }
     let store: Arc<dyn Store> = if let Some(http) = &artifact.http {
@@ -100,9 +111,10 @@ pub(crate) fn s3_place(
     s3: &S3Artifact,
     secrets: &dyn Secrets,
     options: &Options,
+    budget: &Arc<Budget>,
 ) -> Result<(S3Store, String)> {
     let key = s3_key(s3).map_err(|error| named(artifact, error))?;
-    let store = s3_config(s3, secrets, options).and_then(S3Store::new);
+    let store = s3_config(s3, secrets, options).and_then(|config| S3Store::within(config, budget.clone()));
     Ok((store.map_err(|error| named(artifact, error))?, key))
 }
 

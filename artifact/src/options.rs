@@ -12,7 +12,7 @@ const PART_SIZES: std::ops::RangeInclusive<usize> = 5..=5 * 1024;
 /// Settings of all transfers of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Bytes in memory for parts, per store. The process needs some 20 MiB beside them.
+    /// Bytes in memory for parts and ranges of all stores together. The process needs some 20 MiB beside them.
     pub memory: usize,
     /// Size of an upload's parts in bytes.
     pub part_size: usize,

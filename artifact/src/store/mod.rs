@@ -12,12 +12,15 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::stream::{self as bytes_stream, ByteStream};
 use crate::transfer::Moved;
 
 mod files;
 mod http;
 mod memory;
+mod mime;
+pub(crate) mod objects;
 mod raw;
 pub(crate) mod rest;
 mod s3;
@@ -103,6 +106,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Nothing is visible under the key after an error but what was there before.
     async fn put(&self, key: &str, body: Body) -> Result<u64>;
+
+    /// [`Store::put`] that notes in `journal` how far it has come, and goes on with what is noted there. Stores that
+    /// take no parts have nothing to note.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_with(&self, key: &str, body: Body, _journal: &dyn Journal) -> Result<u64> {
+        self.put(key, body).await
+    }
 
     /// Deletes one object; one that is not there counts as deleted.
     ///

@@ -68,7 +68,7 @@ fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpR
             let code = answer.err().code().unwrap_or_default();
             let status = answer.raw().status().as_u16();
             match code {
-                "NoSuchKey" | "NotFound" => Class::NotFound,
+                "NoSuchKey" | "NotFound" | "NoSuchUpload" => Class::NotFound,
                 "" if status == 404 => Class::NotFound,
                 code if PASSING.contains(&code) => Class::Transient,
                 code if DAMAGED.contains(&code) => Class::Corrupt,
