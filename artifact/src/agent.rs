@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::plugin::Plugins;
 use crate::retry::Retry;
 use crate::secret::Secrets;
-use crate::store::{Body, Entry, Object, S3Store};
+use crate::store::{Body, Entry, Object, Store};
 use crate::stream::{ByteStream, file as stream_of_file, read_blocking, write_blocking};
 use crate::transfer::{self, Moved, beside, blocking};
 
@@ -46,7 +46,7 @@ struct Inner {
     options: Options,
     budget: Arc<Budget>,
     /// One client a bucket, by its settings without the key.
-    buckets: Mutex<HashMap<String, S3Store>>,
+    buckets: Mutex<HashMap<String, Arc<dyn Store>>>,
 }
 
 impl fmt::Debug for Artifacts {
@@ -113,23 +113,17 @@ impl Artifacts {
         if let (Some(plugin), Some(plugins)) = (&artifact.plugin, &self.plugins) {
             return Ok(Place { store: plugins.store(plugin, artifact)?, key: plugin.key.clone() });
         }
-        let Some(s3) = &artifact.s3 else {
-            return location::place_within(artifact, &*self.inner.secrets, &self.inner.options, &self.inner.budget);
-        };
-        let mut bucket = s3.clone();
-        bucket.key.clear();
-        // The settings hold names of Secrets, never their values.
-        let bucket = format!("{bucket:?}");
-        // A map of clients is whole after any panic.
+        let place = || location::place_within(artifact, &*self.inner.secrets, &self.inner.options, &self.inner.budget);
+        let Some((bucket, key)) = location::shared(artifact) else { return place() };
+        // A map of stores is whole after any panic.
         let known = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned();
-        if let (Some(store), Ok(key)) = (known, location::s3_key(s3)) {
-            return Ok(Place { store: Arc::new(store), key });
+        if let Some(store) = known {
+            return Ok(Place { store, key: key? });
         }
-        let (store, key) =
-            location::s3_place(artifact, s3, &*self.inner.secrets, &self.inner.options, &self.inner.budget)?;
+        let Place { store, key } = place()?;
         let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let store = buckets.entry(bucket).or_insert(store).clone();
-        Ok(Place { store: Arc::new(store), key })
+        Ok(Place { store, key })
     }
 
     /// Brings an input to `dest`, which appears only when it is complete, in place of whatever an earlier attempt left
@@ -385,7 +379,9 @@ impl Artifacts {
     /// Those of location and store; what is not there counts as deleted.
     pub async fn delete(&self, artifact: &Artifact) -> Result<()> {
         let Place { store, key } = self.place(artifact)?;
-        if !key.ends_with('/') || store.deletes_directories() {
+        // For Azure the directory needs no slash (argo: azure.go, Delete).
+        let directory = key.ends_with('/') || artifact.azure.is_some() && store.is_directory(&key).await?;
+        if !directory || store.deletes_directories() {
             return store.delete(&key).await;
         }
         let entries = store.list(&key).map_ok(|page| stream::iter(page).map(Ok::<Entry, Error>)).try_flatten();

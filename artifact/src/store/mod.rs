@@ -16,14 +16,20 @@ use crate::journal::Journal;
 use crate::stream::{self as bytes_stream, ByteStream};
 use crate::transfer::Moved;
 
+pub(crate) mod azure;
+mod bucket;
 mod files;
+pub(crate) mod gcs;
 mod http;
+mod listing;
 mod memory;
 mod mime;
 pub(crate) mod objects;
+pub(crate) mod oss;
 mod raw;
 pub(crate) mod rest;
 mod s3;
+mod token;
 
 pub use files::FileStore;
 pub use http::{BasicAuth, HttpConfig, HttpStore};

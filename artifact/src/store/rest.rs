@@ -47,6 +47,17 @@ pub(crate) async fn send(doing: &str, request: RequestBuilder) -> Result<Respons
     Err(refusal(doing, response).await)
 }
 
+/// Fields as a form's body.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    let url = reqwest::Url::parse_with_params("form:", fields);
+    url.map_or_else(|_| String::new(), |url| url.query().unwrap_or_default().into())
+}
+
+/// A request that sends a form.
+pub(crate) fn post_form(client: &Client, url: &str, form: String) -> RequestBuilder {
+    client.post(url).header("content-type", "application/x-www-form-urlencoded").body(form)
+}
+
 /// The error of an answer that is not a success.
 async fn refusal(doing: &str, response: Response) -> Error {
     let status = response.status();
@@ -60,15 +71,33 @@ async fn refusal(doing: &str, response: Response) -> Error {
     let code = words.split([':', ' ']).next().unwrap_or_default();
     match class(status) {
         Some(true) => Error::transient(doing, text),
-        None if !matches!(code, "NoSuchBucket" | "ContainerNotFound" | "NoSuchUpload") => {
-            Error::NotFound { what: doing.split_once(' ').map_or(doing, |(_, what)| what).into() }
-        }
+        None if !matches!(code, "NoSuchBucket" | "ContainerNotFound") => not_found(doing),
+        // Parts that the store forgot.
+        Some(false) if code == "InvalidBlockList" => not_found(doing),
         _ if status == StatusCode::PRECONDITION_FAILED => Error::corrupt(doing, text),
         _ if matches!(code, "BadDigest" | "InvalidDigest" | "Md5Mismatch" | "Crc64Mismatch" | "IncompleteBody") => {
             Error::corrupt(doing, text)
         }
-        _ => Error::permanent(doing, text),
+        _ => Error::permanent(doing, Refusal { status, text }),
     }
+}
+
+/// An answer that will stay the same, with its status.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+/// The status of the answer that the error is about, where it is one that stays.
+pub(crate) fn status(error: &Error) -> Option<StatusCode> {
+    let Error::Permanent { source, .. } = error else { return None };
+    source.downcast_ref::<Refusal>().map(|refusal| refusal.status)
+}
+
+fn not_found(doing: &str) -> Error {
+    Error::NotFound { what: doing.split_once(' ').map_or(doing, |(_, what)| what).into() }
 }
 
 /// Whether a status passes with time; none for "not there".

@@ -104,8 +104,9 @@ impl<'a, P: Protocol> Transfer<'a, P> {
         resume: Resume,
     ) -> Self {
         let (inner, target) = (inner.clone(), target.clone());
-        let unfinished = (!journal.remembers()).then(|| (inner.clone(), target.clone(), resume.upload.clone()));
-        Transfer { inner, target, what, journal, resume, leftover: Leftover(unfinished) }
+        let begun = || Begun { inner: inner.clone(), target: target.clone(), upload: resume.upload.clone() };
+        let leftover = Leftover((!journal.remembers()).then(begun));
+        Transfer { inner, target, what, journal, resume, leftover }
     }
 
     async fn run(mut self, first: Part, parts: Parts) -> Result<u64> {
@@ -221,12 +222,19 @@ async fn abort<P: Protocol>(inner: &Inner<P>, target: &P::Target, upload: &Uploa
     }
 }
 
+/// An upload that has begun.
+struct Begun<P: Protocol> {
+    inner: Arc<Inner<P>>,
+    target: Arc<P::Target>,
+    upload: Upload,
+}
+
 /// What a transfer leaves on the server when it is dropped.
-struct Leftover<P: Protocol>(Option<(Arc<Inner<P>>, Arc<P::Target>, Upload)>);
+struct Leftover<P: Protocol>(Option<Begun<P>>);
 
 impl<P: Protocol> Drop for Leftover<P> {
     fn drop(&mut self) {
-        let Some((inner, target, upload)) = self.0.take() else { return };
+        let Some(Begun { inner, target, upload }) = self.0.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { abort(&inner, &target, &upload, "an upload that was given up").await });
         }

@@ -26,14 +26,14 @@ pub(super) async fn web_identity(environment: &Environment, region: &str, file: 
     let token = tokio::fs::read_to_string(file).await;
     let token = token.map_err(|source| Error::permanent(format!("{doing}: reading {file}"), source))?;
     let session = environment.get("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION);
-    let form = form(&[
+    let form = rest::form(&[
         ("Action", "AssumeRoleWithWebIdentity"),
         ("Version", "2011-06-15"),
         ("RoleArn", role),
         ("RoleSessionName", session),
         ("WebIdentityToken", token.trim()),
     ]);
-    let request = rest::client()?.post(endpoint(environment, region)?.0).header("content-type", TYPE).body(form);
+    let request = rest::post_form(&rest::client()?, endpoint(environment, region)?.0.as_str(), form);
     read(&doing, rest::send(&doing, request).await?).await
 }
 
@@ -41,8 +41,12 @@ pub(super) async fn web_identity(environment: &Environment, region: &str, file: 
 pub(super) async fn assume_role(environment: &Environment, region: &str, who: &Found, role: &str) -> Result<Found> {
     let doing = format!("assuming {role}");
     let session = environment.get("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION);
-    let form =
-        form(&[("Action", "AssumeRole"), ("Version", "2011-06-15"), ("RoleArn", role), ("RoleSessionName", session)]);
+    let form = rest::form(&[
+        ("Action", "AssumeRole"),
+        ("Version", "2011-06-15"),
+        ("RoleArn", role),
+        ("RoleSessionName", session),
+    ]);
     let (url, region) = endpoint(environment, region)?;
     let token = who.token.as_ref().map(|token| token.expose().to_owned());
     let identity = Credentials::new(&who.access, who.secret.expose(), token, None, "artifact").into();
@@ -84,10 +88,6 @@ fn endpoint(environment: &Environment, region: &str) -> Result<(Url, String)> {
         Ok(url) => Ok((url, region.to_owned())),
         Err(error) => Err(Error::Refused(format!("the address {text:?} of AWS's token service is no URL: {error}"))),
     }
-}
-
-fn form(fields: &[(&str, &str)]) -> String {
-    Url::parse_with_params("form:", fields).map_or_else(|_| String::new(), |url| url.query().unwrap_or_default().into())
 }
 
 async fn read(doing: &str, response: reqwest::Response) -> Result<Found> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tiphys_api::kube::KeySelector;
-use tiphys_api::{Artifact, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
+use tiphys_api::{Artifact, ArtifactLocation, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
+
+mod clouds;
 
 use crate::archive::{Level, Strategy};
 use crate::budget::Budget;
@@ -29,6 +31,9 @@ pub fn has_location(artifact: &Artifact) -> bool {
         || artifact.http.is_some()
         || artifact.raw.is_some()
         || unsupported(artifact).is_some()
+        || artifact.gcs.is_some()
+        || artifact.azure.is_some()
+        || artifact.oss.is_some()
         || artifact.artifactory.is_some()
         || artifact.plugin.is_some()
 }
@@ -78,11 +83,16 @@ pub(crate) fn place_within(
     }
     if let Some(field) = unsupported(artifact) {
         return Err(named(Error::Refused(format!(
-            "artifacts[].{field} is not supported yet by Tiphys: use s3, http or raw"
+            "artifacts[].{field} is not supported yet by Tiphys: use s3, gcs, azure, oss, http, artifactory or raw"
         ))));
     }
+    if let Some(place) = clouds::place(artifact, secrets, options, budget) {
+        return place.map_err(named);
+    }
     if let Some(s3) = &artifact.s3 {
-        let (store, key) = s3_place(artifact, s3, secrets, options, budget)?;
+        let key = key("s3.key", &s3.key).map_err(named)?;
+        let config = s3_config(s3, secrets, options).map_err(named)?;
+        let store = S3Store::within(config, budget.clone()).map_err(named)?;
         return Ok(Place { store: Arc::new(store), key });
     }
     let store: Arc<dyn Store> = if let Some(http) = &artifact.http {
@@ -105,44 +115,40 @@ fn named(artifact: &Artifact, error: Error) -> Error {
     }
 }
 
-/// [`place`] for S3.
-pub(crate) fn s3_place(
-    artifact: &Artifact,
-    s3: &S3Artifact,
-    secrets: &dyn Secrets,
-    options: &Options,
-    budget: &Arc<Budget>,
-) -> Result<(S3Store, String)> {
-    let key = s3_key(s3).map_err(|error| named(artifact, error))?;
-    let store = s3_config(s3, secrets, options).and_then(|config| S3Store::within(config, budget.clone()));
-    Ok((store.map_err(|error| named(artifact, error))?, key))
+/// What all artifacts in one bucket have in common, and the artifact's key there: they share a store, with its
+/// connections and credentials. None for stores of one object.
+pub(crate) fn shared(artifact: &Artifact) -> Option<(String, Result<String>)> {
+    let mut location = artifact.location();
+    let (field, key_field) = match &mut location {
+        ArtifactLocation { s3: Some(s3), .. } => ("s3.key", &mut s3.key),
+        ArtifactLocation { gcs: Some(gcs), .. } => ("gcs.key", &mut gcs.key),
+        ArtifactLocation { azure: Some(azure), .. } => ("azure.blob", &mut azure.blob),
+        // A rule is for the artifact's own key.
+        ArtifactLocation { oss: Some(oss), .. } if oss.lifecycle_rule.is_none() => ("oss.key", &mut oss.key),
+        _ => return None,
+    };
+    let key = std::mem::take(key_field);
+    location.archive_logs = None;
+    // The settings hold names of Secrets, never their values.
+    Some((format!("{location:?}"), self::key(field, &key).map_err(|error| named(artifact, error))))
 }
 
-/// The artifact's key in its bucket.
-///
-/// # Errors
-/// `Refused` if there is none.
-pub(crate) fn s3_key(s3: &S3Artifact) -> Result<String> {
-    match s3.key.as_str() {
-        "" => Err(Error::Refused("artifacts[].s3.key is missing".into())),
-        // A leading slash would be an empty first part; Argo's client library drops it.
+/// An object's key, which must be there.
+fn key(field: &str, key: &str) -> Result<String> {
+    match key {
+        "" => Err(Error::Refused(format!("artifacts[].{field} is missing"))),
+        // A leading slash would be an empty first part; Argo's client library for S3 drops it.
         key => Ok(key.trim_start_matches('/').to_owned()),
     }
 }
 
 /// The field of a store that we do not have.
 fn unsupported(artifact: &Artifact) -> Option<&'static str> {
-    let stores = [
-        ("gcs", artifact.gcs.is_some()),
-        ("azure", artifact.azure.is_some()),
-        ("oss", artifact.oss.is_some()),
-        ("git", artifact.git.is_some()),
-        ("hdfs", artifact.hdfs.is_some()),
-    ];
+    let stores = [("git", artifact.git.is_some()), ("hdfs", artifact.hdfs.is_some())];
     stores.into_iter().find(|(_, there)| *there).map(|(field, _)| field)
 }
 
-fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Option<Secret>> {
+pub(super) fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Option<Secret>> {
     selector.filter(|selector| !selector.name.is_empty()).map(|key| secrets.secret(&key.name, &key.key)).transpose()
 }
 
