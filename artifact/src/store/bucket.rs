@@ -3,13 +3,12 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
-use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RANGE,
 };
@@ -68,6 +67,8 @@ pub(super) struct Bucket<D> {
     /// The bucket's own address, ending in `/`.
     pub(super) base: Url,
     pub(super) name: String,
+    /// See [`crate::Retry::stall`].
+    pub(super) stall: Duration,
 }
 
 /// The time as headers have it.
@@ -105,11 +106,6 @@ pub(super) fn url(base: &Url, path: &str, query: &[(&str, &str)]) -> Result<Url>
     let query = pairs.collect::<Vec<_>>().join("&");
     let text = format!("{base}{path}{}{query}", if query.is_empty() { "" } else { "?" });
     text.parse().map_err(|error| Error::permanent(format!("making a URL of {path:?}"), format!("{error}")))
-}
-
-/// The body of an answer as a stream that breaks off with a `Transient` error.
-pub(super) fn body_of(response: Response, doing: String) -> ByteStream {
-    response.bytes_stream().map_err(move |error| rest::fault(&doing, error)).boxed()
 }
 
 /// A header's text.
@@ -192,7 +188,7 @@ impl<D: Dialect> Protocol for Bucket<D> {
             etag: header(headers, ETAG).map(str::to_owned),
             ranges: header(headers, ACCEPT_RANGES) != Some("none"),
             sum: self.dialect.sum_of(headers),
-            body: body_of(response, doing),
+            body: rest::body(response, doing, self.stall),
         })
     }
 
@@ -203,7 +199,8 @@ impl<D: Dialect> Protocol for Bucket<D> {
         if let Some(etag) = etag {
             headers.insert(IF_MATCH, value(etag)?);
         }
-        Ok(body_of(self.send(&doing, Method::GET, key, &[], headers, Bytes::new()).await?, doing))
+        let response = self.send(&doing, Method::GET, key, &[], headers, Bytes::new()).await?;
+        Ok(rest::body(response, doing, self.stall))
     }
 
     async fn put(&self, key: &String, bytes: Bytes, sum: u64) -> Result<()> {

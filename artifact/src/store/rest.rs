@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::stream::ByteStream;
 
 /// A server that does not take the connection, or says nothing for the second time, is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -140,6 +143,20 @@ pub(crate) fn refused_by_tls(error: &(dyn std::error::Error + 'static)) -> bool 
         next = wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     false
+}
+
+/// The body of an answer as a stream. It breaks off with a `Transient` error, also when nothing comes for so long.
+pub(crate) fn body(response: Response, doing: String, stall: Duration) -> ByteStream {
+    let chunks = stream::unfold(Some((response, doing)), move |state| async move {
+        let (mut response, doing) = state?;
+        match tokio::time::timeout(stall, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => Some((Ok(chunk), Some((response, doing)))),
+            Ok(Ok(None)) => None,
+            Ok(Err(error)) => Some((Err(fault(&doing, error)), None)),
+            Err(_) => Some((Err(Error::transient(doing, format!("nothing came for {stall:?}"))), None)),
+        }
+    });
+    chunks.boxed()
 }
 
 /// A body that must be small.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -17,7 +17,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
-use super::bucket::{body_of, escape_path, header, http_date, number, url, value};
+use super::bucket::{escape_path, header, http_date, number, url, value};
 use super::objects::{Answer, Checked, Objects, Protocol, Sent, Upload, Whole};
 use super::token::Tokens;
 use super::{Entry, Store, listing, mime, rest};
@@ -75,7 +75,7 @@ pub(crate) fn store(config: AzureConfig, budget: Arc<Budget>) -> Result<Arc<dyn 
         }
         Some(key) => Who::Key(SharedKey::new(&base, key)?),
     };
-    let container = Container { client: rest::client()?, base, who, name: config.container };
+    let container = Container { client: rest::client()?, base, who, name: config.container, stall: config.retry.stall };
     Ok(Arc::new(Objects::new(container, config.retry, budget)))
 }
 
@@ -95,6 +95,8 @@ struct Container {
     base: Url,
     who: Who,
     name: String,
+    /// See [`Retry::stall`].
+    stall: Duration,
 }
 
 impl Container {
@@ -143,7 +145,7 @@ impl Container {
         }
         let response = self.send(&doing, Method::GET, key, &[], headers, Bytes::new()).await?;
         let headers = response.headers().clone();
-        let mut body = body_of(response, doing.clone());
+        let mut body = rest::body(response, doing.clone(), self.stall);
         let mut bytes = BytesMut::new();
         while let Some(chunk) = body.next().await {
             bytes.extend_from_slice(&chunk?);

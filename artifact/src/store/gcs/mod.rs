@@ -52,7 +52,8 @@ pub(crate) fn store(config: GcsConfig, budget: Arc<Budget>) -> Result<Arc<dyn St
     let base: Result<Url, _> = format!("{endpoint}/{}/", config.bucket).parse();
     let base = base.map_err(|_| Error::Refused(format!("{:?} cannot be the name of a bucket", config.bucket)))?;
     let tokens = Tokens::new(identity::source(config.service_account.as_ref(), &config.environment)?, &config.retry);
-    let bucket = Bucket { client: rest::client()?, dialect: Gcs { tokens }, base, name: config.bucket };
+    let stall = config.retry.stall;
+    let bucket = Bucket { client: rest::client()?, dialect: Gcs { tokens }, base, name: config.bucket, stall };
     Ok(Arc::new(Objects::new(bucket, config.retry, budget)))
 }
 

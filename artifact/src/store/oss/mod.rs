@@ -103,7 +103,8 @@ pub(crate) fn store(config: OssConfig, budget: Arc<Budget>) -> Result<Arc<dyn St
     })?;
     let lifecycle = config.lifecycle.filter(|rule| rule.deletion > 0);
     let dialect = Oss { identity, create_bucket: config.create_bucket, lifecycle, prepared: OnceCell::new() };
-    let bucket = Bucket { client: rest::client()?, dialect, base, name: config.bucket };
+    let stall = config.retry.stall;
+    let bucket = Bucket { client: rest::client()?, dialect, base, name: config.bucket, stall };
     Ok(Arc::new(Objects::new(bucket, config.retry, budget)))
 }
 

@@ -24,8 +24,6 @@ use crate::error::{Error, Result};
 /// A server that does not take the connection, or does not begin to answer, in this time is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(60);
-/// A transfer that stands still for this long is broken off and resumed.
-const STALL: Duration = Duration::from_secs(20);
 
 /// The client, and whether payloads are to be signed.
 pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
@@ -44,7 +42,7 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
         .http_client(http_client(config, insecure)?)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(config.retry.stall).build())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         // Asked for where a whole object is loaded; with a range some servers send the whole object's.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
