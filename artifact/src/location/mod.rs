@@ -6,6 +6,7 @@ use tiphys_api::kube::KeySelector;
 use tiphys_api::{Artifact, ArtifactLocation, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
 
 mod clouds;
+mod repository;
 
 use crate::archive::{Level, Strategy};
 use crate::budget::Budget;
@@ -30,7 +31,8 @@ pub fn has_location(artifact: &Artifact) -> bool {
     artifact.s3.is_some()
         || artifact.http.is_some()
         || artifact.raw.is_some()
-        || unsupported(artifact).is_some()
+        || artifact.hdfs.is_some()
+        || artifact.git.is_some()
         || artifact.gcs.is_some()
         || artifact.azure.is_some()
         || artifact.oss.is_some()
@@ -81,13 +83,18 @@ pub(crate) fn place_within(
             plugin.name
         ))));
     }
-    if let Some(field) = unsupported(artifact) {
-        return Err(named(Error::Refused(format!(
-            "artifacts[].{field} is not supported yet by Tiphys: use s3, gcs, azure, oss, http, artifactory or raw"
-        ))));
+    if artifact.hdfs.is_some() {
+        return Err(named(Error::Refused(
+            "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address and \
+             saveStreamViaFile, or s3"
+                .into(),
+        )));
     }
     if let Some(place) = clouds::place(artifact, secrets, options, budget) {
         return place.map_err(named);
+    }
+    if let Some(git) = &artifact.git {
+        return repository::place(git, secrets, options).map_err(named);
     }
     if let Some(s3) = &artifact.s3 {
         let key = key("s3.key", &s3.key).map_err(named)?;
@@ -140,12 +147,6 @@ fn key(field: &str, key: &str) -> Result<String> {
         // A leading slash would be an empty first part; Argo's client library for S3 drops it.
         key => Ok(key.trim_start_matches('/').to_owned()),
     }
-}
-
-/// The field of a store that we do not have.
-fn unsupported(artifact: &Artifact) -> Option<&'static str> {
-    let stores = [("git", artifact.git.is_some()), ("hdfs", artifact.hdfs.is_some())];
-    stores.into_iter().find(|(_, there)| *there).map(|(field, _)| field)
 }
 
 pub(super) fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Option<Secret>> {

@@ -109,7 +109,7 @@ pub(super) fn url(base: &Url, path: &str, query: &[(&str, &str)]) -> Result<Url>
 }
 
 /// A header's text.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: impl reqwest::header::AsHeaderName) -> Option<&'a str> {
+pub(super) fn header(headers: &HeaderMap, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -20,6 +20,8 @@ pub(crate) mod azure;
 mod bucket;
 mod files;
 pub(crate) mod gcs;
+#[cfg(feature = "git")]
+pub(crate) mod git;
 mod http;
 mod listing;
 mod memory;

@@ -40,7 +40,7 @@ pub(super) fn source(key: Option<&Secret>, environment: &Environment) -> Result<
 /// An identity.
 #[derive(Debug)]
 pub(super) enum Identity {
-    Account(Account),
+    Account(Box<Account>),
     User { token_uri: String, form: Vec<(&'static str, Secret)> },
     Machine { host: String },
 }
@@ -75,12 +75,12 @@ fn of_json(text: &str, origin: &str) -> Result<Identity> {
                 PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
                 _ => return Err(wrong(())),
             };
-            Ok(Identity::Account(Account {
+            Ok(Identity::Account(Box::new(Account {
                 email: part("client_email")?.to_owned(),
                 key_id: value["private_key_id"].as_str().unwrap_or_default().to_owned(),
                 token_uri,
                 key: key.map_err(|_| wrong(()))?,
-            }))
+            })))
         }
         "authorized_user" => {
             let form = ["client_id", "client_secret", "refresh_token"];
