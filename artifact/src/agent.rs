@@ -13,14 +13,17 @@ use futures_util::{StreamExt, TryStreamExt};
 use tiphys_api::Artifact;
 
 use crate::archive::{self, Content, Level, Strategy, Unpacked, sniff};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::journal::{Journal, NoJournal};
 use crate::location::{self, Place};
 use crate::mode;
 use crate::options::Options;
+use crate::plugin::Plugins;
 use crate::retry::Retry;
 use crate::secret::Secrets;
-use crate::store::{Body, Entry, Object, S3Store};
-use crate::stream::{ByteStream, read_blocking, write_blocking};
+use crate::store::{Body, Entry, Object, Store};
+use crate::stream::{ByteStream, file as stream_of_file, read_blocking, write_blocking};
 use crate::transfer::{self, Moved, beside, blocking};
 
 /// Bytes of an object that are looked at to know what it is.
@@ -34,13 +37,16 @@ const DELETED_TOGETHER: usize = 16;
 #[derive(Clone)]
 pub struct Artifacts {
     inner: Arc<Inner>,
+    plugins: Option<Arc<dyn Plugins>>,
+    journal: Arc<dyn Journal>,
 }
 
 struct Inner {
     secrets: Box<dyn Secrets>,
     options: Options,
+    budget: Arc<Budget>,
     /// One client a bucket, by its settings without the key.
-    buckets: Mutex<HashMap<String, S3Store>>,
+    buckets: Mutex<HashMap<String, Arc<dyn Store>>>,
 }
 
 impl fmt::Debug for Artifacts {
@@ -83,8 +89,20 @@ pub struct Saved {
 impl Artifacts {
     /// Transfers that find their credentials in `secrets`.
     pub fn new(secrets: impl Secrets + 'static, options: Options) -> Self {
-        let inner = Inner { secrets: Box::new(secrets), options, buckets: Mutex::default() };
-        Artifacts { inner: Arc::new(inner) }
+        let budget = Budget::new(options.memory, options.part_size);
+        let inner = Inner { secrets: Box::new(secrets), options, budget, buckets: Mutex::default() };
+        Artifacts { inner: Arc::new(inner), plugins: None, journal: Arc::new(NoJournal) }
+    }
+
+    /// The same transfers with stores of `plugins` for artifacts that a plugin keeps; without, those are refused.
+    pub fn with_plugins(self, plugins: impl Plugins + 'static) -> Self {
+        Artifacts { plugins: Some(Arc::new(plugins)), ..self }
+    }
+
+    /// The same transfers with uploads in parts noted in `journal`, so that a process that is started again does not
+    /// send again what arrived. Without, uploads that fail are removed from the server.
+    pub fn with_journal(self, journal: impl Journal + 'static) -> Self {
+        Artifacts { journal: Arc::new(journal), ..self }
     }
 
     /// The store and key of an artifact. Artifacts in one bucket share a client.
@@ -92,22 +110,20 @@ impl Artifacts {
     /// # Errors
     /// As [`location::place`].
     pub fn place(&self, artifact: &Artifact) -> Result<Place> {
-        let Some(s3) = &artifact.s3 else {
-            return location::place(artifact, &*self.inner.secrets, &self.inner.options);
-        };
-        let mut bucket = s3.clone();
-        bucket.key.clear();
-        // The settings hold names of Secrets, never their values.
-        let bucket = format!("{bucket:?}");
-        // A map of clients is whole after any panic.
-        let known = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned();
-        if let (Some(store), Ok(key)) = (known, location::s3_key(s3)) {
-            return Ok(Place { store: Arc::new(store), key });
+        if let (Some(plugin), Some(plugins)) = (&artifact.plugin, &self.plugins) {
+            return Ok(Place { store: plugins.store(plugin, artifact)?, key: plugin.key.clone() });
         }
-        let (store, key) = location::s3_place(artifact, s3, &*self.inner.secrets, &self.inner.options)?;
+        let place = || location::place_within(artifact, &*self.inner.secrets, &self.inner.options, &self.inner.budget);
+        let Some((bucket, key)) = location::shared(artifact) else { return place() };
+        // A map of stores is whole after any panic.
+        let known = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned();
+        if let Some(store) = known {
+            return Ok(Place { store, key: key? });
+        }
+        let Place { store, key } = place()?;
         let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let store = buckets.entry(bucket).or_insert(store).clone();
-        Ok(Place { store: Arc::new(store), key })
+        Ok(Place { store, key })
     }
 
     /// Brings an input to `dest`, which appears only when it is complete, in place of whatever an earlier attempt left
@@ -139,6 +155,9 @@ impl Artifacts {
 
     async fn load(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
         let store = &*place.store;
+        if let Some(loaded) = self.load_itself(place, strategy, dest).await? {
+            return Ok(loaded);
+        }
         let object = match place.key.ends_with('/') {
             true => Err(Error::NotFound { what: store.describe(&place.key) }),
             false => store.open(&place.key).await,
@@ -146,28 +165,50 @@ impl Artifacts {
         match object {
             Ok(object) => self.load_object(object, strategy, dest).await,
             Err(gone) if gone.is_not_found() && store.is_directory(&place.key).await? => {
-                if !matches!(strategy, None | Some(Strategy::None)) {
-                    return Err(Error::Refused(format!(
-                        "{} is a directory of objects, but an archive is declared: set archive.none",
-                        store.describe(&place.key)
-                    )));
-                }
+                refuse_packed(place, strategy)?;
                 self.load_folder(place, dest).await
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Loads from a store that writes to the disk itself; `None` where the store does not.
+    async fn load_itself(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Option<Loaded>> {
+        let partial = beside(dest, ".tmpload");
+        clear(partial.clone()).await?;
+        let outcome = match place.store.load(&place.key, &partial).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(moved)) => self.land(place, &partial, moved, strategy, dest).await.map(Some),
+            Err(error) => Err(error),
+        };
+        clear(partial).await?;
+        outcome
+    }
+
+    /// Makes what a store wrote to `partial` the input.
+    async fn land(
+        &self,
+        place: &Place,
+        partial: &Path,
+        moved: Moved,
+        strategy: Option<Strategy>,
+        dest: &Path,
+    ) -> Result<Loaded> {
+        let at = partial.to_owned();
+        let found = move || std::fs::metadata(&at).map_err(|source| Error::source(&at, source));
+        let found = blocking(found).await?;
+        if found.is_dir() {
+            refuse_packed(place, strategy)?;
+            let (partial, dest) = (partial.to_owned(), dest.to_owned());
+            blocking(move || transfer::publish(&partial, &dest)).await?;
+            return Ok(Loaded::Directory(moved));
+        }
+        let object = Object { size: Some(found.len()), stream: stream_of_file(partial, found.len()) };
+        self.load_object(object, strategy, dest).await
+    }
+
     async fn load_folder(&self, place: &Place, dest: &Path) -> Result<Loaded> {
         let partial = beside(dest, ".tmpdir");
-        let clear = |folder: PathBuf| {
-            blocking(move || match std::fs::remove_dir_all(&folder) {
-                Err(other) if other.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::io(|| format!("removing {}", folder.display()), other))
-                }
-                _ => Ok(()),
-            })
-        };
         clear(partial.clone()).await?;
         match transfer::load_directory(&*place.store, &place.key, &partial).await {
             Ok(moved) => {
@@ -232,8 +273,8 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         let moved = match (source, strategy) {
-            (Source::Tgz(path), Strategy::Tar(_)) => put_file(&place, path).await?,
-            (Source::Path(path), strategy) => save_path(&place, path, strategy).await?,
+            (Source::Tgz(path), Strategy::Tar(_)) => self.put_file(&place, path).await?,
+            (Source::Path(path), strategy) => self.save_path(&place, path, strategy).await?,
             (Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
         };
         Ok(Saved { key: place.key, moved })
@@ -253,10 +294,50 @@ impl Artifacts {
             archive::unpack_tar(file, &to, &limits).map(drop)
         })
         .await?;
-        let moved = save_path(place, &dest, strategy).await;
+        let moved = self.save_path(place, &dest, strategy).await;
         // The copy served its purpose; should removing it fail, the volume goes with the Pod.
         let _ = blocking(move || Ok(std::fs::remove_dir_all(&folder))).await;
         moved
+    }
+
+    async fn put_file(&self, place: &Place, path: &Path) -> Result<Moved> {
+        let path = path.to_owned();
+        let size = {
+            let path = path.clone();
+            let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
+            blocking(size).await?.len()
+        };
+        let bytes = place.store.put_with(&place.key, Body::File { path, size }, &*self.journal).await?;
+        Ok(Moved { objects: 1, bytes })
+    }
+
+    async fn save_path(&self, place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
+        let path = path.to_owned();
+        let kind = {
+            let path = path.clone();
+            blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
+        };
+        let metadata = kind.await?;
+        if strategy == Strategy::None
+            && let Some(moved) = place.store.save(&place.key, &path).await?
+        {
+            return Ok(moved);
+        }
+        let body = match strategy {
+            Strategy::None if metadata.is_dir() => {
+                return transfer::save_directory(&*place.store, &place.key, &path).await;
+            }
+            Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
+            Strategy::None => {
+                return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
+            }
+            Strategy::Tar(level) => {
+                Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer)))
+            }
+            Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
+        };
+        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
+        Ok(Moved { objects: 1, bytes })
     }
 
     /// Stores bytes as they are, such as a log; for streams of any length.
@@ -265,7 +346,7 @@ impl Artifacts {
     /// Those of location and store.
     pub async fn save_body(&self, body: Body, artifact: &Artifact) -> Result<Saved> {
         let place = self.place(artifact)?;
-        let bytes = place.store.put(&place.key, body).await?;
+        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
         Ok(Saved { key: place.key, moved: Moved { objects: 1, bytes } })
     }
 
@@ -298,7 +379,9 @@ impl Artifacts {
     /// Those of location and store; what is not there counts as deleted.
     pub async fn delete(&self, artifact: &Artifact) -> Result<()> {
         let Place { store, key } = self.place(artifact)?;
-        if !key.ends_with('/') {
+        // For Azure the directory needs no slash (argo: azure.go, Delete).
+        let directory = key.ends_with('/') || artifact.azure.is_some() && store.is_directory(&key).await?;
+        if !directory || store.deletes_directories() {
             return store.delete(&key).await;
         }
         let entries = store.list(&key).map_ok(|page| stream::iter(page).map(Ok::<Entry, Error>)).try_flatten();
@@ -308,6 +391,31 @@ impl Artifacts {
             .await?;
         store.delete(&key).await
     }
+}
+
+/// A directory cannot be unpacked.
+fn refuse_packed(place: &Place, strategy: Option<Strategy>) -> Result<()> {
+    match strategy {
+        None | Some(Strategy::None) => Ok(()),
+        Some(_) => Err(Error::Refused(format!(
+            "{} is a directory of objects, but an archive is declared: set archive.none",
+            place.store.describe(&place.key)
+        ))),
+    }
+}
+
+/// Removes a file or folder that an attempt left; usually there is none.
+async fn clear(path: PathBuf) -> Result<()> {
+    blocking(move || {
+        let removed = match std::fs::symlink_metadata(&path) {
+            Ok(there) if there.is_dir() => std::fs::remove_dir_all(&path),
+            Ok(_) => std::fs::remove_file(&path),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(other) => Err(other),
+        };
+        removed.map_err(|source| Error::io(|| format!("removing {}", path.display()), source))
+    })
+    .await
 }
 
 /// The first bytes of a stream, and the stream with them still in it.
@@ -321,37 +429,6 @@ async fn peek(stream: ByteStream) -> Result<(Bytes, ByteStream)> {
     let beginning = beginning.freeze();
     let whole = stream::iter([Ok(beginning.clone())]).chain(stream).boxed();
     Ok((beginning, whole))
-}
-
-async fn put_file(place: &Place, path: &Path) -> Result<Moved> {
-    let path = path.to_owned();
-    let size = {
-        let path = path.clone();
-        let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
-        blocking(size).await?.len()
-    };
-    let bytes = place.store.put(&place.key, Body::File { path, size }).await?;
-    Ok(Moved { objects: 1, bytes })
-}
-
-async fn save_path(place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
-    let path = path.to_owned();
-    let kind = {
-        let path = path.clone();
-        blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
-    };
-    let metadata = kind.await?;
-    let body = match strategy {
-        Strategy::None if metadata.is_dir() => return transfer::save_directory(&*place.store, &place.key, &path).await,
-        Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
-        Strategy::None => {
-            return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
-        }
-        Strategy::Tar(level) => Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer))),
-        Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
-    };
-    let bytes = place.store.put(&place.key, body).await?;
-    Ok(Moved { objects: 1, bytes })
 }
 
 /// Whether a file holds tar in gzip, as an input without declared archive is judged.

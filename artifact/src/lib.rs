@@ -6,10 +6,14 @@
 
 mod agent;
 pub mod archive;
+mod budget;
+mod environment;
 mod error;
+mod journal;
 mod location;
 mod mode;
 mod options;
+mod plugin;
 mod retry;
 mod secret;
 mod store;
@@ -17,14 +21,17 @@ mod stream;
 mod transfer;
 
 pub use agent::{Artifacts, Loaded, Saved, Source, is_tgz};
+pub use environment::{Environment, VARIABLES};
 pub use error::{Cause, Class, Error, Result};
+pub use journal::{Journal, NoJournal, Resume};
 pub use location::{Place, has_location, place, strategy};
 pub use options::Options;
+pub use plugin::Plugins;
 pub use retry::Retry;
 pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
 pub use store::{
-    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Listing, MemoryStore, Object,
-    RawStore, S3Config, S3Store, Store,
+    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Identity, Listing, MemoryStore,
+    Object, RawStore, S3Config, S3Store, Store,
 };
 pub use stream::{ByteStream, collect};
 pub use transfer::{Moved, load_directory, load_file, save_directory};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::archive::Limits;
+use crate::environment::Environment;
 use crate::retry::Retry;
 
 /// The least part size that S3 allows, and the largest that Argo does, in MiB.
@@ -11,7 +12,7 @@ const PART_SIZES: std::ops::RangeInclusive<usize> = 5..=5 * 1024;
 /// Settings of all transfers of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Bytes in memory for parts, per store. The process needs some 20 MiB beside them.
+    /// Bytes in memory for parts and ranges of all stores together. The process needs some 20 MiB beside them.
     pub memory: usize,
     /// Size of an upload's parts in bytes.
     pub part_size: usize,
@@ -22,6 +23,8 @@ pub struct Options {
     /// S3 endpoints that are reached at another address (host and port), without TLS; missing buckets are made there.
     /// A driver on one machine keeps artifacts so whose own store cannot be reached.
     pub redirects: BTreeMap<String, String>,
+    /// Which identity the process has in a cloud; for artifacts that name no keys.
+    pub environment: Environment,
 }
 
 /// The variable that holds [`Options::redirects`] as a JSON object.
@@ -35,6 +38,7 @@ impl Default for Options {
             retry: Retry::default(),
             limits: Limits::default(),
             redirects: BTreeMap::new(),
+            environment: Environment::default(),
         }
     }
 }
@@ -42,6 +46,7 @@ impl Default for Options {
 impl Options {
     /// The defaults, changed by what Argo's executor knows: `ARTIFACT_S3_UPLOAD_PART_SIZE_MIB` (5 to 5120) and
     /// `ARTIFACT_S3_UPLOAD_THREADS`, the number of parts in flight; and by `TIPHYS_S3_REDIRECTS`.
+    /// The clouds' own variables ([`crate::VARIABLES`]) are taken with them.
     ///
     /// # Errors
     /// A message that names the variable whose value is not usable.
@@ -53,7 +58,7 @@ impl Options {
                 _ => Err(format!("{name}={text:?} is not a number from {} to {}", range.start(), range.end())),
             }
         };
-        let mut options = Options::default();
+        let mut options = Options { environment: Environment::from_lookup(&lookup), ..Options::default() };
         if let Some(size) = number("ARTIFACT_S3_UPLOAD_PART_SIZE_MIB", PART_SIZES)? {
             options.part_size = size << 20;
             options.memory = options.memory.max(options.part_size);

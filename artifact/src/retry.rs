@@ -21,6 +21,8 @@ pub struct Retry {
     pub tries: u32,
     /// No new try begins after this time.
     pub within: Duration,
+    /// A body of which nothing arrives for this time is broken off; what is missing of it is asked for again.
+    pub stall: Duration,
 }
 
 impl Default for Retry {
@@ -31,6 +33,7 @@ impl Default for Retry {
             longest: Duration::from_secs(10),
             tries: 20,
             within: Duration::from_secs(60),
+            stall: Duration::from_secs(20),
         }
     }
 }

@@ -73,6 +73,14 @@ pub(crate) struct StreamReader {
     state: ReadState,
 }
 
+impl StreamReader {
+    /// Reads what comes through the channel, up to its `None`.
+    #[cfg(feature = "git")]
+    pub(crate) fn new(receiver: mpsc::Receiver<Result<Option<Bytes>>>) -> Self {
+        StreamReader { receiver, current: Bytes::new(), state: ReadState::Going }
+    }
+}
+
 impl Read for StreamReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {

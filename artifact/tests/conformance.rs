@@ -2,13 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+#[path = "common/clouds.rs"]
+mod clouds;
 mod common;
+#[path = "common/site.rs"]
+mod site;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use clouds::Flavour;
 use common::noise;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
 use tiphys_artifact::{
-    Body, Class, Error, FileStore, MemoryStore, S3Store, Store, collect, load_directory, load_file, save_directory,
+    Artifacts, Body, Class, Environment, Error, FileStore, MemoryStore, Options, Place, S3Store, Secret, Store,
+    collect, load_directory, load_file, save_directory,
 };
 
 async fn put(store: &dyn Store, key: &str, bytes: &[u8]) {
@@ -189,4 +198,68 @@ async fn s3() {
         assert_eq!(get(&store, key).await, key);
     }
     assert!(!keys(&store, "odd").await.contains(&"odd/trailing/".to_owned()), "markers of directories are left out");
+}
+
+/// A store as a workflow names it; `secrets` has the values of all Secrets by key, `variables` the environment.
+fn placed(location: Value, secrets: &[(&str, String)], variables: &[(&str, &str)]) -> Arc<dyn Store> {
+    let secrets: Vec<(String, String)> = secrets.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    let secret = move |_: &str, key: &str| {
+        let found = secrets.iter().find(|(name, _)| name == key);
+        Ok(Secret::new(found.map(|(_, value)| value.clone()).unwrap()))
+    };
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+    let options = Options {
+        part_size: 5 << 20,
+        retry: common::quick(),
+        environment: Environment::from_lookup(lookup),
+        ..Options::default()
+    };
+    let mut artifact = location;
+    artifact["name"] = json!("a");
+    let artifact = serde_json::from_value(artifact).unwrap();
+    let Place { store, .. } = Artifacts::new(secret, options).place(&artifact).unwrap();
+    store
+}
+
+#[tokio::test]
+async fn gcs() {
+    let google = clouds::google().await;
+    let allowed = |request: &site::Request| request.header("authorization") == "Bearer account-token";
+    let (site, kept) = clouds::bucket(Flavour::Gcs, allowed, clouds::none()).await;
+    let key = json!({"name": "s", "key": "key"});
+    let location = json!({"gcs": {"bucket": "bucket", "key": "k", "serviceAccountKeySecret": key}});
+    let variables = [("STORAGE_EMULATOR_HOST", site.url.as_str())];
+    let store = placed(location, &[("key", clouds::service_account(&google.url))], &variables);
+    conforms(&*store).await;
+    assert_eq!(google.count("POST"), 1, "one token for all requests");
+    assert!(kept.lock().unwrap().uploads.is_empty(), "broken uploads are removed");
+    put(&*store, "odd//double", b"x").await;
+    assert_eq!(get(&*store, "odd//double").await, "x");
+}
+
+#[tokio::test]
+async fn oss() {
+    let allowed = |request: &site::Request| clouds::oss_allows(request, "AK", "the secret", Some("st+token"));
+    let (site, kept) = clouds::bucket(Flavour::Oss, allowed, clouds::none()).await;
+    let key = |key: &str| json!({"name": "s", "key": key});
+    let location = json!({"oss": {
+        "endpoint": site.url, "bucket": "bucket", "key": "k", "securityToken": "st+token",
+        "accessKeySecret": key("access"), "secretKeySecret": key("secret"),
+    }});
+    let store = placed(location, &[("access", "AK\n".into()), ("secret", "the secret\n".into())], &[]);
+    conforms(&*store).await;
+    assert!(kept.lock().unwrap().uploads.is_empty(), "broken uploads are removed");
+}
+
+#[tokio::test]
+async fn azure() {
+    let allowed = |request: &site::Request| clouds::azure_allows(request, "account", "c2VjcmV0IGtleQ==");
+    let (site, _kept) = clouds::container(allowed, clouds::none()).await;
+    let key = json!({"name": "s", "key": "key"});
+    let endpoint = format!("{}/account", site.url);
+    let location = json!({"azure": {
+        "endpoint": endpoint, "container": "container", "blob": "b", "accountKeySecret": key,
+    }});
+    let store = placed(location, &[("key", "c2VjcmV0IGtleQ==".into())], &[]);
+    conforms(&*store).await;
 }

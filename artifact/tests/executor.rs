@@ -277,15 +277,14 @@ async fn what_is_not_offered_is_named() {
     let artifacts = Artifacts::new(NoSecrets, Options::default());
     let keys = json!({"name": "s", "key": "k"});
     for (location, why) in [
-        (json!({"gcs": {"bucket": "b", "key": "k"}}), "artifacts[].gcs is not supported yet by Tiphys"),
-        (json!({"azure": {"endpoint": "e", "container": "c", "blob": "b"}}), "artifacts[].azure is not supported"),
-        (json!({"oss": {"key": "k"}}), "artifacts[].oss is not supported"),
-        (json!({"git": {"repo": "r"}}), "artifacts[].git is not supported"),
-        (json!({"hdfs": {"path": "/p"}}), "artifacts[].hdfs is not supported"),
-        (json!({"plugin": {"name": "p", "key": "k"}}), "artifacts[].plugin is not supported"),
-        (json!({"s3": {"bucket": "b", "key": "k", "useSDKCreds": true}}), "artifacts[].s3.useSDKCreds"),
-        (json!({"s3": {"bucket": "b", "key": "k", "roleARN": "r"}}), "artifacts[].s3.roleARN"),
-        (json!({"s3": {"bucket": "b", "key": "k"}}), "accessKeySecret and secretKeySecret"),
+        (json!({"gcs": {"bucket": "b"}}), "artifacts[].gcs.key is missing"),
+        (json!({"gcs": {"key": "k"}}), "artifacts[].gcs.bucket is missing"),
+        (json!({"azure": {"endpoint": "https://e", "container": "c", "blob": "b"}}), "azure needs accountKeySecret"),
+        (json!({"azure": {"endpoint": "e", "blob": "b", "useSDKCreds": true}}), "artifacts[].azure.container"),
+        (json!({"oss": {"key": "k", "endpoint": "e", "bucket": "b"}}), "artifacts[].oss needs accessKeySecret"),
+        (json!({"oss": {"key": "k", "endpoint": "e", "useSDKCreds": true}}), "artifacts[].oss.bucket is missing"),
+        (json!({"hdfs": {"path": "/p"}}), "WebHDFS address"),
+        (json!({"plugin": {"name": "p", "key": "k"}}), "the plugin \"p\" is not to be had here"),
         (json!({"s3": {"bucket": "b"}}), "artifacts[].s3.key is missing"),
         (json!({"s3": {"key": "k", "accessKeySecret": keys, "secretKeySecret": keys}}), "\"k\" of secret \"s\""),
         (json!({"http": {"url": "ftp://host/x"}}), "artifacts[].http.url"),

@@ -4,7 +4,7 @@
 //! come on top of them for all stores alike ([`crate::transfer`]).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,19 +12,32 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::stream::{self as bytes_stream, ByteStream};
+use crate::transfer::Moved;
 
+pub(crate) mod azure;
+mod bucket;
 mod files;
+pub(crate) mod gcs;
+#[cfg(feature = "git")]
+pub(crate) mod git;
 mod http;
+mod listing;
 mod memory;
+mod mime;
+pub(crate) mod objects;
+pub(crate) mod oss;
 mod raw;
+pub(crate) mod rest;
 mod s3;
+mod token;
 
 pub use files::FileStore;
 pub use http::{BasicAuth, HttpConfig, HttpStore};
 pub use memory::MemoryStore;
 pub use raw::RawStore;
-pub use s3::{Addressing, Encryption, S3Config, S3Store};
+pub use s3::{Addressing, Encryption, Identity, S3Config, S3Store};
 
 /// An object that is being read.
 pub struct Object {
@@ -102,6 +115,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Nothing is visible under the key after an error but what was there before.
     async fn put(&self, key: &str, body: Body) -> Result<u64>;
 
+    /// [`Store::put`] that notes in `journal` how far it has come, and goes on with what is noted there. Stores that
+    /// take no parts have nothing to note.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_with(&self, key: &str, body: Body, _journal: &dyn Journal) -> Result<u64> {
+        self.put(key, body).await
+    }
+
     /// Deletes one object; one that is not there counts as deleted.
     ///
     /// # Errors
@@ -124,6 +146,29 @@ pub trait Store: fmt::Debug + Send + Sync {
             }
         }
         Ok(false)
+    }
+
+    /// Writes the file or directory at `key` to `dest`, where nothing is, for stores that do not consist of objects or
+    /// that write to the disk themselves. `None`, which all others answer: [`Store::open`] and [`Store::list`] do it.
+    ///
+    /// # Errors
+    /// As [`Store::open`]. What is left at `dest` is for the caller to remove.
+    async fn load(&self, _key: &str, _dest: &Path) -> Result<Option<Moved>> {
+        Ok(None)
+    }
+
+    /// Stores the file or directory `source` as it is, for stores that read from the disk themselves. `None`, which
+    /// all others answer: [`Store::put`] does it, a directory being one object a file.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn save(&self, _key: &str, _source: &Path) -> Result<Option<Moved>> {
+        Ok(None)
+    }
+
+    /// Whether one [`Store::delete`] takes all that is below a key with it.
+    fn deletes_directories(&self) -> bool {
+        false
     }
 }
 

@@ -1,4 +1,5 @@
 //! A proxy in front of a server on loopback, one request a connection, that does to requests what a test asks for.
+#![allow(dead_code, clippy::unwrap_used)] // Each binary uses its own part; a failed set-up fails the test.
 
 use std::sync::{Arc, Mutex};
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient,
+    StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -14,14 +17,13 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::identity::{Finder, Identity};
 use super::{Addressing, Encryption, S3Config, refused, region};
 use crate::error::{Error, Result};
 
 /// A server that does not take the connection, or does not begin to answer, in this time is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(60);
-/// A transfer that stands still for this long is broken off and resumed.
-const STALL: Duration = Duration::from_secs(20);
 
 /// The client, and whether payloads are to be signed.
 pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
@@ -32,17 +34,15 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
     let host = host.trim_end_matches('/');
     check(config, scheme, host)?;
     let insecure = config.insecure || scheme == Some("http");
-    let token = config.session_token.as_ref().map(|token| token.expose().to_owned());
-    // Argo trims both keys (s3.go, NewClient): Secrets made from files often end in a newline.
-    let (access, secret) = (config.access_key.expose().trim(), config.secret_key.expose().trim());
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(region(config))
-        .credentials_provider(Credentials::new(access, secret, token, None, "artifact"))
+        .credentials_provider(credentials(config))
+        .identity_cache(IdentityCache::lazy().load_timeout(config.retry.within + FIRST_BYTE).build())
         .http_client(http_client(config, insecure)?)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(FIRST_BYTE).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(config.retry.stall).build())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         // Asked for where a whole object is loaded; with a range some servers send the whole object's.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -51,6 +51,20 @@ pub(super) fn build(config: &S3Config) -> Result<(Client, bool)> {
         builder = builder.endpoint_url(format!("{}://{host}", if insecure { "http" } else { "https" }));
     }
     Ok((Client::from_conf(builder.build()), insecure && !is_loopback(host)))
+}
+
+fn credentials(config: &S3Config) -> SharedCredentialsProvider {
+    match &config.identity {
+        Identity::Keys { access, secret, token } => {
+            let token = token.as_ref().map(|token| token.expose().trim().to_owned());
+            // Argo trims both keys (s3.go, NewClient): Secrets made from files often end in a newline.
+            let (access, secret) = (access.expose().trim(), secret.expose().trim());
+            SharedCredentialsProvider::new(Credentials::new(access, secret, token, None, "artifact"))
+        }
+        Identity::Ambient { environment, role } => {
+            SharedCredentialsProvider::new(Finder::new(environment, role, &config.region, &config.retry))
+        }
+    }
 }
 
 fn check(config: &S3Config, scheme: Option<&str>, host: &str) -> Result<()> {

@@ -1,12 +1,12 @@
 //! What an S3 request's failure means: gone, refused for good, or worth another try.
 
 use std::error::Error as StdError;
-use std::io;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::{Class, Error};
+use crate::store::rest::refused_by_tls;
 
 /// Codes that pass, from AWS's documentation and from what compatible servers send.
 const PASSING: [&str; 16] = [
@@ -68,7 +68,7 @@ fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpR
             let code = answer.err().code().unwrap_or_default();
             let status = answer.raw().status().as_u16();
             match code {
-                "NoSuchKey" | "NotFound" => Class::NotFound,
+                "NoSuchKey" | "NotFound" | "NoSuchUpload" => Class::NotFound,
                 "" if status == 404 => Class::NotFound,
                 code if PASSING.contains(&code) => Class::Transient,
                 code if DAMAGED.contains(&code) => Class::Corrupt,
@@ -81,23 +81,23 @@ fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpR
             }
         }
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Class::Transient,
+        _ if own(error).is_some() => own(error).map_or(Class::Permanent, Error::class),
         SdkError::DispatchFailure(failure) if failure.is_user() || refused_by_tls(error) => Class::Permanent,
         SdkError::DispatchFailure(_) => Class::Transient,
         _ => Class::Permanent,
     }
 }
 
-/// A certificate that is not trusted stays so.
-fn refused_by_tls(error: &(dyn StdError + 'static)) -> bool {
+/// Our own error among the causes: credentials that could not be had.
+fn own<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
+        if let Some(own) = error.downcast_ref::<Error>() {
+            return Some(own);
         }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = wrapped.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+        next = error.source();
     }
-    false
+    None
 }
 
 /// The server's own words where there are some, with their code and status.
@@ -111,7 +111,11 @@ fn message<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, Htt
                 _ => format!("{code}, HTTP {status}"),
             }
         }
-        other => other.source().map_or_else(|| other.to_string(), chain),
+        // Why there are no credentials is said without the SDK's layers around it; it was repeated already.
+        other => match own(other) {
+            Some(own) => own.to_string(),
+            None => other.source().map_or_else(|| other.to_string(), chain),
+        },
     }
 }
 

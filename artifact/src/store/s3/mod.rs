@@ -8,25 +8,25 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use futures_util::StreamExt;
-use futures_util::stream;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
-use super::{Body, Entry, Listing, Object, Store, prefix};
+use super::objects::Objects;
+use super::{Body, Listing, Object, Store};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::retry::Retry;
 use crate::secret::Secret;
 
 mod client;
 mod customer_key;
-mod download;
 mod encryption;
 mod failure;
-mod mime;
-mod parts;
-mod upload;
+mod identity;
+mod requests;
 
 use failure::fault;
+pub use identity::Identity;
 
 /// How a bucket's name gets into the URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,12 +70,8 @@ pub struct S3Config {
     pub region: String,
     /// Plain HTTP.
     pub insecure: bool,
-    /// Access key.
-    pub access_key: Secret,
-    /// Secret key.
-    pub secret_key: Secret,
-    /// Token of temporary credentials.
-    pub session_token: Option<Secret>,
+    /// Who asks.
+    pub identity: Identity,
     /// How the bucket is addressed.
     pub addressing: Addressing,
     /// Encryption at rest.
@@ -84,7 +80,7 @@ pub struct S3Config {
     pub create_bucket: Option<bool>,
     /// PEM certificates that are trusted instead of the machine's.
     pub ca: Option<String>,
-    /// Bytes in memory for parts of all of this store's transfers together.
+    /// Bytes in memory for parts of all of this store's transfers together, where it does not share them with others.
     pub memory: usize,
     /// Size of an upload's parts in bytes; at least 5 MiB.
     pub part_size: usize,
@@ -92,20 +88,15 @@ pub struct S3Config {
     pub retry: Retry,
 }
 
-/// The least and usual part sizes. The protocol allows no part below 5 MiB but the last.
-const LEAST_PART: usize = 5 << 20;
-
 impl S3Config {
-    /// A bucket with static credentials; all else as usual: 8 MiB parts, three of them in memory.
-    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, access_key: Secret, secret_key: Secret) -> Self {
+    /// A bucket with keys; all else as usual: 8 MiB parts, three of them in memory.
+    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, access: Secret, secret: Secret) -> Self {
         S3Config {
             endpoint: endpoint.into(),
             bucket: bucket.into(),
             region: String::new(),
             insecure: false,
-            access_key,
-            secret_key,
-            session_token: None,
+            identity: Identity::Keys { access, secret, token: None },
             addressing: Addressing::Auto,
             encryption: Encryption::None,
             create_bucket: None,
@@ -120,7 +111,7 @@ impl S3Config {
 /// A bucket.
 #[derive(Clone, Debug)]
 pub struct S3Store {
-    inner: Arc<Inner>,
+    objects: Objects<Inner>,
 }
 
 #[derive(Debug)]
@@ -130,38 +121,31 @@ struct Inner {
     /// Payloads are signed only where nothing else keeps them from being changed on the way: plain HTTP that leaves
     /// the machine.
     sign_payload: bool,
-    /// Bytes of part buffers that may still be taken.
-    memory: Arc<Semaphore>,
-    buffers: Arc<parts::Buffers>,
-    /// The same for ranges of downloads: half as much, because what is on its way to the disk comes on top.
-    ranges: Arc<Semaphore>,
     /// Whether the server takes CRC32 checksums; some that only resemble S3 do not.
     checksums: AtomicBool,
+    /// Whether the server compares the checksum of a whole object that came in parts.
+    compares_whole: AtomicBool,
     bucket_made: OnceCell<()>,
 }
 
 impl S3Store {
-    /// A client for the bucket. Nothing is sent yet; for a plain HTTP endpoint no certificates are loaded, and no
-    /// configuration files, environment or metadata service are consulted.
+    /// A client for the bucket, with a memory of its own. Nothing is sent yet, not even to find out who asks; for a
+    /// plain HTTP endpoint no certificates are loaded, and no configuration files are ever consulted.
     ///
     /// # Errors
     /// Class `Permanent` for settings that contradict each other or are not acceptable.
     pub fn new(config: S3Config) -> Result<Self> {
-        let part_size = config.part_size.max(LEAST_PART);
-        let config = S3Config { part_size, memory: config.memory.max(part_size), ..config };
+        let budget = Budget::new(config.memory, config.part_size);
+        S3Store::within(config, budget)
+    }
+
+    /// The same, within a memory that others share.
+    pub(crate) fn within(config: S3Config, budget: Arc<Budget>) -> Result<Self> {
         let (client, sign_payload) = client::build(&config)?;
-        let memory = Arc::new(Semaphore::new(config.memory));
-        let inner = Inner {
-            client,
-            sign_payload,
-            memory,
-            buffers: Arc::new(parts::Buffers::new(config.part_size, config.memory)),
-            ranges: Arc::new(Semaphore::new(config.memory / 2)),
-            checksums: AtomicBool::new(true),
-            bucket_made: OnceCell::new(),
-            config,
-        };
-        Ok(S3Store { inner: Arc::new(inner) })
+        let retry = config.retry.clone();
+        let (checksums, compares_whole) = (AtomicBool::new(true), AtomicBool::new(true));
+        let inner = Inner { client, sign_payload, checksums, compares_whole, bucket_made: OnceCell::new(), config };
+        Ok(S3Store { objects: Objects::new(inner, retry, budget) })
     }
 }
 
@@ -172,6 +156,11 @@ impl Inner {
 
     fn checksums(&self) -> bool {
         self.checksums.load(Ordering::Relaxed)
+    }
+
+    fn forget_checksums(&self) {
+        tracing::warn!(endpoint = %self.config.endpoint, "the server does not take CRC32 checksums: sending none");
+        self.checksums.store(false, Ordering::Relaxed);
     }
 
     /// Makes the bucket once, where the artifact asks for it (argo: s3.go, saveS3Artifact).
@@ -204,75 +193,32 @@ impl Inner {
         };
         self.bucket_made.get_or_try_init(ensure).await.map(|_| ())
     }
-
-    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
-        let list = || async {
-            let request = self.client.list_objects_v2().bucket(&self.config.bucket).prefix(prefix);
-            let response = request.set_continuation_token(token.map(str::to_owned)).send().await;
-            response.map_err(|error| fault(format!("listing {}", self.describe(prefix)), error))
-        };
-        let page = self.config.retry.run("listing objects", list).await?;
-        let next = page.next_continuation_token.filter(|_| page.is_truncated == Some(true));
-        let objects = page.contents.unwrap_or_default().into_iter();
-        let entries = objects.filter_map(|object| {
-            let key = object.key.filter(|key| !key.ends_with('/'))?;
-            Some(Entry { key, size: object.size.unwrap_or_default().max(0) as u64 })
-        });
-        Ok((entries.collect(), next))
-    }
 }
 
 #[async_trait]
 impl Store for S3Store {
     fn describe(&self, key: &str) -> String {
-        self.inner.describe(key)
+        self.objects.describe(key)
     }
 
     async fn open(&self, key: &str) -> Result<Object> {
-        download::open(&self.inner, key).await
+        self.objects.open(key).await
     }
 
     async fn put(&self, key: &str, body: Body) -> Result<u64> {
-        self.inner.ensure_bucket().await?;
-        upload::put(&self.inner, key, body).await
+        self.objects.put(key, body).await
+    }
+
+    async fn put_with(&self, key: &str, body: Body, journal: &dyn Journal) -> Result<u64> {
+        self.objects.put_with(key, body, journal).await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        let inner = &*self.inner;
-        let delete = || async {
-            let response = inner.client.delete_object().bucket(&inner.config.bucket).key(key).send().await;
-            match response.map_err(|error| fault(format!("deleting {}", inner.describe(key)), error)) {
-                Err(gone) if gone.is_not_found() => Ok(()),
-                done => done.map(|_| ()),
-            }
-        };
-        inner.config.retry.run("deleting an object", delete).await
+        self.objects.delete(key).await
     }
 
     fn list<'a>(&'a self, key: &str) -> Listing<'a> {
-        let inner = &*self.inner;
-        let prefix = prefix(key);
-        /// Where a listing stands.
-        enum At {
-            Start,
-            After(String),
-            End,
-        }
-        let pages = stream::unfold(At::Start, move |at| {
-            let prefix = prefix.clone();
-            async move {
-                let token = match &at {
-                    At::Start => None,
-                    At::After(token) => Some(token.as_str()),
-                    At::End => return None,
-                };
-                Some(match inner.page(&prefix, token).await {
-                    Ok((entries, next)) => (Ok(entries), next.map_or(At::End, At::After)),
-                    Err(error) => (Err(error), At::End),
-                })
-            }
-        });
-        pages.boxed()
+        self.objects.list(key)
     }
 }
 

@@ -1,29 +1,28 @@
 //! Cutting a body into parts. A part's buffer exists from the moment memory for it is granted until the server has the
-//! part, so the store's budget bounds all uploads together.
+//! part, so the budget bounds all uploads together.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Inner;
+use crate::budget::{Budget, Buffers};
 use crate::error::{Error, Result};
 use crate::store::Body;
 use crate::stream::ByteStream;
 use crate::transfer::blocking;
 
-/// The protocol allows this many parts.
+/// The protocols allow this many parts.
 const PARTS: u64 = 10_000;
 /// A stream of unknown length goes on with larger parts from this one on, which is 40 GiB with parts of 8 MiB; it then
 /// needs the memory of one such part, and ends at 350 GiB.
 const LONG_STREAM: u64 = 5_000;
 const LONG_PART: usize = 64 << 20;
 
-/// Bytes with the memory they are counted against. When dropped, its buffer goes back to the store for the next part:
-/// an allocator that sees such blocks come and go keeps more of them than are in use.
+/// Bytes with the memory they are counted against. When dropped, its buffer goes back for the next part.
 pub(super) struct Part {
     pub(super) bytes: Bytes,
     buffers: Arc<Buffers>,
@@ -39,36 +38,6 @@ impl Drop for Part {
     }
 }
 
-/// Buffers of whole parts that are not in use.
-#[derive(Debug)]
-pub(super) struct Buffers {
-    size: usize,
-    most: usize,
-    free: Mutex<Vec<BytesMut>>,
-}
-
-impl Buffers {
-    /// Keeps at most `memory` bytes in buffers of `size`.
-    pub(super) fn new(size: usize, memory: usize) -> Self {
-        Buffers { size, most: memory / size, free: Mutex::default() }
-    }
-
-    /// An empty buffer for `want` bytes.
-    fn take(&self, want: usize) -> BytesMut {
-        // A list of buffers is whole after any panic.
-        let free = (want == self.size).then(|| self.free.lock().unwrap_or_else(PoisonError::into_inner).pop());
-        free.flatten().unwrap_or_else(|| BytesMut::with_capacity(want))
-    }
-
-    fn give_back(&self, mut buffer: BytesMut) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffer.capacity() == self.size && free.len() < self.most {
-            buffer.clear();
-            free.push(buffer);
-        }
-    }
-}
-
 /// Where parts come from.
 enum Source {
     File { file: Arc<File>, at: u64, size: u64, name: String },
@@ -77,13 +46,15 @@ enum Source {
 
 /// Cuts a body into parts.
 pub(super) struct Parts {
-    inner: Arc<Inner>,
+    budget: Arc<Budget>,
+    usual: usize,
     source: Source,
     number: u64,
 }
 
 impl Parts {
-    pub(super) async fn of(inner: &Arc<Inner>, body: Body) -> Result<Self> {
+    /// Parts of `usual` bytes, as long as the protocol's number of parts suffices.
+    pub(super) async fn of(budget: &Arc<Budget>, usual: usize, body: Body) -> Result<Self> {
         let source = match body {
             Body::Bytes(bytes) => {
                 Source::Stream { stream: futures_util::stream::empty().boxed(), rest: bytes, ended: false }
@@ -96,7 +67,7 @@ impl Parts {
                 Source::File { file: Arc::new(blocking(open).await?), at: 0, size, name }
             }
         };
-        Ok(Parts { inner: inner.clone(), source, number: 0 })
+        Ok(Parts { budget: budget.clone(), usual, source, number: 0 })
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -107,7 +78,7 @@ impl Parts {
     }
 
     fn part_size(&self) -> usize {
-        let usual = self.inner.config.part_size;
+        let usual = self.usual;
         match &self.source {
             Source::File { size, .. } => usual.max(usize::try_from(size.div_ceil(PARTS)).unwrap_or(usize::MAX)),
             Source::Stream { .. } if self.number > LONG_STREAM => usual.max(LONG_PART),
@@ -123,10 +94,8 @@ impl Parts {
             Source::File { at, size, .. } => part_size.min(usize::try_from(size - at).unwrap_or(usize::MAX)),
             Source::Stream { .. } => part_size,
         };
-        let permits = u32::try_from(want.min(self.inner.config.memory)).unwrap_or(u32::MAX);
-        let memory = self.inner.memory.clone().acquire_many_owned(permits).await;
-        let memory = memory.map_err(|closed| Error::permanent("an upload", closed))?;
-        let buffers = self.inner.buffers.clone();
+        let memory = self.budget.take(want).await?;
+        let buffers = self.budget.buffers().clone();
         let bytes = match &mut self.source {
             Source::File { file, at, size, name } => {
                 let bytes = read_part(buffers.take(want), file.clone(), *at, want, name.clone(), *size).await?;

@@ -5,41 +5,32 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream as SdkBody;
-use aws_sdk_s3::types::ChecksumMode;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use crc_fast::Digest;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
-use super::encryption::{self, Headers};
-use super::failure::chain;
-use super::{Inner, fault};
-use crate::error::{Error, Result};
+use super::{Answer, Inner, Protocol};
+use crate::error::{Class, Error, Result};
 use crate::store::Object;
-use crate::stream::CHUNK;
+use crate::stream::{ByteStream, CHUNK};
 
 /// Objects up to this size are one request.
 const WHOLE: u64 = 16 << 20;
 /// Bytes of a range, and ranges on their way together.
 const RANGE: u64 = 2 << 20;
 const WINDOW: usize = 6;
+/// Memory taken for each byte of a range: what is on its way to the disk comes on top of it.
+const WEIGHT: usize = 2;
 
 /// Opens `key`.
-pub(super) async fn open(inner: &Arc<Inner>, key: &str) -> Result<Object> {
-    let headers = encryption::headers(inner, key)?;
-    let get = || async {
-        let request = headers.get(inner.client.get_object().bucket(&inner.config.bucket).key(key));
-        let response = request.checksum_mode(ChecksumMode::Enabled).send().await;
-        response.map_err(|error| fault(format!("loading {}", inner.describe(key)), error))
-    };
-    let response = inner.config.retry.run("opening an object", get).await?;
-    let size = response.content_length.and_then(|size| u64::try_from(size).ok());
-    let download = Download::new(inner, key, headers, size, response);
+pub(super) async fn open<P: Protocol>(inner: &Arc<Inner<P>>, key: &str) -> Result<Object> {
+    let target = inner.protocol.target(key)?;
+    let answer = inner.retry.run("opening an object", || inner.protocol.get(&target)).await?;
+    let size = answer.size;
+    let download = Download::new(inner, key, target, answer);
     let stream = stream::unfold(Some(download), |download| async move {
         let mut download = download?;
         match download.next().await {
@@ -52,61 +43,61 @@ pub(super) async fn open(inner: &Arc<Inner>, key: &str) -> Result<Object> {
 }
 
 /// An object on its way.
-struct Download {
-    source: Arc<RangeSource>,
+struct Download<P: Protocol> {
+    source: Arc<RangeSource<P>>,
     size: Option<u64>,
     /// Bytes handed out.
     at: u64,
     /// The first answer's body, and up to where it is used.
-    body: Option<SdkBody>,
+    body: Option<ByteStream>,
     body_until: u64,
     /// Ranges on their way, in order, and where the one after them begins.
-    window: VecDeque<Range>,
+    window: VecDeque<Flying>,
     next_range: u64,
     /// What is left to hand out of the range that came last, with its memory.
     ready: Option<(Bytes, OwnedSemaphorePermit)>,
-    crc: crc32fast::Hasher,
-    expected_crc: Option<u32>,
+    sum: Digest,
+    expected: Option<u64>,
 }
 
 /// A range on its way; dropped, it is given up.
-struct Range(JoinHandle<Result<(Bytes, OwnedSemaphorePermit)>>);
+struct Flying(JoinHandle<Result<(Bytes, OwnedSemaphorePermit)>>);
 
-impl Drop for Range {
+impl Drop for Flying {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// What each range's request needs.
-struct RangeSource {
-    inner: Arc<Inner>,
-    key: String,
-    headers: Headers,
+struct RangeSource<P: Protocol> {
+    inner: Arc<Inner<P>>,
+    what: String,
+    target: P::Target,
     etag: Option<String>,
 }
 
-impl Download {
-    fn new(inner: &Arc<Inner>, key: &str, headers: Headers, size: Option<u64>, response: GetObjectOutput) -> Self {
-        let ranges = response.accept_ranges.as_deref() != Some("none") && response.e_tag.is_some();
-        let body_until = match size {
-            Some(size) if size > WHOLE && ranges => RANGE,
-            Some(size) => size,
-            None => u64::MAX,
+impl<P: Protocol> Download<P> {
+    fn new(inner: &Arc<Inner<P>>, key: &str, target: P::Target, answer: Answer) -> Self {
+        let ranges = answer.ranges && answer.etag.is_some();
+        let body_until = match (answer.covers, answer.size) {
+            (Some(covers), _) => covers,
+            (None, Some(size)) if size > WHOLE && ranges => RANGE,
+            (None, size) => size.unwrap_or(u64::MAX),
         };
-        let expected_crc = response.checksum_crc32.as_deref().and_then(whole_crc);
-        let source = RangeSource { inner: inner.clone(), key: key.into(), headers, etag: response.e_tag };
+        let what = inner.protocol.describe(key);
+        let source = RangeSource { inner: inner.clone(), what, target, etag: answer.etag };
         Download {
             source: Arc::new(source),
-            size,
+            size: answer.size,
             at: 0,
-            body: Some(response.body),
+            body: Some(answer.body),
             body_until,
             window: VecDeque::new(),
             next_range: 0,
             ready: None,
-            crc: crc32fast::Hasher::new(),
-            expected_crc,
+            sum: Digest::new(P::SUM),
+            expected: answer.sum,
         }
     }
 
@@ -117,7 +108,7 @@ impl Download {
                     let left = self.body_until - self.at;
                     if chunk.len() as u64 >= left {
                         // Whatever follows in this body is not needed; for a whole object it is its end, which the
-                        // next call reads so that the SDK compares the checksum.
+                        // next call reads so that whoever sent it can compare the checksum.
                         chunk.truncate(left as usize);
                         self.body = self.body.take().filter(|_| Some(self.body_until) == self.size);
                         self.body_until = self.size.unwrap_or(u64::MAX);
@@ -142,23 +133,21 @@ impl Download {
 
     fn hand_out(&mut self, chunk: Bytes) -> Bytes {
         self.at += chunk.len() as u64;
-        self.crc.update(&chunk);
+        self.sum.update(&chunk);
         chunk
     }
 
     /// The first body is over: as it should be, or too early.
-    fn body_ended(&mut self, error: Option<aws_sdk_s3::primitives::ByteStreamError>) -> Result<()> {
+    fn body_ended(&mut self, error: Option<Error>) -> Result<()> {
         self.body = None;
-        let what = self.source.inner.describe(&self.source.key);
         let Some(error) = error else { return Ok(()) };
-        let cause = chain(&error);
         match self.size {
-            Some(size) if self.at == size => Err(Error::corrupt(what, cause)),
-            Some(_) if self.source.etag.is_some() => {
-                tracing::warn!(at = self.at, "loading {what} broke off and goes on from there: {cause}");
+            Some(size) if self.at == size => Err(Error::corrupt(self.source.what.clone(), error.to_string())),
+            Some(_) if self.source.etag.is_some() && error.class() == Class::Transient => {
+                tracing::warn!(at = self.at, "loading {} broke off and goes on from there: {error}", self.source.what);
                 Ok(())
             }
-            _ => Err(Error::transient(format!("loading {what}"), cause)),
+            _ => Err(error),
         }
     }
 
@@ -168,56 +157,53 @@ impl Download {
             let (from, to) = (self.next_range, size.min(self.next_range + RANGE));
             self.next_range = to;
             // Memory is granted in the order of the ranges, so the one that is needed first never waits for a later.
-            let memory = self.source.inner.ranges.clone().acquire_many_owned((to - from) as u32);
+            let weight = (to - from) as usize * WEIGHT;
             let memory = match self.window.is_empty() {
-                true => memory.await.map_err(|closed| Error::permanent("a download", closed))?,
-                false => match futures_util::FutureExt::now_or_never(memory) {
-                    Some(Ok(memory)) => memory,
-                    _ => {
+                true => self.source.inner.budget.take(weight).await?,
+                false => match self.source.inner.budget.try_take(weight) {
+                    Some(memory) => memory,
+                    None => {
                         self.next_range = from;
                         break;
                     }
                 },
             };
             let source = self.source.clone();
-            self.window.push_back(Range(tokio::spawn(async move {
+            self.window.push_back(Flying(tokio::spawn(async move {
                 let bytes = source.load(from, to).await?;
                 Ok((bytes, memory))
             })));
         }
         let Some(mut range) = self.window.pop_front() else {
-            return Err(Error::corrupt(self.source.inner.describe(&self.source.key), "ranges do not meet"));
+            return Err(Error::corrupt(self.source.what.clone(), "ranges do not meet"));
         };
         (&mut range.0).await.unwrap_or_else(|panic| Err(Error::permanent("a download", panic)))
     }
 
     fn end(&mut self) -> Result<Option<Bytes>> {
-        let what = || self.source.inner.describe(&self.source.key);
+        let what = || self.source.what.clone();
         if let Some(size) = self.size.filter(|size| *size != self.at) {
             return Err(Error::corrupt(what(), format!("{} of {size} bytes", self.at)));
         }
-        let crc = self.crc.clone().finalize();
-        match self.expected_crc {
-            Some(expected) if expected != crc => {
-                Err(Error::corrupt(what(), format!("CRC32 is {crc:08x} where the store has {expected:08x}")))
+        let sum = self.sum.finalize();
+        match self.expected {
+            Some(expected) if expected != sum => {
+                Err(Error::corrupt(what(), format!("its checksum is {sum:08x} where the store has {expected:08x}")))
             }
             _ => Ok(None),
         }
     }
 }
 
-impl RangeSource {
+impl<P: Protocol> RangeSource<P> {
     async fn load(&self, from: u64, to: u64) -> Result<Bytes> {
-        let inner = &*self.inner;
-        let doing = || format!("loading {} (bytes {from} to {to})", inner.describe(&self.key));
+        let doing = || format!("loading {} (bytes {from} to {to})", self.what);
         let get = || async {
-            let request = self.headers.get(inner.client.get_object().bucket(&inner.config.bucket).key(&self.key));
-            let request = request.range(format!("bytes={from}-{}", to - 1)).set_if_match(self.etag.clone());
-            let mut body = request.send().await.map_err(|error| fault(doing(), error))?.body;
+            let mut body = self.inner.protocol.get_range(&self.target, from..to, self.etag.as_deref()).await?;
             let length = (to - from) as usize;
             let mut bytes = BytesMut::with_capacity(length);
             while let Some(chunk) = body.next().await {
-                let chunk = chunk.map_err(|error| Error::transient(doing(), chain(&error)))?;
+                let chunk = chunk?;
                 if bytes.len() + chunk.len() > length {
                     return Err(Error::permanent(doing(), "the server does not answer with the range asked for"));
                 }
@@ -228,12 +214,6 @@ impl RangeSource {
                 false => Err(Error::transient(doing(), format!("only {} bytes came", bytes.len()))),
             }
         };
-        inner.config.retry.run("loading a range", get).await
+        self.inner.retry.run("loading a range", get).await
     }
-}
-
-/// The CRC32 of a whole object; one of an object's parts has a number behind it and says nothing about the whole.
-fn whole_crc(text: &str) -> Option<u32> {
-    let bytes: [u8; 4] = STANDARD.decode(text).ok()?.try_into().ok()?;
-    Some(u32::from_be_bytes(bytes))
 }

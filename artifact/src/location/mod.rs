@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use tiphys_api::kube::KeySelector;
-use tiphys_api::{Artifact, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
+use tiphys_api::{Artifact, ArtifactLocation, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
+
+mod clouds;
+mod repository;
 
 use crate::archive::{Level, Strategy};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::secret::{Secret, Secrets};
-use crate::store::{Addressing, BasicAuth, Encryption, HttpConfig, HttpStore, RawStore, S3Config, S3Store, Store};
+use crate::store::{
+    Addressing, BasicAuth, Encryption, HttpConfig, HttpStore, Identity, RawStore, S3Config, S3Store, Store,
+};
 
 /// Where an artifact is.
 #[derive(Clone, Debug)]
@@ -25,8 +31,13 @@ pub fn has_location(artifact: &Artifact) -> bool {
     artifact.s3.is_some()
         || artifact.http.is_some()
         || artifact.raw.is_some()
-        || unsupported(artifact).is_some()
+        || artifact.hdfs.is_some()
+        || artifact.git.is_some()
+        || artifact.gcs.is_some()
+        || artifact.azure.is_some()
+        || artifact.oss.is_some()
         || artifact.artifactory.is_some()
+        || artifact.plugin.is_some()
 }
 
 /// The artifact's declared strategy; `None` where it declares none, which for an output means [`Strategy::Tar`] and
@@ -55,14 +66,40 @@ pub fn strategy(artifact: &Artifact) -> Result<Option<Strategy>> {
 /// # Errors
 /// `Refused`, naming the field, for what is missing, contradictory or not offered; a secret's error.
 pub fn place(artifact: &Artifact, secrets: &dyn Secrets, options: &Options) -> Result<Place> {
+    place_within(artifact, secrets, options, &Budget::new(options.memory, options.part_size))
+}
+
+/// [`place`] within a memory that other stores share.
+pub(crate) fn place_within(
+    artifact: &Artifact,
+    secrets: &dyn Secrets,
+    options: &Options,
+    budget: &Arc<Budget>,
+) -> Result<Place> {
     let named = |error| named(artifact, error);
-    if let Some(field) = unsupported(artifact) {
+    if let Some(plugin) = &artifact.plugin {
         return Err(named(Error::Refused(format!(
-            "artifacts[].{field} is not supported yet by Tiphys: use s3, http or raw"
+            "artifacts[].plugin: the plugin {:?} is not to be had here, only in a workflow's Pod",
+            plugin.name
         ))));
     }
+    if artifact.hdfs.is_some() {
+        return Err(named(Error::Refused(
+            "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address and \
+             saveStreamViaFile, or s3"
+                .into(),
+        )));
+    }
+    if let Some(place) = clouds::place(artifact, secrets, options, budget) {
+        return place.map_err(named);
+    }
+    if let Some(git) = &artifact.git {
+        return repository::place(git, secrets, options).map_err(named);
+    }
     if let Some(s3) = &artifact.s3 {
-        let (store, key) = s3_place(artifact, s3, secrets, options)?;
+        let key = key("s3.key", &s3.key).map_err(named)?;
+        let config = s3_config(s3, secrets, options).map_err(named)?;
+        let store = S3Store::within(config, budget.clone()).map_err(named)?;
         return Ok(Place { store: Arc::new(store), key });
     }
     let store: Arc<dyn Store> = if let Some(http) = &artifact.http {
@@ -85,70 +122,44 @@ fn named(artifact: &Artifact, error: Error) -> Error {
     }
 }
 
-/// [`place`] for S3.
-pub(crate) fn s3_place(
-    artifact: &Artifact,
-    s3: &S3Artifact,
-    secrets: &dyn Secrets,
-    options: &Options,
-) -> Result<(S3Store, String)> {
-    let key = s3_key(s3).map_err(|error| named(artifact, error))?;
-    let store = s3_config(s3, secrets, options).and_then(S3Store::new);
-    Ok((store.map_err(|error| named(artifact, error))?, key))
+/// What all artifacts in one bucket have in common, and the artifact's key there: they share a store, with its
+/// connections and credentials. None for stores of one object.
+pub(crate) fn shared(artifact: &Artifact) -> Option<(String, Result<String>)> {
+    let mut location = artifact.location();
+    let (field, key_field) = match &mut location {
+        ArtifactLocation { s3: Some(s3), .. } => ("s3.key", &mut s3.key),
+        ArtifactLocation { gcs: Some(gcs), .. } => ("gcs.key", &mut gcs.key),
+        ArtifactLocation { azure: Some(azure), .. } => ("azure.blob", &mut azure.blob),
+        // A rule is for the artifact's own key.
+        ArtifactLocation { oss: Some(oss), .. } if oss.lifecycle_rule.is_none() => ("oss.key", &mut oss.key),
+        _ => return None,
+    };
+    let key = std::mem::take(key_field);
+    location.archive_logs = None;
+    // The settings hold names of Secrets, never their values.
+    Some((format!("{location:?}"), self::key(field, &key).map_err(|error| named(artifact, error))))
 }
 
-/// The artifact's key in its bucket.
-///
-/// # Errors
-/// `Refused` if there is none.
-pub(crate) fn s3_key(s3: &S3Artifact) -> Result<String> {
-    match s3.key.as_str() {
-        "" => Err(Error::Refused("artifacts[].s3.key is missing".into())),
-        // A leading slash would be an empty first part; Argo's client library drops it.
+/// An object's key, which must be there.
+fn key(field: &str, key: &str) -> Result<String> {
+    match key {
+        "" => Err(Error::Refused(format!("artifacts[].{field} is missing"))),
+        // A leading slash would be an empty first part; Argo's client library for S3 drops it.
         key => Ok(key.trim_start_matches('/').to_owned()),
     }
 }
 
-/// The field of a store that we do not have.
-fn unsupported(artifact: &Artifact) -> Option<&'static str> {
-    let stores = [
-        ("gcs", artifact.gcs.is_some()),
-        ("azure", artifact.azure.is_some()),
-        ("oss", artifact.oss.is_some()),
-        ("git", artifact.git.is_some()),
-        ("hdfs", artifact.hdfs.is_some()),
-        ("plugin", artifact.plugin.is_some()),
-    ];
-    stores.into_iter().find(|(_, there)| *there).map(|(field, _)| field)
-}
-
-fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Option<Secret>> {
+pub(super) fn secret(selector: Option<&KeySelector>, secrets: &dyn Secrets) -> Result<Option<Secret>> {
     selector.filter(|selector| !selector.name.is_empty()).map(|key| secrets.secret(&key.name, &key.key)).transpose()
 }
 
 /// The settings of the artifact's bucket.
 fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Result<S3Config> {
-    let access_key = secret(s3.access_key_secret.as_ref(), secrets)?;
-    let secret_key = secret(s3.secret_key_secret.as_ref(), secrets)?;
-    let (access_key, secret_key) = match (access_key, secret_key) {
-        (Some(access_key), Some(secret_key)) => (access_key, secret_key),
-        (None, None) => {
-            let field = match () {
-                () if !s3.role_arn.is_empty() => "s3.roleARN",
-                () if s3.use_sdk_creds => "s3.useSDKCreds",
-                () => "s3 without keys (credentials from the machine's role)",
-            };
-            return Err(Error::Refused(format!(
-                "artifacts[].{field} is not supported yet by Tiphys: give accessKeySecret and secretKeySecret"
-            )));
-        }
-        _ => return Err(Error::Refused("artifacts[].s3 needs both accessKeySecret and secretKeySecret".into())),
-    };
     let redirect = options.redirects.get(&s3.endpoint);
     Ok(S3Config {
         region: s3.region.clone(),
         insecure: redirect.is_some() || s3.insecure.unwrap_or_default(),
-        session_token: secret(s3.session_token_secret.as_ref(), secrets)?,
+        identity: s3_identity(s3, secrets, options)?,
         addressing: match s3.addressing_style.as_str() {
             "" => Addressing::Auto,
             "path" => Addressing::Path,
@@ -173,8 +184,26 @@ fn s3_config(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Resul
         memory: options.memory,
         part_size: options.part_size,
         retry: options.retry.clone(),
-        ..S3Config::new(redirect.unwrap_or(&s3.endpoint).clone(), s3.bucket.clone(), access_key, secret_key)
+        ..S3Config::new(redirect.unwrap_or(&s3.endpoint).clone(), s3.bucket.clone(), Secret::new(""), Secret::new(""))
     })
+}
+
+/// Keys before a role before what the Pod is (argo: s3.go, GetCredentials; `useSDKCreds` leaves the keys unread).
+fn s3_identity(s3: &S3Artifact, secrets: &dyn Secrets, options: &Options) -> Result<Identity> {
+    let ambient = || Identity::Ambient { environment: options.environment.clone(), role: s3.role_arn.clone() };
+    if s3.use_sdk_creds {
+        return Ok(ambient());
+    }
+    let access = secret(s3.access_key_secret.as_ref(), secrets)?;
+    let secret_key = secret(s3.secret_key_secret.as_ref(), secrets)?;
+    match (access, secret_key) {
+        (Some(access), Some(secret_key)) => {
+            let token = secret(s3.session_token_secret.as_ref(), secrets)?;
+            Ok(Identity::Keys { access, secret: secret_key, token })
+        }
+        (None, None) => Ok(ambient()),
+        _ => Err(Error::Refused("artifacts[].s3 needs both accessKeySecret and secretKeySecret".into())),
+    }
 }
 
 fn encryption_of(encryption: &S3EncryptionOptions, secrets: &dyn Secrets) -> Result<Encryption> {
