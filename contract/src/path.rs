@@ -34,6 +34,8 @@ pub const CONFIG: &str = "/argo/config";
 pub const CONFIG_TEMPLATE: &str = "/argo/config/ARGO_TEMPLATE";
 /// The offloaded arguments: a JSON list of strings.
 pub const CONFIG_ARGS: &str = "/argo/config/ARGO_CONTAINER_ARGS_FILE";
+/// Where Kubernetes puts the Pod's token, certificate authority and namespace.
+pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The manifest of a resource template.
 pub const MANIFEST: &str = "/tmp/manifest.yaml";
 /// Scratch space of the executor's containers; a volume is mounted there.

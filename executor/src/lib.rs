@@ -8,6 +8,8 @@
 #[cfg(feature = "agent")]
 mod agent;
 pub mod args;
+#[cfg(feature = "agent")]
+pub mod cluster;
 pub mod duration;
 pub mod emissary;
 pub mod kill;
