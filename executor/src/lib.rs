@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod duration;
 pub mod emissary;
 pub mod kill;
+pub mod log;
 pub mod mailbox;
 pub mod paths;
 pub mod process;

@@ -76,6 +76,11 @@ impl Paths {
         self.shared.join("argoexec")
     }
 
+    /// What `wait` has done.
+    pub fn journal(&self) -> PathBuf {
+        self.shared.join(path::JOURNAL)
+    }
+
     /// The supervisor's status marker.
     pub fn status(&self) -> PathBuf {
         self.shared.join("status")

@@ -74,9 +74,16 @@ pub fn report_failure(termination_log: &Path, message: &str) {
     eprintln!("Error: {message}");
     let end = (0..=message.len().min(4096)).rev().find(|&end| message.is_char_boundary(end)).unwrap_or(0);
     // Without a termination log (not a Pod) standard error is all there is.
-    if let Ok(mut log) = OpenOptions::new().write(true).create(true).truncate(true).open(termination_log) {
-        let _ = log.write_all(&message.as_bytes()[..end]);
-    }
+    let _ = write_termination_log(termination_log, &message[..end]);
+}
+
+/// Replaces the termination message, in place: kubelet has mounted the file itself.
+///
+/// # Errors
+/// When there is no such file and none can be made, or the disk is full.
+pub fn write_termination_log(termination_log: &Path, message: &str) -> io::Result<()> {
+    let mut log = OpenOptions::new().write(true).create(true).truncate(true).open(termination_log)?;
+    log.write_all(message.as_bytes())
 }
 
 /// The decimal number in a file, if the file is there and holds one.

@@ -49,7 +49,7 @@ impl Pod {
     /// The executor with a sub-command, its output kept.
     pub fn executor(&self, words: &[&str]) -> Command {
         let mut command = Command::new(rooted());
-        command.arg(self.root()).args(words).env_clear().env("PATH", "/usr/bin:/bin");
+        command.arg(self.root()).args(["--loglevel", "warn"]).args(words).env_clear().env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
