@@ -6,6 +6,7 @@
 
 mod http;
 mod objects;
+pub mod tls;
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
