@@ -7,7 +7,7 @@ mod apiserver;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use apiserver::{ApiServer, Fate};
+use apiserver::{ApiServer, Fate, tls};
 use serde_json::{Value, json};
 use tiphys_executor::cluster::{
     Cluster, ClusterError, Config, Credentials, Event, ListOptions, Patch, Patience, Resource,
@@ -233,4 +233,26 @@ fn a_watch_tells_every_change_through_interruptions() {
     });
     let watched = server.calls().into_iter().find(|call| call.query.contains_key("watch")).unwrap();
     assert_eq!(watched.query["allowWatchBookmarks"], "true");
+}
+
+#[test]
+fn a_server_is_trusted_by_its_authority_alone() {
+    let server = ApiServer::serve(tls::server());
+    server.put(PODS, pod("a"));
+    let url = format!("https://{}", server.address());
+    let get = |config: Config| {
+        let (patience, limit) = Patience::limited();
+        limit.set(Instant::now() + Duration::from_secs(2));
+        let cluster = Cluster::new(config, patience).unwrap();
+        block_on(cluster.objects(&Resource::POD).get("a"))
+    };
+    let trusting = Config { authority: Some(tls::AUTHORITY.into()), ..Config::new(&url) };
+    assert_eq!(get(trusting).unwrap()["metadata"]["name"], "a");
+    assert!(get(Config { insecure: true, ..Config::new(&url) }).is_ok());
+    let other = include_str!("apiserver/tls/server.crt");
+    let error = get(Config { authority: Some(other.into()), ..Config::new(&url) }).unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    let broken = Config { authority: Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec()), ..Config::new(&url) };
+    let error = Cluster::new(broken, Patience::endless()).err().unwrap().to_string();
+    assert!(error.contains("certificate authority"), "{error}");
 }

@@ -354,3 +354,22 @@ fn inputs_become_links_where_nothing_could_be_mounted() {
     assert_eq!(code(&output), 65);
     assert!(pod.message().contains("where the volume mount") && Path::new(&volume).is_dir(), "{}", pod.message());
 }
+
+#[test]
+fn memory_that_ran_out_is_told_apart_from_other_kills() {
+    // A group of our own can be made by root, and where version 1 of cgroups has the memory controller.
+    let group = Path::new("/sys/fs/cgroup/memory").join(format!("tiphys-emissary-test-{}", std::process::id()));
+    if fs::create_dir(&group).is_err() {
+        return;
+    }
+    fs::write(group.join("memory.limit_in_bytes"), (64 << 20).to_string()).unwrap();
+    let pod = Pod::container();
+    let inner = pod.emissary("main", "head -c 300000000 /dev/zero | tail -n 1 > /dev/null; exit $?");
+    let mut main = std::process::Command::new("/bin/sh");
+    main.arg("-c").arg("echo $$ > \"$0\" && exec \"$@\"").arg(group.join("cgroup.procs"));
+    main.arg(inner.get_program()).args(inner.get_args()).env("ARGO_CONTAINER_NAME", "main");
+    main.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(main);
+    until("the group is empty", || fs::remove_dir(&group).is_ok());
+    assert_eq!((code(&output), pod.read("main", "ended").as_deref()), (137, Some("oom\n")), "{}", text(&output.stderr));
+}

@@ -6,9 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod apiserver;
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod pod;
 
 use std::collections::BTreeMap;

@@ -41,6 +41,9 @@ pub fn run(
     let ending = Ending::new(settings.grace);
     let json = template::read(paths, settings).inspect_err(|error| fail(paths, error))?;
     let template = template::of_any_kind(&json).inspect_err(|error| fail(paths, error))?;
+    // First of all: without a way for the results nothing should be run.
+    let reports =
+        Reports::open(paths, settings, &template, &ending, cluster).inspect_err(|error| fail(paths, error))?;
     let prepared = match journal.is_prepared() {
         // Killed and started again while the user's containers run: what they read must not be touched.
         true => Ok(()),
@@ -56,7 +59,6 @@ pub fn run(
         }
         Err(error) => fail(paths, error),
     }
-    let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
     Ok(Wait { paths, settings, template: &template, ending: &ending, reports, journal, events }.run(prepared))
 }
 
