@@ -79,6 +79,8 @@ variables! {
     RETRY_DURATION "EXECUTOR_RETRY_BACKOFF_DURATION" by User, default "200ms":
         "First pause before a failed request to an artifact store is repeated; the pauses vary by up to a half.";
     RETRY_FACTOR "EXECUTOR_RETRY_BACKOFF_FACTOR" by User, default "2": "Each of these pauses is so many times the one before.";
+    RETRY_JITTER "EXECUTOR_RETRY_BACKOFF_JITTER" by User, default "":
+        "A number, without effect: these pauses vary as they are.";
     RETRY_STEPS "EXECUTOR_RETRY_BACKOFF_STEPS" by User, default "as many as fit in 1 minute for inputs, 5 for outputs":
         "How often such a request is sent at most.";
     EMISSARY "TIPHYS_EMISSARY" by Driver, default "the file tiphys-emissary beside the executor":

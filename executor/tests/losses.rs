@@ -189,13 +189,13 @@ fn a_pod_that_must_end_saves_what_it_can_in_its_time() {
     let step = Step::new(|line| if line.contains("second") { Fate::Stall } else { Fate::Pass });
     assert_eq!(code(&run(step.main())), 0);
     let mut wait = step.wait();
-    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "3");
+    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "4");
     let wait = spawn(wait);
     step.gate.until("PUT /bucket/wf/pod/second");
     let told = Instant::now();
     signal(&wait, TERM);
     let output = finish(wait);
-    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
     let expected = "artifact second failed to save: gave up, since the Pod must end now";
     assert_eq!((code(&output), step.pod.message().as_str()), (64, expected));
     let result = step.result();
@@ -210,13 +210,13 @@ fn a_pod_that_must_end_does_not_wait_for_an_api_server() {
     step.server.plan(|_, _| ApiFate::Refuse(503, "ServiceUnavailable", "away"));
     assert_eq!(code(&run(step.main())), 0);
     let mut wait = step.wait();
-    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "2");
+    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "4");
     let wait = spawn(wait);
     step.gate.until("main.log");
     let told = Instant::now();
     signal(&wait, TERM);
     let output = finish(wait);
-    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
     assert_eq!(code(&output), 64);
     assert!(
         step.pod.message().starts_with("gave up, since the Pod must end now: cannot create "),

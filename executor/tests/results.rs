@@ -242,10 +242,11 @@ fn what_does_not_fit_takes_the_next_way() {
         let result = match way {
             "message" => step.told().result.unwrap(),
             "annotations" => step.annotated(),
-            _ => restored(&store, step.annotated()),
+            _ => restored(&store, step.told().result.unwrap()),
         };
         assert_eq!(result.outputs.unwrap().result.unwrap().len(), printed.len());
-        assert_eq!(step.pod.message().is_empty(), way != "message", "{way}");
+        assert_eq!(step.pod.message().is_empty(), way == "annotations", "{way}");
+        assert_eq!(step.calls().len(), usize::from(way == "annotations"));
     }
 }
 
@@ -277,6 +278,20 @@ fn what_cannot_be_stored_fails_and_is_not_cut() {
     let message = step.pod.message();
     assert!(message.starts_with("the results have 500"), "{message}");
     assert!(message.ends_with("the template has none: configure an artifact repository"), "{message}");
+}
+
+#[test]
+fn without_the_right_to_annotate_what_does_not_fit_is_stored() {
+    let (step, store) = (Step::new(&json!({})), Store::start());
+    let template = json!({"container": {"image": "x"}, "archiveLocation": store.location(&step.pod, false)});
+    fs::write(step.pod.paths.template(), template.to_string()).unwrap();
+    step.server.plan(|_, _| Fate::Refuse(403, "Forbidden", "pods \"wf-step\" is forbidden"));
+    assert_eq!(code(&run(step.main(&noise(100_000)))), 0);
+    let output = run(step.wait("auto"));
+    assert_eq!(code(&output), 0);
+    assert!(text(&output.stderr).contains("is forbidden (HTTP 403, Forbidden); the results are stored instead"));
+    let result = restored(&store, step.told().result.unwrap());
+    assert_eq!(result.outputs.unwrap().result, step.pod.read("main", "stdout"));
 }
 
 #[test]

@@ -26,12 +26,13 @@ impl Ending {
         Self { transfers, reports, limits: [of_transfers, of_reports], grace }
     }
 
-    /// The Pod must end now: SIGKILL comes after the grace period. A tenth of it, or more, is for the reports.
+    /// The Pod must end now: SIGKILL comes after the grace period. Three quarters of it are for transfers; a tenth is kept
+    /// for the way out on a busy node.
     pub fn told(&self) {
         let now = Instant::now();
         let [transfers, reports] = &self.limits;
-        transfers.set(now + self.grace.mul_f64(0.8));
-        reports.set(now + self.grace.mul_f64(0.95));
+        transfers.set(now + self.grace.mul_f64(0.75));
+        reports.set(now + self.grace.mul_f64(0.9));
     }
 
     /// Listens for the word from here on. Folders are no longer watched.

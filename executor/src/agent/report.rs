@@ -135,28 +135,34 @@ impl<'a> Reports<'a> {
         if let Some(text) = as_message(&result).filter(|_| message && untold) {
             return write(text);
         }
-        let offloading = Offloading { paths, settings, template, patience: &ending.transfers };
-        let Some(mut caller) = caller else {
-            let reference = offloading.put(&result).and_then(|reference| {
-                as_message(&reference).ok_or_else(|| {
-                    "the reference to the stored results does not fit into the termination message".to_owned()
-                })
-            });
-            return reference.map_or_else(|text| Delivered::new(By::Message, [text]), write);
-        };
-        if carry::annotation_bytes(&carry::to_annotations(&result)) <= carry::ANNOTATION_BYTES {
+        let mut caller = caller;
+        let mut unable = Vec::new();
+        if let Some(caller) = &mut caller
+            && carry::annotation_bytes(&carry::to_annotations(&result)) <= carry::ANNOTATION_BYTES
+        {
             let errors = caller.finish(result.clone());
             // The user's own annotations may leave less room than is usual.
-            if !errors.iter().any(|error| error.status() == Some(422)) {
+            let too_long = errors.iter().any(|error| error.status() == Some(422));
+            if errors.is_empty() || !(too_long || (message && untold)) {
                 return calls(errors);
             }
+            unable = errors.iter().filter(|_| !too_long).map(ToString::to_string).collect();
+            unable.iter().for_each(|error| tracing::warn!("{error}; the results are stored instead"));
         }
-        match offloading.put(&result) {
-            Ok(reference) => calls(caller.finish(reference)),
-            Err(text) => Delivered::new(By::Calls, [text]),
+        let offloading = Offloading { paths, settings, template, patience: &ending.transfers };
+        let reference = match offloading.put(&result) {
+            Ok(reference) => reference,
+            Err(text) => return Delivered::new(By::Calls, unable.into_iter().chain([text])),
+        };
+        match caller {
+            Some(mut caller) if !(message && untold) => calls(caller.finish(reference)),
+            _ => as_message(&reference).map_or_else(|| Delivered::new(By::Message, [TOO_LONG.to_owned()]), write),
         }
     }
 }
+
+/// The texts of a reference and of what failed are short; only a Pod of very many containers leaves no room for both.
+const TOO_LONG: &str = "the reference to the stored results does not fit into the termination message";
 
 /// How results were delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -135,6 +135,10 @@ fn retry(lookup: &impl Fn(&str) -> Option<String>, retry: &mut Retry) -> Result<
         let factor = text.parse().ok().filter(|factor: &f64| (1.0..=100.0).contains(factor));
         retry.factor = factor.ok_or_else(|| wrong(env::RETRY_FACTOR, &text, "a number from 1 to 100"))?;
     }
+    if let Some(text) = set(env::RETRY_JITTER) {
+        let jitter = text.parse().ok().filter(|jitter: &f64| *jitter >= 0.0);
+        jitter.ok_or_else(|| wrong(env::RETRY_JITTER, &text, "a number such as 0.5"))?;
+    }
     if let Some(text) = set(env::RETRY_STEPS) {
         let tries = text.parse().ok().filter(|tries: &u32| *tries > 0);
         retry.tries = tries.ok_or_else(|| wrong(env::RETRY_STEPS, &text, "a number of at least 1"))?;

@@ -76,13 +76,14 @@ impl Job<'_> {
         let mut command = Command::new(self.program);
         command.args(self.args);
         process::unblock_signals(&mut command);
+        let on_terminal = process::is_terminal();
         let keep = Keep {
             result: self.settings.include_output,
             log: self.template.archives_logs(),
-            last_lines: self.settings.keep_stderr,
+            // On a terminal there is one stream only.
+            last_lines: self.settings.keep_stderr && !on_terminal,
         };
         let captures = keep.anything();
-        let on_terminal = process::is_terminal();
         let failed = |error: std::io::Error| {
             let (program, reason) = (self.program.display(), reason(&error));
             EmissaryError::Failed(format!("failed to start command: fork/exec {program}: {reason}"))
@@ -95,8 +96,12 @@ impl Job<'_> {
             if on_terminal {
                 process::take_foreground(&mut command);
             }
-            if captures {
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            // What nobody keeps is the command's own affair.
+            if keep.result || keep.log {
+                command.stdout(Stdio::piped());
+            }
+            if keep.log || keep.last_lines {
+                command.stderr(Stdio::piped());
             }
         }
         let kills = memory::kills();
