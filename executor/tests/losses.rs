@@ -90,7 +90,7 @@ fn a_wait_that_is_killed_goes_on_where_it_stopped() {
     step.gate.until("PUT /bucket/wf/pod/second");
     pod::until("the others are noted", || {
         let journal = fs::read_to_string(step.pod.paths.journal()).unwrap_or_default();
-        journal.contains("\"first\"") && journal.contains("\"main-logs\"")
+        journal.contains("output first") && journal.contains("log main")
     });
     signal(&wait, KILL);
     assert_eq!(finish(wait).status.code(), None);

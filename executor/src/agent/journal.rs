@@ -25,8 +25,8 @@ enum Entry {
     Prepared,
     /// An output is saved.
     Saved {
-        /// Name of the artifact.
-        name: String,
+        /// What it is.
+        id: String,
         /// As it is reported.
         artifact: Box<Artifact>,
     },
@@ -65,7 +65,7 @@ impl Journal {
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             match serde_json::from_str(line) {
                 Ok(Entry::Prepared) => journal.prepared = true,
-                Ok(Entry::Saved { name, artifact }) => drop(journal.saved.insert(name, *artifact)),
+                Ok(Entry::Saved { id, artifact }) => drop(journal.saved.insert(id, *artifact)),
                 Ok(Entry::Delivered { failure }) => journal.delivered = Some(failure),
                 Err(_) => {}
             }
@@ -78,9 +78,9 @@ impl Journal {
         self.prepared
     }
 
-    /// The artifact of that name as it was saved.
-    pub fn saved(&self, name: &str) -> Option<&Artifact> {
-        self.saved.get(name)
+    /// The artifact as it is reported, if it was saved.
+    pub fn saved(&self, id: &str) -> Option<&Artifact> {
+        self.saved.get(id)
     }
 
     /// What the process ended with that delivered the results, if one has.
@@ -94,8 +94,8 @@ impl Journal {
     }
 
     /// An output is in its store.
-    pub fn note_saved(&mut self, name: &str, artifact: &Artifact) {
-        self.write(&Entry::Saved { name: name.to_owned(), artifact: Box::new(artifact.clone()) });
+    pub fn note_saved(&mut self, id: &str, artifact: &Artifact) {
+        self.write(&Entry::Saved { id: id.to_owned(), artifact: Box::new(artifact.clone()) });
     }
 
     /// The results have arrived.
@@ -143,7 +143,7 @@ mod tests {
         journal.note_prepared();
         journal.note_saved("a", &artifact);
         drop(journal);
-        let torn = br#"{"saved":{"name":"b","artifact":{"name":"b"}}"#;
+        let torn = br#"{"saved":{"id":"b","artifact":{"name":"b"}}"#;
         OpenOptions::new().append(true).open(paths.journal()).unwrap().write_all(torn).unwrap();
         let mut journal = Journal::open(&paths).unwrap();
         assert!(journal.is_prepared() && journal.saved("a") == Some(&artifact) && journal.saved("b").is_none());

@@ -29,6 +29,8 @@ pub struct Saved {
 
 /// One thing to save.
 struct Job {
+    /// What it is called in the journal.
+    id: String,
     /// As it is reported.
     reported: Artifact,
     /// With the whole of its location.
@@ -51,7 +53,7 @@ enum Content {
 impl Job {
     /// What an earlier process has saved.
     fn done(reported: &Artifact) -> Self {
-        Self { reported: reported.clone(), whole: Artifact::default(), content: Content::Saved }
+        Self { id: String::new(), reported: reported.clone(), whole: Artifact::default(), content: Content::Saved }
     }
 
     fn failed(&self, reason: impl Display) -> String {
@@ -82,7 +84,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
     let mut failures = Vec::new();
     let mut jobs = Vec::new();
     for artifact in artifacts {
-        let job = match journal.saved(&artifact.name) {
+        let job = match journal.saved(&id_of_output(&artifact.name)) {
             Some(before) => Ok(Some(Job::done(before))),
             None => output(paths, template, artifact),
         };
@@ -94,7 +96,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
     let outputs = jobs.len();
     if template::archives_logs(template) {
         for container in containers {
-            let job = match journal.saved(&key::log_artifact_name(container)) {
+            let job = match journal.saved(&id_of_log(container)) {
                 Some(before) => Ok(Some(Job::done(before))),
                 None => log(paths, template.archive_location.as_deref(), container),
             };
@@ -114,7 +116,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
                     let in_time = patience.bound(in_turn(artifacts, job, &large)).await;
                     in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)))?;
                     if !matches!(job.content, Content::Saved) {
-                        journal.borrow_mut().note_saved(&job.reported.name, &job.reported);
+                        journal.borrow_mut().note_saved(&job.id, &job.reported);
                     }
                     Ok(())
                 };
@@ -166,7 +168,8 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
         };
     }
     let file_name = key::file_name(&artifact.name, path, packing);
-    job(artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
+    let id = id_of_output(&artifact.name);
+    job(id, artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
 }
 
 /// The job of a container's log; none when the container printed nothing that was kept, for example because it was never
@@ -177,10 +180,20 @@ fn log(paths: &Paths, location: Option<&ArtifactLocation>, container: &str) -> R
         return Ok(None);
     }
     let artifact = Artifact { name: key::log_artifact_name(container), ..Artifact::default() };
-    job(artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+    job(id_of_log(container), artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+}
+
+/// A user's artifact may be called as a log is.
+fn id_of_output(artifact: &str) -> String {
+    format!("output {artifact}")
+}
+
+fn id_of_log(container: &str) -> String {
+    format!("log {container}")
 }
 
 fn job(
+    id: String,
     artifact: Artifact,
     location: Option<&ArtifactLocation>,
     file_name: &str,
@@ -188,7 +201,7 @@ fn job(
 ) -> Result<Job, String> {
     let reported = locations::for_output(&artifact, location, file_name)?;
     let whole = locations::complete(&reported, location)?;
-    Ok(Job { reported, whole, content })
+    Ok(Job { id, reported, whole, content })
 }
 
 /// Uploads, large things one after the other.
