@@ -68,8 +68,21 @@ variables! {
     WAIT_FOR_READY "ARGO_WAIT_FOR_READY" by Driver, default "false":
         "`true` when the user's process must wait until the supervisor has prepared the Pod.";
     INITLESS_POD "ARGO_INITLESS_POD" by Driver, default "false": "`true` in Pods without an init container.";
-    RESULT_SINK "TIPHYS_RESULT_SINK" by Driver, default "":
-        "Where results are delivered: `file:<absolute path>`.";
+    RESULT_SINK "TIPHYS_RESULT_SINK" by Driver, default "`taskresult` where there is an API server":
+        "Where results are delivered: `auto`, `annotations`, `termination-message`, `taskresult` or `file:<absolute path>`.";
+    MESSAGE_BYTES "TIPHYS_TERMINATION_MESSAGE_BYTES" by Driver, default "4096":
+        "Bytes that a termination message may have in this Pod: 12288 divided by its containers, where that is less.";
+    KEEP_LAST_256K "TIPHYS_RESULT_KEEP_LAST_256K" by Driver, default "true for `taskresult` only":
+        "`true`: of a result longer than 256 KiB only the end is kept, as argoexec does, with a warning.";
+    KEEP_STDERR "TIPHYS_KEEP_STDERR" by Driver, default "false":
+        "`true`: the last lines of standard error are kept, for the message of a step that fails.";
+    RETRY_DURATION "EXECUTOR_RETRY_BACKOFF_DURATION" by User, default "200ms":
+        "First pause before a failed request to an artifact store is repeated; the pauses vary by up to a half.";
+    RETRY_FACTOR "EXECUTOR_RETRY_BACKOFF_FACTOR" by User, default "2": "Each of these pauses is so many times the one before.";
+    RETRY_JITTER "EXECUTOR_RETRY_BACKOFF_JITTER" by User, default "":
+        "A number, without effect: these pauses vary as they are.";
+    RETRY_STEPS "EXECUTOR_RETRY_BACKOFF_STEPS" by User, default "as many as fit in 1 minute for inputs, 5 for outputs":
+        "How often such a request is sent at most.";
     EMISSARY "TIPHYS_EMISSARY" by Driver, default "the file tiphys-emissary beside the executor":
         "Binary that `init` delivers as `/var/run/argo/argoexec`, unless one is there already.";
     MEMORY_BUDGET_MIB "TIPHYS_MEMORY_BUDGET_MIB" by User, default "48":

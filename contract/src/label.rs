@@ -19,6 +19,8 @@ pub const NODE_NAME: &str = "workflows.argoproj.io/node-name";
 pub const OUTPUTS: &str = "workflows.argoproj.io/outputs";
 /// Annotation on Pods: progress as `N/M`.
 pub const PROGRESS: &str = "workflows.argoproj.io/progress";
+/// Annotation on Pods: what our own controller reads besides, as JSON (result sink `annotations`).
+pub const REPORT: &str = "workflows.argoproj.io/tiphys-report";
 /// Annotation on Pods: pod GC strategy and delay, used when the workflow is gone.
 pub const POD_GC_STRATEGY: &str = "workflows.argoproj.io/pod-gc-strategy";
 /// Prefix of the annotation with a container's own kill command: a JSON list in which `%d` stands for the signal.

@@ -34,6 +34,8 @@ pub const CONFIG: &str = "/argo/config";
 pub const CONFIG_TEMPLATE: &str = "/argo/config/ARGO_TEMPLATE";
 /// The offloaded arguments: a JSON list of strings.
 pub const CONFIG_ARGS: &str = "/argo/config/ARGO_CONTAINER_ARGS_FILE";
+/// Where Kubernetes puts the Pod's token, certificate authority and namespace.
+pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The manifest of a resource template.
 pub const MANIFEST: &str = "/tmp/manifest.yaml";
 /// Scratch space of the executor's containers; a volume is mounted there.
@@ -58,12 +60,16 @@ pub mod ctr {
     pub const STDOUT: &str = "stdout";
     /// Standard output and error interleaved, when logs are archived.
     pub const COMBINED: &str = "combined";
+    /// Why the command failed: a word in the first line, then the last lines of standard error if they were kept.
+    pub const ENDED: &str = "ended";
     /// Created by the user to end a pause before the command.
     pub const BEFORE: &str = "before";
     /// Created by the user to end a pause after the command.
     pub const AFTER: &str = "after";
 }
 
+/// File below [`SHARED`] in which `wait` notes what it has done, to go on from there if it is killed and started again.
+pub const JOURNAL: &str = "journal";
 /// Directory below [`SHARED`] with `main`'s output parameters, each under its own absolute path.
 pub const OUTPUT_PARAMETERS: &str = "outputs/parameters";
 /// Directory below [`SHARED`] with `main`'s output artifacts, each under its own name: a file or folder as it is, for

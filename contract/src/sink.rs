@@ -4,9 +4,17 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Destination of a [`TaskResult`](crate::path).
+/// Destination of a step's results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResultSink {
+    /// The termination message when they fit, else the Pod's annotations, else the artifact repository.
+    Auto,
+    /// Annotations of the Pod, by one PATCH.
+    Annotations,
+    /// The termination message of `wait`: no API call, no token, no rights.
+    TerminationMessage,
+    /// A WorkflowTaskResult, as argoexec writes it, for Argo's own controller.
+    TaskResult,
     /// A JSON file, replaced by rename with every report, so that a reader never sees half of one.
     File(PathBuf),
 }
@@ -14,37 +22,42 @@ pub enum ResultSink {
 /// Why a sink was refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SinkError {
-    /// The variable is absent: nobody would read the results.
-    #[error("no destination for results: set {variable} to file:<absolute path>", variable = crate::env::RESULT_SINK)]
-    Missing,
-    /// A destination that needs the Kubernetes API, which this executor does not speak.
+    /// The variable is absent and no API server is known: nobody would read the results.
     #[error(
-        "result sink {0:?} needs the Kubernetes API, which this executor does not use: set {variable} to \
-         file:<absolute path>",
+        "no destination for results: the Pod has no access to the Kubernetes API, so set {variable} to \
+         termination-message or file:<absolute path>",
+        variable = crate::env::RESULT_SINK
+    )]
+    Missing,
+    /// The sink needs the Kubernetes API, and none is known.
+    #[error(
+        "{variable} is {0:?}, but the Pod has no access to the Kubernetes API: give it a service account with a token, \
+         or use termination-message",
         variable = crate::env::RESULT_SINK
     )]
     NeedsKubernetes(String),
     /// Anything else.
     #[error(
-        "{variable} is {0:?}: expected file:<absolute path>",
+        "{variable} is {0:?}: expected auto, annotations, termination-message, taskresult or file:<absolute path>",
         variable = crate::env::RESULT_SINK
     )]
     Unknown(String),
 }
 
 impl ResultSink {
-    /// Reads the value of [`RESULT_SINK`](crate::env::RESULT_SINK).
+    /// Reads the value of [`RESULT_SINK`](crate::env::RESULT_SINK); none when it is absent.
     ///
     /// # Errors
-    /// [`SinkError`] when the value is absent or names no sink that this executor has.
-    pub fn parse(value: Option<&str>) -> Result<Self, SinkError> {
+    /// [`SinkError::Unknown`] when the value names no sink.
+    pub fn parse(value: Option<&str>) -> Result<Option<Self>, SinkError> {
         match value {
-            None | Some("") => Err(SinkError::Missing),
-            Some(kind @ ("annotations" | "termination-message" | "taskresult" | "auto")) => {
-                Err(SinkError::NeedsKubernetes(kind.to_owned()))
-            }
+            None | Some("") => Ok(None),
+            Some("auto") => Ok(Some(Self::Auto)),
+            Some("annotations") => Ok(Some(Self::Annotations)),
+            Some("termination-message") => Ok(Some(Self::TerminationMessage)),
+            Some("taskresult") => Ok(Some(Self::TaskResult)),
             Some(value) => match value.strip_prefix("file:") {
-                Some(path) if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
+                Some(path) if path.starts_with('/') => Ok(Some(Self::File(PathBuf::from(path)))),
                 _ => Err(SinkError::Unknown(value.to_owned())),
             },
         }
@@ -55,6 +68,10 @@ impl std::fmt::Display for ResultSink {
     /// The text that [`ResultSink::parse`] reads.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Annotations => f.write_str("annotations"),
+            Self::TerminationMessage => f.write_str("termination-message"),
+            Self::TaskResult => f.write_str("taskresult"),
             Self::File(path) => write!(f, "file:{}", path.display()),
         }
     }
@@ -65,24 +82,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_sink_survives_its_text() {
-        let sink = ResultSink::File("/run/result.json".into());
-        assert_eq!(ResultSink::parse(Some(&sink.to_string())), Ok(sink));
+    fn a_sink_survives_its_text() {
+        use ResultSink::{Annotations, Auto, File, TaskResult, TerminationMessage};
+        for sink in [Auto, Annotations, TerminationMessage, TaskResult, File("/run/result.json".into())] {
+            assert_eq!(ResultSink::parse(Some(&sink.to_string())), Ok(Some(sink)));
+        }
+        assert_eq!(ResultSink::parse(Some("")), Ok(None));
     }
 
     #[test]
-    fn what_cannot_be_delivered_is_refused_by_name() {
-        for (value, expected) in [
-            (None, "no destination for results: set TIPHYS_RESULT_SINK to file:<absolute path>"),
-            (
-                Some("annotations"),
-                "result sink \"annotations\" needs the Kubernetes API, which this executor does not use: set \
-                 TIPHYS_RESULT_SINK to file:<absolute path>",
-            ),
-            (Some("file:x"), "TIPHYS_RESULT_SINK is \"file:x\": expected file:<absolute path>"),
-            (Some("mail"), "TIPHYS_RESULT_SINK is \"mail\": expected file:<absolute path>"),
-        ] {
-            assert_eq!(ResultSink::parse(value).unwrap_err().to_string(), expected);
+    fn what_is_no_sink_is_refused() {
+        for value in ["file:x", "mail"] {
+            assert_eq!(
+                ResultSink::parse(Some(value)).unwrap_err().to_string(),
+                format!(
+                    "TIPHYS_RESULT_SINK is {value:?}: expected auto, annotations, termination-message, taskresult or \
+                     file:<absolute path>"
+                )
+            );
         }
     }
 }

@@ -8,10 +8,13 @@
 #[cfg(feature = "agent")]
 mod agent;
 pub mod args;
+#[cfg(feature = "agent")]
+pub mod cluster;
 pub mod duration;
 pub mod emissary;
 pub mod exit_file;
 pub mod kill;
+pub mod log;
 pub mod mailbox;
 pub mod paths;
 pub mod process;

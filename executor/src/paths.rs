@@ -24,6 +24,8 @@ pub struct Paths {
     pub config_template: PathBuf,
     /// Source of a script template.
     pub script: PathBuf,
+    /// The Pod's token, certificate authority and namespace.
+    pub service_account: PathBuf,
 }
 
 impl Default for Paths {
@@ -37,6 +39,7 @@ impl Default for Paths {
             secrets: path::SECRETS.into(),
             config_template: path::CONFIG_TEMPLATE.into(),
             script: path::SCRIPT.into(),
+            service_account: path::SERVICE_ACCOUNT.into(),
         }
     }
 }
@@ -54,6 +57,7 @@ impl Paths {
             secrets: at(path::SECRETS),
             config_template: at(path::CONFIG_TEMPLATE),
             script: at(path::SCRIPT),
+            service_account: at(path::SERVICE_ACCOUNT),
         }
     }
 
@@ -70,6 +74,11 @@ impl Paths {
     /// The delivered emissary.
     pub fn emissary(&self) -> PathBuf {
         self.shared.join("argoexec")
+    }
+
+    /// What `wait` has done.
+    pub fn journal(&self) -> PathBuf {
+        self.shared.join(path::JOURNAL)
     }
 
     /// The supervisor's status marker.

@@ -117,7 +117,9 @@ fn a_result_comes_back() {
     let output = finish(child);
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
     let parameters = json!([{"name": "p", "value": "d", "valueFrom": {"path": "/no", "default": "d"}}]);
-    assert_eq!(result(&pod), json!({"outputs": {"result": "hello", "parameters": parameters}}));
+    let ended = json!([{"name": "main", "exitCode": 3, "cause": "Exit"}]);
+    let outputs = json!({"result": "hello", "parameters": parameters});
+    assert_eq!(result(&pod), json!({"outputs": outputs, "containers": ended}));
 }
 
 #[test]
@@ -360,7 +362,9 @@ fn a_set_of_containers_has_a_log_each() {
     assert_eq!(code(&run(pod.emissary("late", "echo never"))), 64);
     assert_eq!(code(&finish(child)), 0);
     let artifacts = json!([{"name": "a-logs", "s3": {"key": "wf/pod/a.log"}}, {"name": "main-logs", "s3": {"key": "wf/pod/main.log"}}]);
-    assert_eq!(result(&pod), json!({"outputs": {"artifacts": artifacts}}));
+    let ended = |name| json!({"name": name, "exitCode": 1, "cause": "Exit"});
+    let containers = json!([ended("main"), ended("late")]);
+    assert_eq!(result(&pod), json!({"outputs": {"artifacts": artifacts}, "containers": containers}));
     assert_eq!(store.object("wf/pod/a.log").unwrap(), b"from a\n");
 }
 
@@ -368,12 +372,16 @@ fn a_set_of_containers_has_a_log_each() {
 fn what_cannot_be_done_is_refused_before_any_work() {
     let pod = Pod::container();
     for (words, message) in [
-        (&["wait"][..], "no destination for results: set TIPHYS_RESULT_SINK to file:<absolute path>"),
         (
-            &["supervisor"][..],
-            "sub-command supervisor is not supported by this executor: it has init, wait, emissary and kill",
+            &["wait"][..],
+            "no destination for results: the Pod has no access to the Kubernetes API, so set TIPHYS_RESULT_SINK to \
+             termination-message or file:<absolute path>",
         ),
-        (&["dance"][..], "unknown sub-command \"dance\": there are init, wait, emissary, kill and version"),
+        (
+            &["resource"][..],
+            "sub-command resource is not supported by this executor: it has init, wait, supervisor, emissary and kill",
+        ),
+        (&["dance"][..], "unknown sub-command \"dance\": there are init, wait, supervisor, emissary, kill and version"),
     ] {
         let output = run(pod.executor(words));
         assert_eq!((code(&output), text(&output.stderr)), (64, format!("Error: {message}\n")));

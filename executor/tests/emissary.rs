@@ -6,6 +6,7 @@ mod pod;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
 use pod::{Pod, code, finish, run, signal, text, until};
@@ -287,4 +288,88 @@ fn a_full_disk_is_no_success() {
         assert_eq!(pod.message(), format!("cannot copy {artifact}: File too large (os error 27)"));
         assert!(!pod.paths.staged_tar("a").exists() && !pod.paths.staged_artifact("a").exists());
     }
+}
+
+#[test]
+fn the_log_is_the_users_unless_asked_for() {
+    for (level, lines) in [("info", 0), ("debug", 2)] {
+        let pod = Pod::container();
+        let mut main = pod.executor(&["emissary", "--loglevel", level, "--log-format", "json", "--", "true"]);
+        main.env("ARGO_CONTAINER_NAME", "main");
+        let output = run(main);
+        let told = text(&output.stderr);
+        assert_eq!((code(&output), told.lines().count()), (0, lines), "{told}");
+        assert!(told.lines().all(|line| line.contains(r#""level":"debug","msg":""#)), "{told}");
+    }
+}
+
+#[test]
+fn why_a_command_failed_is_noted() {
+    for (script, keep, noted) in [
+        ("echo out; exit 0", true, None),
+        ("echo last words >&2; exit 3", true, Some("exit\nlast words\n")),
+        ("echo last words >&2; exit 3", false, Some("exit\n")),
+        ("kill -9 $$", true, Some("signal\n")),
+    ] {
+        let pod = Pod::container();
+        let mut main = pod.emissary("main", script);
+        main.env("TIPHYS_KEEP_STDERR", keep.to_string());
+        let output = run(main);
+        assert_eq!(pod.read("main", "ended").as_deref(), noted, "{script}");
+        assert_eq!(text(&output.stderr).contains("last words"), script.contains("last words"));
+    }
+}
+
+#[test]
+fn inputs_become_links_where_nothing_could_be_mounted() {
+    let pod = Pod::container();
+    let (there, below, volume) = (pod.at("there"), pod.at("deep/below"), pod.at("volume/x"));
+    let template = format!(
+        r#"{{"container":{{"image":"x","volumeMounts":[{{"name":"v","mountPath":"{}"}}]}},"inputs":{{"artifacts":[
+            {{"name":"a","path":"{there}"}},{{"name":"b","path":"{below}"}},{{"name":"c","path":"{volume}"}},
+            {{"name":"o","path":"/o","optional":true}}]}}}}"#,
+        pod.at("volume")
+    );
+    fs::write(pod.paths.template(), template).unwrap();
+    fs::write(pod.paths.status(), "READY\n").unwrap();
+    for name in ["a", "b"] {
+        fs::create_dir_all(pod.paths.input_artifacts.join(name)).unwrap();
+        fs::write(pod.paths.input_artifacts.join(name).join("f"), name).unwrap();
+    }
+    // What the image has at the place is hidden, as by a mount; the command even works in there.
+    fs::create_dir_all(format!("{there}/of/the/image")).unwrap();
+    fs::create_dir_all(&volume).unwrap();
+    let main = || {
+        let mut main = pod.emissary("main", &format!("cat f {below}/f; pwd"));
+        main.env("ARGO_WAIT_FOR_READY", "true").current_dir(&there);
+        main
+    };
+    let output = run(main());
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+    assert!(text(&output.stdout).starts_with("ab"), "{}", text(&output.stdout));
+
+    // What lies on a volume of the user's is never removed.
+    fs::create_dir_all(pod.paths.input_artifacts.join("c")).unwrap();
+    let output = run(main());
+    assert_eq!(code(&output), 65);
+    assert!(pod.message().contains("where the volume mount") && Path::new(&volume).is_dir(), "{}", pod.message());
+}
+
+#[test]
+fn memory_that_ran_out_is_told_apart_from_other_kills() {
+    // A group of our own can be made by root, and where version 1 of cgroups has the memory controller.
+    let group = Path::new("/sys/fs/cgroup/memory").join(format!("tiphys-emissary-test-{}", std::process::id()));
+    if fs::create_dir(&group).is_err() {
+        return;
+    }
+    fs::write(group.join("memory.limit_in_bytes"), (64 << 20).to_string()).unwrap();
+    let pod = Pod::container();
+    let inner = pod.emissary("main", "head -c 300000000 /dev/zero | tail -n 1 > /dev/null; exit $?");
+    let mut main = std::process::Command::new("/bin/sh");
+    main.arg("-c").arg("echo $$ > \"$0\" && exec \"$@\"").arg(group.join("cgroup.procs"));
+    main.arg(inner.get_program()).args(inner.get_args()).env("ARGO_CONTAINER_NAME", "main");
+    main.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(main);
+    until("the group is empty", || fs::remove_dir(&group).is_ok());
+    assert_eq!((code(&output), pod.read("main", "ended").as_deref()), (137, Some("oom\n")), "{}", text(&output.stderr));
 }

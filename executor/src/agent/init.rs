@@ -27,7 +27,16 @@ pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
     create_open_dir(&paths.shared).map_err(text)?;
     deliver_emissary(paths, settings)?;
     let json = template::read(paths, settings)?;
-    let template = template::parse(&json)?;
+    stage(paths, settings, &json)
+}
+
+/// Delivers the template, the script and the input artifacts.
+///
+/// # Errors
+/// The text for the user: the first thing that could not be delivered.
+pub fn stage(paths: &Paths, settings: &Settings, json: &str) -> Result<(), String> {
+    let text = |error: FileError| error.to_string();
+    let template = template::parse(json)?;
     replace(&paths.template(), json.as_bytes(), 0o444).map_err(text)?;
     if let Some(script) = &template.script {
         // The structure of a script is a container's; its source is a field of its own.

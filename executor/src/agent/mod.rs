@@ -3,16 +3,24 @@
 //! Both work synchronously as long as nothing is transferred, and start an async runtime only for artifacts: a step
 //! without any pays for none.
 
+mod caller;
+mod ending;
+mod ends;
 mod init;
 mod inputs;
+mod journal;
 mod locations;
 mod mains;
+mod offload;
 mod outputs;
 mod progress;
 mod report;
 mod results;
 mod settings;
+mod supervisor;
+mod task_result;
 mod template;
+mod trace;
 mod transfers;
 mod wait;
 
@@ -21,15 +29,15 @@ use std::process::ExitCode;
 
 use tiphys_contract::{env, exit};
 
+use crate::cluster::Config;
 use crate::emissary;
 use crate::paths::Paths;
 use crate::shared_files::report_failure;
-use crate::{args, kill};
+use crate::{args, kill, log};
 use settings::Settings;
 
 /// Sub-commands of argoexec that this executor does not have.
-const NOT_HERE: &[&str] =
-    &["supervisor", "resource", "data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
+const NOT_HERE: &[&str] = &["resource", "data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
 
 /// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
 /// reason is in the termination log and on standard error.
@@ -50,11 +58,15 @@ pub fn run_below(paths: &Paths, args: impl Iterator<Item = OsString>) -> ExitCod
 
 fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, String> {
     let parsed = args::parse(args.skip(1))?;
+    log::begin(parsed.log_level.as_deref(), parsed.log_format.as_deref())?;
+    trace::begin();
     let variable = |name: &str| std::env::var(name).ok();
+    let cluster = || Config::find(paths, &parsed.cluster, variable);
     let done = |result: Result<(), String>| result.map(|()| 0);
     match parsed.command.as_deref() {
         Some("init") => done(init::run(paths, &Settings::from(variable)?)),
-        Some("wait") => done(wait::run(paths, &Settings::from(variable)?)),
+        Some("wait") => wait::run(paths, &Settings::from(variable)?, cluster),
+        Some("supervisor") => supervisor::run(paths, &Settings::from(variable)?, cluster),
         Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
         Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
         Some("version") => {
@@ -62,11 +74,11 @@ fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, Strin
             Ok(0)
         }
         Some(other) if NOT_HERE.contains(&other) => {
-            Err(format!("sub-command {other} is not supported by this executor: it has init, wait, emissary and kill"))
+            Err(format!("sub-command {other} is not supported by this executor: it has init, wait, supervisor, emissary and kill"))
         }
-        Some(other) => Err(format!("unknown sub-command {other:?}: there are init, wait, emissary, kill and version")),
+        Some(other) => Err(format!("unknown sub-command {other:?}: there are init, wait, supervisor, emissary, kill and version")),
         None => {
-            Err("usage: tiphys-executor init | wait | emissary -- COMMAND [ARG...] | kill SIGNAL PID | version".into())
+            Err("usage: tiphys-executor init | wait | supervisor | emissary -- COMMAND [ARG...] | kill SIGNAL PID | version".into())
         }
     }
 }

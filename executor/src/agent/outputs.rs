@@ -1,5 +1,7 @@
 //! Saves output artifacts and logs, several at once, each straight from where it lies to its store.
 
+use std::cell::RefCell;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +12,10 @@ use tiphys_contract::key::{self, Packing};
 use tiphys_contract::path::ctr;
 use tokio::sync::Semaphore;
 
+use super::journal::Journal;
 use super::settings::Settings;
 use super::{locations, template, transfers};
+use crate::cluster::Patience;
 use crate::paths::Paths;
 
 /// What was saved, and the first thing that was not.
@@ -25,6 +29,8 @@ pub struct Saved {
 
 /// One thing to save.
 struct Job {
+    /// What it is called in the journal.
+    id: String,
     /// As it is reported.
     reported: Artifact,
     /// With the whole of its location.
@@ -40,15 +46,49 @@ enum Content {
     Itself(PathBuf),
     /// A log, stored as it is.
     Log(PathBuf),
+    /// In the store already.
+    Saved,
 }
 
-/// Saves the template's outputs and, where logs are archived, the log of each container that has one.
-pub fn save(paths: &Paths, settings: &Settings, template: &Template, containers: &[&str]) -> Saved {
+impl Job {
+    /// What an earlier process has saved.
+    fn done(reported: &Artifact) -> Self {
+        Self { id: String::new(), reported: reported.clone(), whole: Artifact::default(), content: Content::Saved }
+    }
+
+    fn failed(&self, reason: impl Display) -> String {
+        format!("artifact {} failed to save: {reason}", self.reported.name)
+    }
+}
+
+/// What to save.
+#[derive(Clone, Copy)]
+pub struct What<'a> {
+    /// Where the Pod's files are.
+    pub paths: &'a Paths,
+    /// How artifacts are transferred.
+    pub settings: &'a Settings,
+    /// What the Pod runs.
+    pub template: &'a Template,
+    /// The outputs.
+    pub artifacts: &'a [Artifact],
+    /// Containers whose logs are saved, where logs are.
+    pub containers: &'a [&'a str],
+}
+
+/// Saves the outputs and, where logs are archived, the log of each container that has one. What the journal has as
+/// saved is not saved again; what the time does not suffice for has failed.
+pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Saved {
+    let What { paths, settings, template, artifacts, containers } = *what;
     let mut saved = Saved::default();
     let mut failures = Vec::new();
     let mut jobs = Vec::new();
-    for artifact in &template.outputs.artifacts {
-        match output(paths, template, artifact) {
+    for artifact in artifacts {
+        let job = match journal.saved(&id_of_output(&artifact.name)) {
+            Some(before) => Ok(Some(Job::done(before))),
+            None => output(paths, template, artifact),
+        };
+        match job {
             Ok(job) => jobs.extend(job),
             Err(failure) => failures.push(failure),
         }
@@ -56,18 +96,33 @@ pub fn save(paths: &Paths, settings: &Settings, template: &Template, containers:
     let outputs = jobs.len();
     if template::archives_logs(template) {
         for container in containers {
-            match log(paths, template.archive_location.as_deref(), container) {
+            let job = match journal.saved(&id_of_log(container)) {
+                Some(before) => Ok(Some(Job::done(before))),
+                None => log(paths, template.archive_location.as_deref(), container),
+            };
+            match job {
                 Ok(job) => jobs.extend(job),
                 Err(failure) => saved.errors.push(failure),
             }
         }
     }
-    let results = match jobs.is_empty() {
-        true => Ok(Vec::new()),
-        false => transfers::run(paths, settings, async |artifacts| {
-            let large = Semaphore::new(1);
-            transfers::all(jobs.iter().map(|job| in_turn(artifacts, job, &large))).await
-        }),
+    let results = match jobs.iter().all(|job| matches!(job.content, Content::Saved)) {
+        true => Ok(jobs.iter().map(|_| Ok(())).collect()),
+        false => {
+            let journal = RefCell::new(journal);
+            transfers::run_with(paths, settings.outgoing(), async |artifacts| {
+                let large = Semaphore::new(1);
+                let upload = async |job: &Job| {
+                    let in_time = patience.bound(in_turn(artifacts, job, &large)).await;
+                    in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)))?;
+                    if !matches!(job.content, Content::Saved) {
+                        journal.borrow_mut().note_saved(&job.id, &job.reported);
+                    }
+                    Ok(())
+                };
+                transfers::all(jobs.iter().map(upload)).await
+            })
+        }
     };
     match results {
         Err(failure) => saved.errors.insert(0, failure),
@@ -106,14 +161,15 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
         (Strategy::None, true) => (Packing::None, Content::Itself(paths.staged_artifact(&artifact.name))),
         (Strategy::None, false) => (Packing::None, Content::Itself(paths.mirrored(path))),
     };
-    if !content.path().exists() {
+    if content.path().is_none_or(|path| !path.exists()) {
         return match artifact.optional {
             true => Ok(None),
             false => Err(format!("output artifact {:?}: {path} does not exist in container main", artifact.name)),
         };
     }
     let file_name = key::file_name(&artifact.name, path, packing);
-    job(artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
+    let id = id_of_output(&artifact.name);
+    job(id, artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
 }
 
 /// The job of a container's log; none when the container printed nothing that was kept, for example because it was never
@@ -124,10 +180,20 @@ fn log(paths: &Paths, location: Option<&ArtifactLocation>, container: &str) -> R
         return Ok(None);
     }
     let artifact = Artifact { name: key::log_artifact_name(container), ..Artifact::default() };
-    job(artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+    job(id_of_log(container), artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+}
+
+/// A user's artifact may be called as a log is.
+fn id_of_output(artifact: &str) -> String {
+    format!("output {artifact}")
+}
+
+fn id_of_log(container: &str) -> String {
+    format!("log {container}")
 }
 
 fn job(
+    id: String,
     artifact: Artifact,
     location: Option<&ArtifactLocation>,
     file_name: &str,
@@ -135,15 +201,16 @@ fn job(
 ) -> Result<Job, String> {
     let reported = locations::for_output(&artifact, location, file_name)?;
     let whole = locations::complete(&reported, location)?;
-    Ok(Job { reported, whole, content })
+    Ok(Job { id, reported, whole, content })
 }
 
 /// Uploads, large things one after the other.
 async fn in_turn(artifacts: &Artifacts, job: &Job, large: &Semaphore) -> Result<(), String> {
-    let _turn = match transfers::is_small(job.content.path()) {
-        true => None,
+    let _turn = match job.content.path() {
+        Some(path) if transfers::is_small(path) => None,
         // The semaphore lives as long as the transfers and is never closed.
-        false => large.acquire().await.ok(),
+        Some(_) => large.acquire().await.ok(),
+        None => None,
     };
     upload(artifacts, job).await
 }
@@ -159,14 +226,19 @@ async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {
             }
             Err(error) => return Err(format!("cannot read the log {}: {error}", path.display())),
         },
+        Content::Saved => return Ok(()),
     };
-    result.map_err(|error| format!("artifact {} failed to save: {error}", job.reported.name))
+    result.map_err(|error| job.failed(error))?;
+    tracing::info!("artifact {} is saved", job.reported.name);
+    Ok(())
 }
 
 impl Content {
-    fn path(&self) -> &Path {
+    /// Where it lies on disk, unless it is saved.
+    fn path(&self) -> Option<&Path> {
         match self {
-            Self::Tar(path, _) | Self::Itself(path) | Self::Log(path) => path,
+            Self::Tar(path, _) | Self::Itself(path) | Self::Log(path) => Some(path),
+            Self::Saved => None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tiphys_api::Time;
-use tiphys_artifact::Options;
-use tiphys_contract::env;
+use tiphys_artifact::{Options, Retry};
+use tiphys_contract::{carry, env};
 
 use crate::duration;
 use crate::emissary::grace;
@@ -33,7 +33,31 @@ pub struct Settings {
     pub transfers: Options,
     /// Remove staged outputs once they are saved.
     pub remove_local_artifacts: bool,
+    /// What this Pod runs.
+    pub step: Step,
+    /// Bytes that the termination message may have.
+    pub message_bytes: usize,
+    /// Of a result longer than 256 KiB keep only the end; none for what the result's destination has as its default.
+    pub keep_last: Option<bool>,
 }
+
+/// Names of what this Pod runs, as the driver gave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Name of the Pod.
+    pub pod: Option<String>,
+    /// Id of the node.
+    pub node: Option<String>,
+    /// Name of the workflow.
+    pub workflow: Option<String>,
+    /// Uid of the workflow.
+    pub workflow_uid: Option<String>,
+    /// Controller instance that the workflow belongs to.
+    pub instance: Option<String>,
+}
+
+/// So long requests to stores are repeated for outputs: they exist nowhere else.
+const OUTPUTS_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 impl Settings {
     /// Reads the settings through a look-up function.
@@ -62,7 +86,26 @@ impl Settings {
             emissary: set(env::EMISSARY).map(PathBuf::from),
             transfers: transfers(&lookup)?,
             remove_local_artifacts: flag(env::REMOVE_LOCAL_ARTIFACTS),
+            step: Step {
+                pod: set(env::POD_NAME),
+                node: set(env::NODE_ID),
+                workflow: set(env::WORKFLOW_NAME),
+                workflow_uid: set(env::WORKFLOW_UID),
+                instance: set(env::INSTANCE_ID),
+            },
+            message_bytes: message_bytes(set(env::MESSAGE_BYTES))?,
+            keep_last: switch(set(env::KEEP_LAST_256K), env::KEEP_LAST_256K)?,
         })
+    }
+
+    /// How outputs are transferred: with more patience than inputs, unless the user said how often to try.
+    pub fn outgoing(&self) -> Options {
+        let mut options = self.transfers.clone();
+        if options.retry.tries == Retry::default().tries {
+            options.retry.tries = u32::MAX;
+            options.retry.within = OUTPUTS_WITHIN;
+        }
+        options
     }
 }
 
@@ -76,7 +119,48 @@ fn transfers(lookup: &impl Fn(&str) -> Option<String>) -> Result<Options, String
         options.memory = (budget << 20) / 2;
         options.part_size = options.part_size.min(options.memory);
     }
+    retry(lookup, &mut options.retry)?;
     Ok(options)
+}
+
+/// Argo's variables for repeated requests. Pauses are no longer than 10 s all the same.
+fn retry(lookup: &impl Fn(&str) -> Option<String>, retry: &mut Retry) -> Result<(), String> {
+    let set = |name| lookup(name).filter(|value| !value.is_empty());
+    let wrong = |name: &str, text: &str, expected: &str| format!("{name} is {text:?}: expected {expected}");
+    if let Some(text) = set(env::RETRY_DURATION) {
+        let first = duration::parse(&text);
+        retry.first = first.ok_or_else(|| wrong(env::RETRY_DURATION, &text, "a duration such as 1s"))?;
+    }
+    if let Some(text) = set(env::RETRY_FACTOR) {
+        let factor = text.parse().ok().filter(|factor: &f64| (1.0..=100.0).contains(factor));
+        retry.factor = factor.ok_or_else(|| wrong(env::RETRY_FACTOR, &text, "a number from 1 to 100"))?;
+    }
+    if let Some(text) = set(env::RETRY_JITTER) {
+        let jitter = text.parse().ok().filter(|jitter: &f64| *jitter >= 0.0);
+        jitter.ok_or_else(|| wrong(env::RETRY_JITTER, &text, "a number such as 0.5"))?;
+    }
+    if let Some(text) = set(env::RETRY_STEPS) {
+        let tries = text.parse().ok().filter(|tries: &u32| *tries > 0);
+        retry.tries = tries.ok_or_else(|| wrong(env::RETRY_STEPS, &text, "a number of at least 1"))?;
+        // The number alone decides.
+        retry.within = Duration::from_secs(24 * 3600);
+    }
+    Ok(())
+}
+
+fn message_bytes(text: Option<String>) -> Result<usize, String> {
+    let Some(text) = text else { return Ok(carry::MESSAGE_BYTES) };
+    let bytes = text.parse().ok().filter(|bytes| (256..=carry::MESSAGE_BYTES).contains(bytes));
+    bytes.ok_or_else(|| format!("{} is {text:?}: expected a number from 256 to 4096", env::MESSAGE_BYTES))
+}
+
+fn switch(text: Option<String>, name: &str) -> Result<Option<bool>, String> {
+    match text.as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(format!("{name} is {other:?}: expected true or false")),
+    }
 }
 
 /// Reads a deadline; Go's zero time, and all before 1970, is none.
@@ -124,6 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn the_user_decides_how_often_stores_are_asked() {
+        let retry = settings(&[
+            ("EXECUTOR_RETRY_BACKOFF_DURATION", "1s"),
+            ("EXECUTOR_RETRY_BACKOFF_FACTOR", "1.6"),
+            ("EXECUTOR_RETRY_BACKOFF_STEPS", "5"),
+        ]);
+        let outgoing = retry.unwrap().outgoing().retry;
+        assert_eq!((outgoing.first, outgoing.factor, outgoing.tries), (Duration::from_secs(1), 1.6, 5));
+        let outgoing = settings(&[]).unwrap().outgoing().retry;
+        assert_eq!((outgoing.tries, outgoing.within), (u32::MAX, OUTPUTS_WITHIN), "outputs exist nowhere else");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (pair, message) in [
             (("TIPHYS_MEMORY_BUDGET_MIB", "1"), "TIPHYS_MEMORY_BUDGET_MIB is \"1\": expected MiB, at least 16"),
@@ -138,6 +235,26 @@ mod tests {
             (
                 ("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "1m"),
                 "ARGO_TERMINATION_GRACE_PERIOD_SECONDS is \"1m\": expected whole seconds",
+            ),
+            (
+                ("TIPHYS_TERMINATION_MESSAGE_BYTES", "9000"),
+                "TIPHYS_TERMINATION_MESSAGE_BYTES is \"9000\": expected a number from 256 to 4096",
+            ),
+            (
+                ("TIPHYS_RESULT_KEEP_LAST_256K", "yes"),
+                "TIPHYS_RESULT_KEEP_LAST_256K is \"yes\": expected true or false",
+            ),
+            (
+                ("EXECUTOR_RETRY_BACKOFF_STEPS", "0"),
+                "EXECUTOR_RETRY_BACKOFF_STEPS is \"0\": expected a number of at least 1",
+            ),
+            (
+                ("EXECUTOR_RETRY_BACKOFF_FACTOR", "0.5"),
+                "EXECUTOR_RETRY_BACKOFF_FACTOR is \"0.5\": expected a number from 1 to 100",
+            ),
+            (
+                ("EXECUTOR_RETRY_BACKOFF_DURATION", "1"),
+                "EXECUTOR_RETRY_BACKOFF_DURATION is \"1\": expected a duration such as 1s",
             ),
         ] {
             assert_eq!(settings(&[pair]).unwrap_err(), message);

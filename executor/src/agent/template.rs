@@ -29,13 +29,20 @@ pub fn read(paths: &Paths, settings: &Settings) -> Result<String, String> {
     })
 }
 
+/// Reads a template of any kind.
+///
+/// # Errors
+/// The text for the user.
+pub fn of_any_kind(json: &str) -> Result<Template, String> {
+    serde_json::from_str(json).map_err(|error| format!("failed to unmarshal template: {error}"))
+}
+
 /// Reads the template.
 ///
 /// # Errors
 /// The text for the user, also for a kind of template whose Pod this executor cannot serve.
 pub fn parse(json: &str) -> Result<Template, String> {
-    let template: Template =
-        serde_json::from_str(json).map_err(|error| format!("failed to unmarshal template: {error}"))?;
+    let template = of_any_kind(json)?;
     match template.template_type() {
         Some(TemplateType::Resource) => Err(unsupported(&template, "resource")),
         Some(TemplateType::Data) => Err(unsupported(&template, "data")),

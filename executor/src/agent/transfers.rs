@@ -7,7 +7,7 @@ use std::path::Path;
 
 use futures_util::stream;
 use tiphys_artifact::archive::{GzipWriter, Level};
-use tiphys_artifact::{Artifacts, Body, ByteStream, Error, MountedSecrets};
+use tiphys_artifact::{Artifacts, Body, ByteStream, Error, MountedSecrets, Options};
 use tokio::sync::mpsc;
 
 use super::settings::Settings;
@@ -19,22 +19,33 @@ const TOGETHER: usize = 4;
 /// several threads and has many requests in flight of its own: one of them at a time fills the machine.
 const SMALL: u64 = 1 << 20;
 
+/// Why a transfer was given up.
+pub const OUT_OF_TIME: &str = "gave up, since the Pod must end now";
+
 /// Whether saving a file or folder is so little work that others go on beside it.
 pub fn is_small(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SMALL)
 }
 
-/// Runs transfers to their end on this thread and a few for disks.
+/// Runs transfers of inputs to their end on this thread and a few for disks.
 ///
 /// # Errors
 /// The text for the user when the runtime cannot be started.
 pub fn run<T>(paths: &Paths, settings: &Settings, transfers: impl AsyncFnOnce(&Artifacts) -> T) -> Result<T, String> {
+    run_with(paths, settings.transfers.clone(), transfers)
+}
+
+/// As [`run`], with other options.
+///
+/// # Errors
+/// The text for the user when the runtime cannot be started.
+pub fn run_with<T>(paths: &Paths, options: Options, transfers: impl AsyncFnOnce(&Artifacts) -> T) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_stack_size(512 * 1024)
         .build()
         .map_err(|error| format!("cannot start the runtime for artifact transfers: {error}"))?;
-    let artifacts = Artifacts::new(MountedSecrets::new(&paths.secrets), settings.transfers.clone());
+    let artifacts = Artifacts::new(MountedSecrets::new(&paths.secrets), options);
     let result = runtime.block_on(transfers(&artifacts));
     // All that matters has been awaited; a thread that still waits for a stalled disk must not hold the process.
     runtime.shutdown_background();

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::{Mode, umask};
 use tiphys_api::{Outputs, Template};
-use tiphys_contract::{ResultSink, TaskResult};
+use tiphys_contract::{TaskResult, exit};
 
+use super::ending::Ending;
+use super::journal::Journal;
 use super::mains::Mains;
+use super::report::{By, Reports};
 use super::settings::Settings;
-use super::{outputs, progress, report, results, template};
+use super::{ends, outputs, progress, results, template};
+use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
 use crate::process::{Event, Events};
 use crate::shared_files::{Context, FileError, report_failure};
@@ -21,61 +25,146 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 /// What the termination message says when the deadline passed (argo: executor.go, monitorDeadline).
 const DEADLINE_MESSAGE: &str = "Step exceeded its deadline";
 
-/// Waits for the user's containers, saves their outputs and reports.
+/// Waits for the user's containers, saves their outputs and reports. Returns the exit code; of failures it has told the
+/// first in the termination message, and all in the log.
 ///
 /// # Errors
-/// The text for the user. What could be saved is saved and reported also then.
-pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
+/// The text for the user of what kept it from beginning.
+pub fn run(
+    paths: &Paths,
+    settings: &Settings,
+    cluster: impl FnOnce() -> Result<Option<Config>, ClusterError>,
+) -> Result<i32, String> {
     umask(Mode::empty());
-    let sink = ResultSink::parse(settings.result_sink.as_deref()).map_err(|error| error.to_string())?;
-    let mut events = Events::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let template = template::parse(&template::read(paths, settings)?)?;
-    let mains = Mains::watch(paths, template::mains(&template), &mut events).map_err(|error| error.to_string())?;
-    let mut watch = Watch { paths, settings, sink: &sink, mains, progress: Progress::default() };
-    let waited = watch.until_over(&mut events);
-    let progress = watch.progress.last;
-    // The kernel takes some 10 ms to give up the watches; they need not be waited for.
-    let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(events));
-    let (outputs, mut errors) = collect(paths, settings, &template);
-    if let Err(error) = waited {
-        errors.insert(0, error);
+    let journal = Journal::open(paths)?;
+    if let Some(before) = journal.delivered() {
+        return before.map(|()| 0);
     }
-    if let Err(error) = report::deliver(&sink, &TaskResult { outputs: Some(outputs), progress }) {
-        errors.push(error);
-    }
-    let mut errors = errors.into_iter();
-    let first = errors.next();
-    // The termination message has room for one; the log has it for all.
-    errors.for_each(|error| eprintln!("Error: {error}"));
-    first.map_or(Ok(()), Err)
+    let events = Events::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let template = template::of_any_kind(&template::read(paths, settings)?)?;
+    let ending = Ending::new(settings.grace);
+    let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
+    Ok(Wait { paths, settings, template: &template, ending: &ending, reports, journal, events }.run(Ok(())))
 }
 
-/// Everything that the step left, and what went wrong with it in the order in which Argo would tell.
-fn collect(paths: &Paths, settings: &Settings, template: &Template) -> (Outputs, Vec<String>) {
-    let mut outputs = template.outputs.clone();
-    let mut errors = Vec::new();
-    if settings.include_output && template::has_result(template) {
-        match results::script_result(paths) {
-            Ok(result) => outputs.result = result,
-            Err(error) => errors.push(error),
+/// What there is to wait with.
+pub struct Wait<'a> {
+    /// Where the Pod's files are.
+    pub paths: &'a Paths,
+    /// What was set.
+    pub settings: &'a Settings,
+    /// What the Pod runs.
+    pub template: &'a Template,
+    /// The time after the containers' end.
+    pub ending: &'a Ending,
+    /// Where results go.
+    pub reports: Reports<'a>,
+    /// What an earlier process has done.
+    pub journal: Journal,
+    /// Signals and changed files.
+    pub events: Events,
+}
+
+impl Wait<'_> {
+    /// Waits, saves, reports; `prepared` is what came of preparing the Pod. Where that failed only logs are saved.
+    pub fn run(mut self, prepared: Result<(), String>) -> i32 {
+        let (paths, settings) = (self.paths, self.settings);
+        let mains = Mains::watch(paths, template::mains(self.template), &mut self.events);
+        let mut watch =
+            Watch { paths, settings, ending: self.ending, progress: Progress::default(), past_deadline: false };
+        let waited = mains
+            .map_err(|error| error.to_string())
+            .and_then(|mains| watch.until_over(mains, &mut self.events, &mut self.reports));
+        let Watch { progress, past_deadline, .. } = watch;
+        self.ending.listen(self.events);
+        tracing::info!("the user's containers have ended");
+
+        let mut failures: Vec<String> = [prepared.clone().err(), waited.err()].into_iter().flatten().collect();
+        let left = Left { paths, settings, template: self.template, ending: self.ending };
+        let mut result = left.collect(prepared.is_ok(), self.reports.keeps_last(), &mut self.journal, &mut failures);
+        result.progress = progress.last;
+        result.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if self.reports.as_argo() {
+            // Argo's controller tells what it sees itself.
+            result.warnings.clear();
+        } else {
+            result.ends = ends::of(paths, &template::mains(self.template), past_deadline);
         }
+        let told = match failures.first() {
+            Some(failure) => failure.clone(),
+            None if past_deadline => DEADLINE_MESSAGE.to_owned(),
+            None => String::new(),
+        };
+        let delivered = self.reports.deliver(result, &told);
+        let arrived = delivered.failures.is_empty();
+        failures.extend(delivered.failures);
+        if arrived && delivered.by == By::Calls {
+            self.journal.note_delivered(failures.first().map(String::as_str));
+        }
+        let in_message = arrived && delivered.by == By::Message;
+        for (index, failure) in failures.iter().enumerate() {
+            match index {
+                // The termination message has room for one; the log has it for all.
+                0 if !in_message => report_failure(&paths.termination_log, failure),
+                _ => eprintln!("Error: {failure}"),
+            }
+        }
+        if failures.is_empty() { 0 } else { exit::EXECUTOR_FAILURE }
     }
-    let (parameters, failure) = results::parameters(paths, template);
-    outputs.parameters = parameters;
-    errors.extend(failure.err());
-    let saved = outputs::save(paths, settings, template, &template::mains(template));
-    outputs.artifacts = saved.artifacts;
-    errors.extend(saved.errors);
-    (outputs, errors)
+}
+
+/// What the step left.
+struct Left<'a> {
+    paths: &'a Paths,
+    settings: &'a Settings,
+    template: &'a Template,
+    ending: &'a Ending,
+}
+
+impl Left<'_> {
+    /// Collects everything; what goes wrong with it comes in the order in which Argo would tell.
+    fn collect(
+        &self,
+        was_prepared: bool,
+        keeps_last: bool,
+        journal: &mut Journal,
+        failures: &mut Vec<String>,
+    ) -> TaskResult {
+        let Self { paths, settings, template, ending } = self;
+        let mut result = TaskResult::default();
+        let has_outputs = was_prepared && template.resource.is_none();
+        let mut outputs = if has_outputs { template.outputs.clone() } else { Outputs::default() };
+        if has_outputs {
+            if settings.include_output && template::has_result(template) {
+                match results::script_result(paths, keeps_last) {
+                    Ok(script) => {
+                        outputs.result = script.text;
+                        result.warnings.extend(script.warning);
+                    }
+                    Err(error) => failures.push(error),
+                }
+            }
+            let (parameters, failure) = results::parameters(paths, template);
+            outputs.parameters = parameters;
+            failures.extend(failure.err());
+        }
+        let artifacts = if has_outputs { &template.outputs.artifacts[..] } else { &[] };
+        let what = outputs::What { paths, settings, template, artifacts, containers: &template::mains(template) };
+        let saved = outputs::save(&what, journal, &ending.transfers);
+        outputs.artifacts = saved.artifacts;
+        failures.extend(saved.errors);
+        result.outputs = Some(outputs);
+        result
+    }
 }
 
 /// The time between the start and the end of the user's containers.
 struct Watch<'a> {
     paths: &'a Paths,
     settings: &'a Settings,
-    sink: &'a ResultSink,
-    mains: Mains<'a>,
+    ending: &'a Ending,
     progress: Progress,
+    past_deadline: bool,
 }
 
 /// What happens to containers that have not ended, and when.
@@ -110,7 +199,12 @@ struct Progress {
 
 impl Watch<'_> {
     /// Returns when all mains have ended or there is no use in waiting longer.
-    fn until_over(&mut self, events: &mut Events) -> Result<(), String> {
+    fn until_over(
+        &mut self,
+        mut mains: Mains<'_>,
+        events: &mut Events,
+        reports: &mut Reports<'_>,
+    ) -> Result<(), String> {
         let text = |error: FileError| error.to_string();
         let folder = self.settings.progress_file.as_deref().and_then(Path::parent);
         if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
@@ -120,15 +214,16 @@ impl Watch<'_> {
         let left = |deadline: SystemTime| deadline.duration_since(SystemTime::now()).unwrap_or_default();
         let mut next = self.settings.deadline.map_or(Next::Never, |at| Next::Terminate(Instant::now() + left(at)));
         loop {
-            let over = self.mains.have_ended();
-            self.follow_progress();
+            let over = mains.have_ended();
+            self.follow_progress(reports);
             if over {
                 return Ok(());
             }
             let until = [next.at(), self.progress.next].into_iter().flatten().min();
             match events.next(until).map_err(|error| format!("cannot wait for events: {error}"))? {
                 Event::Signal(libc::SIGTERM | libc::SIGINT) => {
-                    if !self.mains.any_runs() {
+                    self.ending.told();
+                    if !mains.any_runs() {
                         return Ok(());
                     }
                     // They were told as well. Half of the time is theirs, half is for what they leave.
@@ -141,12 +236,13 @@ impl Watch<'_> {
                         next = match next {
                             Next::Never => Next::Never,
                             Next::Terminate(_) => {
+                                self.past_deadline = true;
                                 report_failure(&self.paths.termination_log, DEADLINE_MESSAGE);
-                                self.mains.signal(libc::SIGTERM).map_err(text)?;
+                                mains.signal(libc::SIGTERM).map_err(text)?;
                                 Next::Kill(Instant::now() + self.settings.grace)
                             }
                             Next::Kill(_) => {
-                                self.mains.signal(libc::SIGKILL).map_err(text)?;
+                                mains.signal(libc::SIGKILL).map_err(text)?;
                                 Next::GiveUp(Instant::now() + AFTER_KILL)
                             }
                             Next::GiveUp(_) => return Ok(()),
@@ -158,7 +254,7 @@ impl Watch<'_> {
     }
 
     /// Looks at the progress file, and reports at most once a tick; the first report comes at once.
-    fn follow_progress(&mut self) {
+    fn follow_progress(&mut self, reports: &mut Reports<'_>) {
         let Some(file) = &self.settings.progress_file else {
             return;
         };
@@ -171,9 +267,7 @@ impl Watch<'_> {
         }
         self.progress.next = None;
         if self.progress.last != self.progress.told {
-            let result = TaskResult { outputs: None, progress: self.progress.last.clone() };
-            // Progress that cannot be told is told with the results; those must arrive.
-            let _ = report::deliver(self.sink, &result);
+            reports.progress(&self.progress.last);
             self.progress.told.clone_from(&self.progress.last);
             self.progress.next = Some(now + self.settings.progress_tick);
         }

@@ -6,7 +6,7 @@ use tiphys_contract::{env, exit};
 use tiphys_executor::emissary::{self, Settings};
 use tiphys_executor::paths::Paths;
 use tiphys_executor::shared_files::report_failure;
-use tiphys_executor::{args, kill};
+use tiphys_executor::{args, kill, log};
 
 fn main() -> ExitCode {
     let paths = Paths::default();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 
 fn run(paths: &Paths) -> Result<i32, String> {
     let parsed = args::parse(std::env::args_os().skip(1))?;
+    log::begin(parsed.log_level.as_deref(), parsed.log_format.as_deref())?;
     let variable = |name: &str| std::env::var(name).ok();
     match parsed.command.as_deref() {
         Some("emissary") => Ok(emissary::run(paths, &Settings::from(variable)?, parsed.rest)),

@@ -6,6 +6,8 @@
 mod capture;
 mod command;
 mod gate;
+mod links;
+mod memory;
 mod outputs;
 mod settings;
 mod supervise;
@@ -147,7 +149,10 @@ fn attempt(
         gate.supervisor_ready()?;
     }
     let mut template = read_template(paths, settings)?;
-    if settings.wait_for_ready {
+    if settings.links_inputs {
+        if settings.container == container::MAIN {
+            links::inputs(paths, &template).map_err(EmissaryError::NotReady)?;
+        }
         template.forget_inputs();
     }
     gate.dependencies(template.dependencies(&settings.container))?;

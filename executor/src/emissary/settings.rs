@@ -12,6 +12,8 @@ pub struct Settings {
     pub container: String,
     /// Somebody wants the standard output as the step's result.
     pub include_output: bool,
+    /// Somebody wants the last lines of standard error, should the command fail.
+    pub keep_stderr: bool,
     /// The supervisor must be ready before the command starts.
     pub wait_for_ready: bool,
     /// File with further arguments.
@@ -22,6 +24,8 @@ pub struct Settings {
     pub pause_before: bool,
     /// Pause after the command until the user ends it.
     pub pause_after: bool,
+    /// The Pod has no init container, which would have had the input artifacts mounted.
+    pub links_inputs: bool,
     /// The template, where no file has it.
     pub template: Option<String>,
 }
@@ -39,11 +43,13 @@ impl Settings {
                 .filter(|name| !name.contains('/') && name != ".." && name != ".")
                 .ok_or_else(|| format!("{} must hold the container's name", env::CONTAINER_NAME))?,
             include_output: flag(env::INCLUDE_SCRIPT_OUTPUT),
+            keep_stderr: flag(env::KEEP_STDERR),
             wait_for_ready: flag(env::WAIT_FOR_READY),
             args_file: set(env::CONTAINER_ARGS_FILE).map(PathBuf::from),
             grace: grace(set(env::TERMINATION_GRACE_PERIOD_SECONDS).as_deref())?,
             pause_before: flag(env::DEBUG_PAUSE_BEFORE),
             pause_after: flag(env::DEBUG_PAUSE_AFTER),
+            links_inputs: flag(env::WAIT_FOR_READY) || flag(env::INITLESS_POD),
             template: set(env::TEMPLATE),
         })
     }

@@ -6,12 +6,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::capture::Capture;
+use super::capture::{Capture, Keep};
+use super::memory;
 use super::template::Template;
 use super::{EmissaryError, Settings, exit_code_of, reason};
+use tiphys_contract::path::ctr;
+
+use crate::log::{self, Level};
 use crate::paths::Paths;
 use crate::process::{self, Event, Events, Terminal};
-use crate::shared_files::{Context, create_open_dir};
+use crate::shared_files::{Context, create_open_dir, replace};
 
 /// A command with all that decides how it runs.
 pub struct Job<'a> {
@@ -26,8 +30,20 @@ pub struct Job<'a> {
 /// How one start of the command ended.
 struct Ended {
     code: i32,
+    by_signal: bool,
     /// Somebody asked for the end, so a failure is no reason to start again.
     asked: bool,
+}
+
+impl Ended {
+    /// Why, in a word; `kills` is how often the kernel killed for memory before.
+    fn cause(&self, kills: Option<u64>) -> &'static str {
+        match self {
+            _ if kills.is_some() && memory::kills() > kills => "oom",
+            Self { by_signal: true, .. } | Self { asked: true, .. } => "signal",
+            _ => "exit",
+        }
+    }
 }
 
 impl Job<'_> {
@@ -60,10 +76,14 @@ impl Job<'_> {
         let mut command = Command::new(self.program);
         command.args(self.args);
         process::unblock_signals(&mut command);
-        let keeps_result = self.settings.include_output;
-        let keeps_log = self.template.archives_logs();
-        let captures = keeps_result || keeps_log;
         let on_terminal = process::is_terminal();
+        let keep = Keep {
+            result: self.settings.include_output,
+            log: self.template.archives_logs(),
+            // On a terminal there is one stream only.
+            last_lines: self.settings.keep_stderr && !on_terminal,
+        };
+        let captures = keep.anything();
         let failed = |error: std::io::Error| {
             let (program, reason) = (self.program.display(), reason(&error));
             EmissaryError::Failed(format!("failed to start command: fork/exec {program}: {reason}"))
@@ -76,25 +96,34 @@ impl Job<'_> {
             if on_terminal {
                 process::take_foreground(&mut command);
             }
-            if captures {
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            // What nobody keeps is the command's own affair.
+            if keep.result || keep.log {
+                command.stdout(Stdio::piped());
+            }
+            if keep.log || keep.last_lines {
+                command.stderr(Stdio::piped());
             }
         }
+        let kills = memory::kills();
         let mut child = command.spawn().map_err(failed)?;
         // Our copies of the terminal's other side would keep it open beyond the child's end.
         drop(command);
-        let capture = if captures {
-            Some(Capture::begin(self.folder, keeps_result, keeps_log, &mut child, terminal.as_ref())?)
-        } else {
-            None
-        };
+        let capture =
+            if captures { Some(Capture::begin(self.folder, keep, &mut child, terminal.as_ref())?) } else { None };
+        log::line(Level::Debug, &format!("started {} as process {}", self.program.display(), child.id()));
         let ended = self.supervise(child.id() as i32, events, terminal.as_ref());
-        let captured = capture.map_or(Ok(()), Capture::finish);
+        let captured = capture.map_or(Ok(String::new()), Capture::finish);
         let ended = ended?;
-        captured.map_err(|error| EmissaryError::Outputs {
+        let last_lines = captured.map_err(|error| EmissaryError::Outputs {
             message: format!("failed to keep the output of the command: {error}"),
             code: ended.code,
         })?;
+        log::line(Level::Debug, &format!("the command ended with exit code {}", ended.code));
+        if ended.code != 0 {
+            let note = format!("{}\n{last_lines}", ended.cause(kills));
+            // Without it the message of the failure is shorter.
+            let _ = replace(&self.folder.join(ctr::ENDED), note.as_bytes(), 0o644);
+        }
         Ok(ended)
     }
 
@@ -117,8 +146,8 @@ impl Job<'_> {
         loop {
             match event {
                 Event::Signal(libc::SIGCHLD) => {
-                    if let Some(code) = process::reap(child) {
-                        return Ok(Ended { code, asked });
+                    if let Some(process::Exit { code, by_signal }) = process::reap(child) {
+                        return Ok(Ended { code, by_signal, asked });
                     }
                 }
                 // Go's runtime sends it to itself; argoexec never passed it on.

@@ -24,6 +24,8 @@ struct Inputs {
 
 #[derive(Debug, Deserialize)]
 struct Input {
+    #[serde(default)]
+    name: String,
     path: Option<String>,
     optional: Option<bool>,
 }
@@ -157,12 +159,25 @@ impl Template {
             .filter(|(path, _)| !path.is_empty() && !self.is_mounted(path))
     }
 
+    /// Paths of the volumes that the template itself mounts.
+    pub fn mounts(&self) -> impl Iterator<Item = &str> {
+        let mounts = [&self.container, &self.script].into_iter().flatten().map(|part| &part.volume_mounts);
+        let mounts = mounts.chain(self.container_set.iter().map(|set| &set.volume_mounts));
+        mounts.flat_map(|mounts| mounts.iter().flatten()).map(|mount| mount.mount_path.as_str())
+    }
+
+    /// Input artifacts with a path, each with its name.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let inputs = self.inputs.iter().flat_map(|inputs| inputs.artifacts.iter().flatten());
+        inputs
+            .filter_map(|input| Some((input.name.as_str(), input.path.as_deref()?)))
+            .filter(|(_, path)| !path.is_empty())
+    }
+
     /// Whether a path lies on something mounted that `wait` sees too: a volume of the template's, or an input artifact. An
     /// optional input may not have been mounted; handing over what it hides is then needed, and otherwise harmless.
     fn is_mounted(&self, path: &str) -> bool {
-        let mounts = [&self.container, &self.script].into_iter().flatten().map(|part| &part.volume_mounts);
-        let mounts = mounts.chain(self.container_set.iter().map(|set| &set.volume_mounts));
-        let volumes = mounts.flat_map(|mounts| mounts.iter().flatten()).map(|mount| mount.mount_path.as_str());
+        let volumes = self.mounts();
         let inputs = self.inputs.iter().flat_map(|inputs| inputs.artifacts.iter().flatten());
         let required = inputs.filter(|input| input.optional != Some(true)).filter_map(|input| input.path.as_deref());
         overlap::overlapping_mount(volumes.chain(required.filter(|at| !at.is_empty())), path).is_some()

@@ -109,6 +109,11 @@ impl Events {
         }
     }
 
+    /// Stops to watch folders.
+    pub fn forget_files(&mut self) {
+        self.files = Files::Unwatched;
+    }
+
     /// Waits for the next event, at most until `deadline`.
     ///
     /// # Errors

@@ -24,9 +24,18 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     }
 }
 
-/// Takes all ended children without waiting, orphans that PID 1 inherited among them. Returns the exit code of `child`
-/// when it was one of them: its own, or 128 + signal.
-pub fn reap(child: i32) -> Option<i32> {
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its own code, or 128 + signal.
+    pub code: i32,
+    /// A signal ended it.
+    pub by_signal: bool,
+}
+
+/// Takes all ended children without waiting, orphans that PID 1 inherited among them. Returns the end of `child` when it
+/// was one of them.
+pub fn reap(child: i32) -> Option<Exit> {
     let mut ended = None;
     loop {
         let mut status = 0;
@@ -36,8 +45,12 @@ pub fn reap(child: i32) -> Option<i32> {
             0 => return ended,
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             -1 => return ended,
-            pid if pid == child && libc::WIFEXITED(status) => ended = Some(libc::WEXITSTATUS(status)),
-            pid if pid == child && libc::WIFSIGNALED(status) => ended = Some(128 + libc::WTERMSIG(status)),
+            pid if pid == child && libc::WIFEXITED(status) => {
+                ended = Some(Exit { code: libc::WEXITSTATUS(status), by_signal: false });
+            }
+            pid if pid == child && libc::WIFSIGNALED(status) => {
+                ended = Some(Exit { code: 128 + libc::WTERMSIG(status), by_signal: true });
+            }
             _ => {}
         }
     }

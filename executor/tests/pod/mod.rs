@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod gate;
 pub mod store;
 
 use std::fs;
@@ -49,7 +50,7 @@ impl Pod {
     /// The executor with a sub-command, its output kept.
     pub fn executor(&self, words: &[&str]) -> Command {
         let mut command = Command::new(rooted());
-        command.arg(self.root()).args(words).env_clear().env("PATH", "/usr/bin:/bin");
+        command.arg(self.root()).args(["--loglevel", "warn"]).args(words).env_clear().env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

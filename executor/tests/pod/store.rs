@@ -1,5 +1,7 @@
 //! An S3 server on loopback for a test's Pod.
 
+use std::path::Path;
+
 use tiphys_s3server::S3Server;
 
 use super::Pod;
@@ -20,15 +22,24 @@ impl Store {
 
     /// The template's `archiveLocation`, whose secrets are put where the Pod looks for them.
     pub fn location(&self, pod: &Pod, logs: bool) -> serde_json::Value {
-        let server = self.server.as_ref().unwrap();
-        let folder = pod.paths.secrets.join("cred");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("access"), server.access_key()).unwrap();
-        std::fs::write(folder.join("secret"), server.secret_key().expose()).unwrap();
-        let host = server.endpoint().trim_start_matches("http://");
+        self.write_keys(&pod.paths.secrets.join("cred"), "access", "secret");
+        let host = self.address();
         serde_json::json!({"archiveLogs": logs, "s3": {"endpoint": host, "insecure": true, "bucket": "bucket",
             "key": "wf/pod", "accessKeySecret": {"name": "cred", "key": "access"},
             "secretKeySecret": {"name": "cred", "key": "secret"}}})
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.server.as_ref().unwrap().endpoint().trim_start_matches("http://")
+    }
+
+    /// The keys as files of a mounted Secret.
+    pub fn write_keys(&self, folder: &Path, access: &str, secret: &str) {
+        let server = self.server.as_ref().unwrap();
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join(access), server.access_key()).unwrap();
+        std::fs::write(folder.join(secret), server.secret_key().expose()).unwrap();
     }
 
     /// The bytes of an object.

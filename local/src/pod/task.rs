@@ -320,14 +320,14 @@ impl Life<'_> {
     /// Reports what `wait` has delivered when it has ended, if there is anything.
     fn tell_results(&self) {
         // `wait` is over: nothing more will be reported, also where it had nothing to say.
-        let TaskResult { outputs, progress } = self.results().unwrap_or_default();
+        let TaskResult { outputs, progress, .. } = self.results().unwrap_or_default();
         let outputs: Box<Outputs> = Box::new(outputs.unwrap_or_default());
         self.tell(Progress::Fact(Fact::TaskResult { node: self.node.clone(), outputs, progress, complete: true }));
     }
 
     /// Reports progress while the step goes on. Outputs wait for the end of `wait`, which follows at once.
     fn tell_progress(&self) {
-        if let Some(TaskResult { outputs: None, progress }) = self.results() {
+        if let Some(TaskResult { outputs: None, progress, .. }) = self.results() {
             let (node, outputs) = (self.node.clone(), Box::default());
             self.tell(Progress::Fact(Fact::TaskResult { node, outputs, progress, complete: false }));
         }
