@@ -110,6 +110,38 @@ fn a_wait_that_is_killed_goes_on_where_it_stopped() {
     assert_eq!(step.server.calls().len(), calls);
 }
 
+/// Requests of a whole step: three objects to the store, three calls to the API.
+#[test]
+fn killed_at_any_request_it_ends_the_same() {
+    for key in ["first", "second", "main.log"] {
+        let step = Step::new(move |line| if line.contains(key) { Fate::Stall } else { Fate::Pass });
+        assert_eq!(code(&run(step.main())), 0);
+        let wait = spawn(step.wait());
+        step.gate.until(key);
+        signal(&wait, KILL);
+        finish(wait);
+        step.gate.open();
+        assert_eq!(code(&run(step.wait())), 0, "{key}");
+        step.assert_whole();
+    }
+    for fate in [ApiFate::Stall, ApiFate::StallAnswer] {
+        for at in 0..3 {
+            let (step, fate) = (Step::new(|_| Fate::Pass), fate.clone());
+            step.server.plan(move |number, _| if number == at { fate.clone() } else { ApiFate::Pass });
+            assert_eq!(code(&run(step.main())), 0);
+            let wait = spawn(step.wait());
+            step.server.until("the call that stalls", |calls| calls.len() == at + 1);
+            signal(&wait, KILL);
+            finish(wait);
+            assert_eq!(code(&run(step.wait())), 0, "call {at}");
+            step.assert_whole();
+            let puts = ["first", "second", "main.log"].map(|key| step.gate.count(&format!("PUT /bucket/wf/pod/{key}")));
+            // Announcing goes on beside the uploads; any other call comes after all of them.
+            assert!(at == 0 || puts == [1; 3], "call {at}: {puts:?}");
+        }
+    }
+}
+
 #[test]
 fn a_wait_that_is_killed_while_main_runs_loses_nothing() {
     let step = Step::new(|_| Fate::Pass);

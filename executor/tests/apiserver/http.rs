@@ -60,7 +60,10 @@ pub(super) fn serve(state: &State, stream: &mut dyn Stream) -> io::Result<()> {
                 answer(stream, &told, &format!("retry-after: {seconds}\r\n"))?;
             }
             Fate::Drop => return Ok(()),
-            Fate::Stall => {
+            Fate::Stall | Fate::StallAnswer => {
+                if fate == Fate::StallAnswer {
+                    carry_out(state, &call);
+                }
                 let mut inner = state.lock();
                 while !inner.over {
                     inner = state.wait(inner);

@@ -34,8 +34,10 @@ pub enum Fate {
     Drop,
     /// It is carried out, but the answer gets lost.
     LoseAnswer,
-    /// Nothing is answered as long as the server lives.
+    /// Nothing is carried out or answered as long as the server lives.
     Stall,
+    /// It is carried out, but nothing is answered as long as the server lives.
+    StallAnswer,
     /// An answer that is no JSON.
     Garbage,
 }
