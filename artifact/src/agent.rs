@@ -17,10 +17,11 @@ use crate::error::{Error, Result};
 use crate::location::{self, Place};
 use crate::mode;
 use crate::options::Options;
+use crate::plugin::Plugins;
 use crate::retry::Retry;
 use crate::secret::Secrets;
 use crate::store::{Body, Entry, Object, S3Store};
-use crate::stream::{ByteStream, read_blocking, write_blocking};
+use crate::stream::{ByteStream, file as stream_of_file, read_blocking, write_blocking};
 use crate::transfer::{self, Moved, beside, blocking};
 
 /// Bytes of an object that are looked at to know what it is.
@@ -34,6 +35,7 @@ const DELETED_TOGETHER: usize = 16;
 #[derive(Clone)]
 pub struct Artifacts {
     inner: Arc<Inner>,
+    plugins: Option<Arc<dyn Plugins>>,
 }
 
 struct Inner {
@@ -84,7 +86,12 @@ impl Artifacts {
     /// Transfers that find their credentials in `secrets`.
     pub fn new(secrets: impl Secrets + 'static, options: Options) -> Self {
         let inner = Inner { secrets: Box::new(secrets), options, buckets: Mutex::default() };
-        Artifacts { inner: Arc::new(inner) }
+        Artifacts { inner: Arc::new(inner), plugins: None }
+    }
+
+    /// The same transfers with stores of `plugins` for artifacts that a plugin keeps; without, those are refused.
+    pub fn with_plugins(self, plugins: impl Plugins + 'static) -> Self {
+        Artifacts { plugins: Some(Arc::new(plugins)), ..self }
     }
 
     /// The store and key of an artifact. Artifacts in one bucket share a client.
@@ -92,6 +99,9 @@ impl Artifacts {
     /// # Errors
     /// As [`location::place`].
     pub fn place(&self, artifact: &Artifact) -> Result<Place> {
+        if let (Some(plugin), Some(plugins)) = (&artifact.plugin, &self.plugins) {
+            return Ok(Place { store: plugins.store(plugin, artifact)?, key: plugin.key.clone() });
+        }
         let Some(s3) = &artifact.s3 else {
             return location::place(artifact, &*self.inner.secrets, &self.inner.options);
         };
@@ -139,6 +149,9 @@ impl Artifacts {
 
     async fn load(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
         let store = &*place.store;
+        if let Some(loaded) = self.load_itself(place, strategy, dest).await? {
+            return Ok(loaded);
+        }
         let object = match place.key.ends_with('/') {
             true => Err(Error::NotFound { what: store.describe(&place.key) }),
             false => store.open(&place.key).await,
@@ -146,28 +159,50 @@ impl Artifacts {
         match object {
             Ok(object) => self.load_object(object, strategy, dest).await,
             Err(gone) if gone.is_not_found() && store.is_directory(&place.key).await? => {
-                if !matches!(strategy, None | Some(Strategy::None)) {
-                    return Err(Error::Refused(format!(
-                        "{} is a directory of objects, but an archive is declared: set archive.none",
-                        store.describe(&place.key)
-                    )));
-                }
+                refuse_packed(place, strategy)?;
                 self.load_folder(place, dest).await
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Loads from a store that writes to the disk itself; `None` where the store does not.
+    async fn load_itself(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Option<Loaded>> {
+        let partial = beside(dest, ".tmpload");
+        clear(partial.clone()).await?;
+        let outcome = match place.store.load(&place.key, &partial).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(moved)) => self.land(place, &partial, moved, strategy, dest).await.map(Some),
+            Err(error) => Err(error),
+        };
+        clear(partial).await?;
+        outcome
+    }
+
+    /// Makes what a store wrote to `partial` the input.
+    async fn land(
+        &self,
+        place: &Place,
+        partial: &Path,
+        moved: Moved,
+        strategy: Option<Strategy>,
+        dest: &Path,
+    ) -> Result<Loaded> {
+        let at = partial.to_owned();
+        let found = move || std::fs::metadata(&at).map_err(|source| Error::source(&at, source));
+        let found = blocking(found).await?;
+        if found.is_dir() {
+            refuse_packed(place, strategy)?;
+            let (partial, dest) = (partial.to_owned(), dest.to_owned());
+            blocking(move || transfer::publish(&partial, &dest)).await?;
+            return Ok(Loaded::Directory(moved));
+        }
+        let object = Object { size: Some(found.len()), stream: stream_of_file(partial, found.len()) };
+        self.load_object(object, strategy, dest).await
+    }
+
     async fn load_folder(&self, place: &Place, dest: &Path) -> Result<Loaded> {
         let partial = beside(dest, ".tmpdir");
-        let clear = |folder: PathBuf| {
-            blocking(move || match std::fs::remove_dir_all(&folder) {
-                Err(other) if other.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::io(|| format!("removing {}", folder.display()), other))
-                }
-                _ => Ok(()),
-            })
-        };
         clear(partial.clone()).await?;
         match transfer::load_directory(&*place.store, &place.key, &partial).await {
             Ok(moved) => {
@@ -298,7 +333,7 @@ impl Artifacts {
     /// Those of location and store; what is not there counts as deleted.
     pub async fn delete(&self, artifact: &Artifact) -> Result<()> {
         let Place { store, key } = self.place(artifact)?;
-        if !key.ends_with('/') {
+        if !key.ends_with('/') || store.deletes_directories() {
             return store.delete(&key).await;
         }
         let entries = store.list(&key).map_ok(|page| stream::iter(page).map(Ok::<Entry, Error>)).try_flatten();
@@ -308,6 +343,31 @@ impl Artifacts {
             .await?;
         store.delete(&key).await
     }
+}
+
+/// A directory cannot be unpacked.
+fn refuse_packed(place: &Place, strategy: Option<Strategy>) -> Result<()> {
+    match strategy {
+        None | Some(Strategy::None) => Ok(()),
+        Some(_) => Err(Error::Refused(format!(
+            "{} is a directory of objects, but an archive is declared: set archive.none",
+            place.store.describe(&place.key)
+        ))),
+    }
+}
+
+/// Removes a file or folder that an attempt left; usually there is none.
+async fn clear(path: PathBuf) -> Result<()> {
+    blocking(move || {
+        let removed = match std::fs::symlink_metadata(&path) {
+            Ok(there) if there.is_dir() => std::fs::remove_dir_all(&path),
+            Ok(_) => std::fs::remove_file(&path),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(other) => Err(other),
+        };
+        removed.map_err(|source| Error::io(|| format!("removing {}", path.display()), source))
+    })
+    .await
 }
 
 /// The first bytes of a stream, and the stream with them still in it.
@@ -341,6 +401,11 @@ async fn save_path(place: &Place, path: &Path, strategy: Strategy) -> Result<Mov
         blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
     };
     let metadata = kind.await?;
+    if strategy == Strategy::None
+        && let Some(moved) = place.store.save(&place.key, &path).await?
+    {
+        return Ok(moved);
+    }
     let body = match strategy {
         Strategy::None if metadata.is_dir() => return transfer::save_directory(&*place.store, &place.key, &path).await,
         Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },

@@ -10,6 +10,7 @@ mod error;
 mod location;
 mod mode;
 mod options;
+mod plugin;
 mod retry;
 mod secret;
 mod store;
@@ -20,6 +21,7 @@ pub use agent::{Artifacts, Loaded, Saved, Source, is_tgz};
 pub use error::{Cause, Class, Error, Result};
 pub use location::{Place, has_location, place, strategy};
 pub use options::Options;
+pub use plugin::Plugins;
 pub use retry::Retry;
 pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
 pub use store::{

@@ -27,6 +27,7 @@ pub fn has_location(artifact: &Artifact) -> bool {
         || artifact.raw.is_some()
         || unsupported(artifact).is_some()
         || artifact.artifactory.is_some()
+        || artifact.plugin.is_some()
 }
 
 /// The artifact's declared strategy; `None` where it declares none, which for an output means [`Strategy::Tar`] and
@@ -56,6 +57,12 @@ pub fn strategy(artifact: &Artifact) -> Result<Option<Strategy>> {
 /// `Refused`, naming the field, for what is missing, contradictory or not offered; a secret's error.
 pub fn place(artifact: &Artifact, secrets: &dyn Secrets, options: &Options) -> Result<Place> {
     let named = |error| named(artifact, error);
+    if let Some(plugin) = &artifact.plugin {
+        return Err(named(Error::Refused(format!(
+            "artifacts[].plugin: the plugin {:?} is not to be had here, only in a workflow's Pod",
+            plugin.name
+        ))));
+    }
     if let Some(field) = unsupported(artifact) {
         return Err(named(Error::Refused(format!(
             "artifacts[].{field} is not supported yet by Tiphys: use s3, http or raw"
@@ -117,7 +124,6 @@ fn unsupported(artifact: &Artifact) -> Option<&'static str> {
         ("oss", artifact.oss.is_some()),
         ("git", artifact.git.is_some()),
         ("hdfs", artifact.hdfs.is_some()),
-        ("plugin", artifact.plugin.is_some()),
     ];
     stores.into_iter().find(|(_, there)| *there).map(|(field, _)| field)
 }

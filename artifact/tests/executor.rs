@@ -282,7 +282,7 @@ async fn what_is_not_offered_is_named() {
         (json!({"oss": {"key": "k"}}), "artifacts[].oss is not supported"),
         (json!({"git": {"repo": "r"}}), "artifacts[].git is not supported"),
         (json!({"hdfs": {"path": "/p"}}), "artifacts[].hdfs is not supported"),
-        (json!({"plugin": {"name": "p", "key": "k"}}), "artifacts[].plugin is not supported"),
+        (json!({"plugin": {"name": "p", "key": "k"}}), "the plugin \"p\" is not to be had here"),
         (json!({"s3": {"bucket": "b", "key": "k", "useSDKCreds": true}}), "artifacts[].s3.useSDKCreds"),
         (json!({"s3": {"bucket": "b", "key": "k", "roleARN": "r"}}), "artifacts[].s3.roleARN"),
         (json!({"s3": {"bucket": "b", "key": "k"}}), "accessKeySecret and secretKeySecret"),

@@ -4,7 +4,7 @@
 //! come on top of them for all stores alike ([`crate::transfer`]).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use futures_util::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
 use crate::stream::{self as bytes_stream, ByteStream};
+use crate::transfer::Moved;
 
 mod files;
 mod http;
@@ -124,6 +125,29 @@ pub trait Store: fmt::Debug + Send + Sync {
             }
         }
         Ok(false)
+    }
+
+    /// Writes the file or directory at `key` to `dest`, where nothing is, for stores that do not consist of objects or
+    /// that write to the disk themselves. `None`, which all others answer: [`Store::open`] and [`Store::list`] do it.
+    ///
+    /// # Errors
+    /// As [`Store::open`]. What is left at `dest` is for the caller to remove.
+    async fn load(&self, _key: &str, _dest: &Path) -> Result<Option<Moved>> {
+        Ok(None)
+    }
+
+    /// Stores the file or directory `source` as it is, for stores that read from the disk themselves. `None`, which
+    /// all others answer: [`Store::put`] does it, a directory being one object a file.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn save(&self, _key: &str, _source: &Path) -> Result<Option<Moved>> {
+        Ok(None)
+    }
+
+    /// Whether one [`Store::delete`] takes all that is below a key with it.
+    fn deletes_directories(&self) -> bool {
+        false
     }
 }
 
