@@ -17,6 +17,8 @@ pub mod log;
 pub mod mailbox;
 pub mod paths;
 pub mod process;
+#[cfg(feature = "agent")]
+pub mod resource;
 pub mod shared_files;
 
 #[cfg(feature = "agent")]
