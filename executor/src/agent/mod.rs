@@ -4,6 +4,7 @@
 //! without any pays for none.
 
 mod caller;
+mod connection;
 mod ending;
 mod ends;
 mod init;
@@ -13,8 +14,10 @@ mod locations;
 mod mains;
 mod offload;
 mod outputs;
+mod own_work;
 mod progress;
 mod report;
+mod resource;
 mod results;
 mod settings;
 mod supervisor;
@@ -37,7 +40,7 @@ use crate::{args, kill, log};
 use settings::Settings;
 
 /// Sub-commands of argoexec that this executor does not have.
-const NOT_HERE: &[&str] = &["resource", "data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
+const NOT_HERE: &[&str] = &["data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
 
 /// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
 /// reason is in the termination log and on standard error.
@@ -67,6 +70,7 @@ fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, Strin
         Some("init") => done(init::run(paths, &Settings::from(variable)?)),
         Some("wait") => wait::run(paths, &Settings::from(variable)?, cluster),
         Some("supervisor") => supervisor::run(paths, &Settings::from(variable)?, cluster),
+        Some("resource") => resource::run(paths, &Settings::from(variable)?, cluster, &parsed.rest),
         Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
         Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
         Some("version") => {

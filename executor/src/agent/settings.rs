@@ -39,6 +39,8 @@ pub struct Settings {
     pub message_bytes: usize,
     /// Of a result longer than 256 KiB keep only the end; none for what the result's destination has as its default.
     pub keep_last: Option<bool>,
+    /// Pause between two looks at an object whose changes cannot be watched.
+    pub check_interval: Duration,
 }
 
 /// Names of what this Pod runs, as the driver gave them.
@@ -95,6 +97,7 @@ impl Settings {
             },
             message_bytes: message_bytes(set(env::MESSAGE_BYTES))?,
             keep_last: switch(set(env::KEEP_LAST_256K), env::KEEP_LAST_256K)?,
+            check_interval: tick(env::RESOURCE_STATE_CHECK_INTERVAL, Duration::from_secs(5))?,
         })
     }
 

@@ -40,7 +40,7 @@ pub fn run(
     create_open_dir(&paths.shared).map_err(|error| error.to_string())?;
     let ending = Ending::new(settings.grace);
     let json = template::read(paths, settings).inspect_err(|error| fail(paths, error))?;
-    let template = template::of_any_kind(&json).inspect_err(|error| fail(paths, error))?;
+    let template = template::parse(&json).inspect_err(|error| fail(paths, error))?;
     // First of all: without a way for the results nothing should be run.
     let reports =
         Reports::open(paths, settings, &template, &ending, cluster).inspect_err(|error| fail(paths, error))?;

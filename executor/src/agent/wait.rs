@@ -41,7 +41,7 @@ pub fn run(
         return before.map(|()| 0);
     }
     let events = Events::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let template = template::of_any_kind(&template::read(paths, settings)?)?;
+    let template = template::parse(&template::read(paths, settings)?)?;
     let ending = Ending::new(settings.grace);
     let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
     Ok(Wait { paths, settings, template: &template, ending: &ending, reports, journal, events }.run(Ok(())))

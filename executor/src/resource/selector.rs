@@ -72,6 +72,24 @@ impl Requirement {
     }
 }
 
+impl Requirement {
+    /// The requirement as Argo's message of a failure shows it, which is Go's print of the structure.
+    pub fn shown(&self) -> String {
+        let operator = match self.operator {
+            Operator::Exists => "exists",
+            Operator::DoesNotExist => "!",
+            Operator::Equals => "=",
+            Operator::DoubleEquals => "==",
+            Operator::NotEquals => "!=",
+            Operator::In => "in",
+            Operator::NotIn => "notin",
+            Operator::Greater => "gt",
+            Operator::Less => "lt",
+        };
+        format!("{{{} {operator} [{}]}}", self.key, self.values.join(" "))
+    }
+}
+
 impl std::fmt::Display for Requirement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (key, values) = (&self.key, self.values.join(","));

@@ -10,6 +10,7 @@ mod walk;
 
 use serde_json::Value;
 
+pub(crate) use print::held;
 use walk::Walk;
 
 /// A parsed template.
