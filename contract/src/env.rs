@@ -90,6 +90,8 @@ variables! {
     S3_PART_SIZE_MIB "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB" by User, default "8": "Size of the parts of large uploads to S3.";
     S3_UPLOAD_THREADS "ARTIFACT_S3_UPLOAD_THREADS" by User, default "3":
         "Parts in flight of all uploads to S3; wins over the share of the memory budget that they have otherwise.";
+    ARTIFACT_GC_POD "ARGO_ARTIFACT_POD_NAME" by Driver, default "":
+        "Value of the label of the WorkflowArtifactGCTasks whose artifacts `artifact delete` deletes.";
     RESOURCE_STATE_CHECK_INTERVAL "RESOURCE_STATE_CHECK_INTERVAL" by User, default "5s":
         "Pause between two looks at the object of a resource template, where its changes cannot be watched.";
     DEBUG_PAUSE_BEFORE "ARGO_DEBUG_PAUSE_BEFORE" by User, default "false":

@@ -3,8 +3,10 @@
 //! Both work synchronously as long as nothing is transferred, and start an async runtime only for artifacts: a step
 //! without any pays for none.
 
+mod artifact_gc;
 mod caller;
 mod connection;
+mod data;
 mod ending;
 mod ends;
 mod init;
@@ -40,7 +42,7 @@ use crate::{args, kill, log};
 use settings::Settings;
 
 /// Sub-commands of argoexec that this executor does not have.
-const NOT_HERE: &[&str] = &["data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
+const NOT_HERE: &[&str] = &["agent", "artifact-plugin-init", "artifact-plugin-sidecar"];
 
 /// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
 /// reason is in the termination log and on standard error.
@@ -71,6 +73,11 @@ fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, Strin
         Some("wait") => wait::run(paths, &Settings::from(variable)?, cluster),
         Some("supervisor") => supervisor::run(paths, &Settings::from(variable)?, cluster),
         Some("resource") => resource::run(paths, &Settings::from(variable)?, cluster, &parsed.rest),
+        Some("data") => data::run(paths, &Settings::from(variable)?, cluster),
+        Some("artifact") => {
+            let client = connection::open(paths, cluster)?;
+            done(artifact_gc::run(paths, &Settings::from(variable)?, &client, &parsed.rest))
+        }
         Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
         Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
         Some("version") => {

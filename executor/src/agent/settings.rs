@@ -39,6 +39,8 @@ pub struct Settings {
     pub message_bytes: usize,
     /// Of a result longer than 256 KiB keep only the end; none for what the result's destination has as its default.
     pub keep_last: Option<bool>,
+    /// Which WorkflowArtifactGCTasks this Pod works on, by their label.
+    pub artifact_gc_pod: Option<String>,
     /// Pause between two looks at an object whose changes cannot be watched.
     pub check_interval: Duration,
 }
@@ -97,6 +99,7 @@ impl Settings {
             },
             message_bytes: message_bytes(set(env::MESSAGE_BYTES))?,
             keep_last: switch(set(env::KEEP_LAST_256K), env::KEEP_LAST_256K)?,
+            artifact_gc_pod: set(env::ARTIFACT_GC_POD),
             check_interval: tick(env::RESOURCE_STATE_CHECK_INTERVAL, Duration::from_secs(5))?,
         })
     }
