@@ -20,6 +20,8 @@ pub mod process;
 #[cfg(feature = "agent")]
 pub mod resource;
 pub mod shared_files;
+#[cfg(feature = "agent")]
+mod tasks;
 
 #[cfg(feature = "agent")]
 pub use agent::{main_from_args, run_below};

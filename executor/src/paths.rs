@@ -26,6 +26,8 @@ pub struct Paths {
     pub script: PathBuf,
     /// The Pod's token, certificate authority and namespace.
     pub service_account: PathBuf,
+    /// Authorities that users give the agent of a workflow.
+    pub agent_authorities: PathBuf,
 }
 
 impl Default for Paths {
@@ -40,6 +42,7 @@ impl Default for Paths {
             config_template: path::CONFIG_TEMPLATE.into(),
             script: path::SCRIPT.into(),
             service_account: path::SERVICE_ACCOUNT.into(),
+            agent_authorities: path::AGENT_AUTHORITIES.into(),
         }
     }
 }
@@ -58,6 +61,7 @@ impl Paths {
             config_template: at(path::CONFIG_TEMPLATE),
             script: at(path::SCRIPT),
             service_account: at(path::SERVICE_ACCOUNT),
+            agent_authorities: at(path::AGENT_AUTHORITIES),
         }
     }
 

@@ -38,11 +38,11 @@ use crate::cluster::Config;
 use crate::emissary;
 use crate::paths::Paths;
 use crate::shared_files::report_failure;
-use crate::{args, kill, log};
+use crate::{args, kill, log, tasks};
 use settings::Settings;
 
 /// Sub-commands of argoexec that this executor does not have.
-const NOT_HERE: &[&str] = &["agent", "artifact-plugin-init", "artifact-plugin-sidecar"];
+const NOT_HERE: &[&str] = &["artifact-plugin-init", "artifact-plugin-sidecar"];
 
 /// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
 /// reason is in the termination log and on standard error.
@@ -77,6 +77,14 @@ fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, Strin
         Some("artifact") => {
             let client = connection::open(paths, cluster)?;
             done(artifact_gc::run(paths, &Settings::from(variable)?, &client, &parsed.rest))
+        }
+        Some("agent") => {
+            let settings = tasks::Settings::from(variable)?;
+            if tasks::is_init(&parsed.rest)? {
+                return done(tasks::init(paths, &settings));
+            }
+            let client = connection::open(paths, cluster)?;
+            done(connection::block_on(tasks::main(paths, &settings, &client)))
         }
         Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
         Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
