@@ -16,10 +16,13 @@ pub mod kill;
 pub mod log;
 pub mod mailbox;
 pub mod paths;
+#[cfg(feature = "agent")]
+mod plugins;
 pub mod process;
 #[cfg(feature = "agent")]
 pub mod resource;
 pub mod shared_files;
+pub mod sidecar;
 #[cfg(feature = "agent")]
 mod tasks;
 

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 
 use serde_json::{Map, Value, json};
 use tiphys_api::{Artifact, ArtifactLocation};
-use tiphys_artifact::{Artifacts, MountedSecrets};
+use tiphys_artifact::Artifacts;
 use tiphys_contract::label;
 
 use super::connection::block_on;
@@ -17,6 +17,7 @@ use super::settings::Settings;
 use super::{locations, transfers};
 use crate::cluster::{Cluster, ListOptions, Patch, Resource};
 use crate::paths::Paths;
+use crate::sidecar;
 
 /// Deletes and tells.
 ///
@@ -31,8 +32,8 @@ pub fn run(paths: &Paths, settings: &Settings, cluster: &Cluster, words: &[OsStr
     let Some(pod) = &settings.artifact_gc_pod else {
         return Ok(());
     };
-    let artifacts = Artifacts::new(MountedSecrets::new(&paths.secrets), settings.transfers.clone());
-    block_on(async {
+    let artifacts = transfers::open(paths, settings.transfers.clone());
+    let deleted = block_on(async {
         let tasks = cluster.objects(&Resource::ARTIFACT_GC_TASK);
         let options = ListOptions::labelled(format!("{}={pod}", label::ARTIFACT_GC_POD));
         let list = tasks.list(&options).await.map_err(|error| error.to_string())?;
@@ -44,7 +45,9 @@ pub fn run(paths: &Paths, settings: &Settings, cluster: &Cluster, words: &[OsStr
             told.map_err(|error| error.to_string())?;
         }
         Ok(())
-    })
+    });
+    sidecar::end_all(paths, &settings.plugin_containers);
+    deleted
 }
 
 /// The artifacts of one task: nodes by name, each with its artifacts by name and the location of those that have none.

@@ -19,6 +19,7 @@ use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
 use crate::process::{Event, Events};
 use crate::shared_files::{Context, FileError, report_failure};
+use crate::sidecar;
 
 /// After SIGKILL a container has this long to show that it is gone.
 const AFTER_KILL: Duration = Duration::from_secs(10);
@@ -96,6 +97,8 @@ impl Wait<'_> {
             None => String::new(),
         };
         let delivered = self.reports.deliver(result, &told);
+        // Nothing is saved after this.
+        sidecar::end_all(paths, &settings.plugin_containers);
         let arrived = delivered.failures.is_empty();
         failures.extend(delivered.failures);
         if arrived && delivered.by == By::Calls {
