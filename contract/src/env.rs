@@ -92,6 +92,15 @@ variables! {
     S3_PART_SIZE_MIB "ARTIFACT_S3_UPLOAD_PART_SIZE_MIB" by User, default "8": "Size of the parts of large uploads to S3.";
     S3_UPLOAD_THREADS "ARTIFACT_S3_UPLOAD_THREADS" by User, default "3":
         "Parts in flight of all uploads to S3; wins over the share of the memory budget that they have otherwise.";
+    ARTIFACT_GC_POD "ARGO_ARTIFACT_POD_NAME" by Driver, default "":
+        "Value of the label of the WorkflowArtifactGCTasks whose artifacts `artifact delete` deletes.";
+    PLUGIN_NAMES "ARGO_PLUGIN_NAMES" by Driver, default "": "Names of the executor plugins of the agent, as a JSON list.";
+    PLUGIN_ADDRESSES "ARGO_PLUGIN_ADDRESSES" by Driver, default "": "Their URLs, as a JSON list in the same order.";
+    AGENT_TASK_WORKERS "ARGO_AGENT_TASK_WORKERS" by User, default "16": "Tasks that the agent works on together.";
+    AGENT_PATCH_RATE "ARGO_AGENT_PATCH_RATE" by Driver, default "":
+        "Without effect: the agent tells results as they come.";
+    RESOURCE_STATE_CHECK_INTERVAL "RESOURCE_STATE_CHECK_INTERVAL" by User, default "5s":
+        "Pause between two looks at the object of a resource template, where its changes cannot be watched.";
     DEBUG_PAUSE_BEFORE "ARGO_DEBUG_PAUSE_BEFORE" by User, default "false":
         "`true`: wait for the file `/var/run/argo/ctr/<container>/before` before the command is started.";
     DEBUG_PAUSE_AFTER "ARGO_DEBUG_PAUSE_AFTER" by User, default "false":

@@ -8,6 +8,8 @@ pub const COMPLETED: &str = "workflows.argoproj.io/completed";
 pub const REPORT_OUTPUTS_COMPLETED: &str = "workflows.argoproj.io/report-outputs-completed";
 /// Label: which controller instance an object belongs to.
 pub const CONTROLLER_INSTANCE_ID: &str = "workflows.argoproj.io/controller-instanceid";
+/// Label on WorkflowArtifactGCTasks: the Pod that deletes their artifacts.
+pub const ARTIFACT_GC_POD: &str = "workflows.argoproj.io/artifact-gc-pod";
 /// Label on Pods of exit handlers, which a Stop leaves running.
 pub const ON_EXIT: &str = "workflows.argoproj.io/on-exit";
 

@@ -40,6 +40,10 @@ pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount
 pub const MANIFEST: &str = "/tmp/manifest.yaml";
 /// Scratch space of the executor's containers; a volume is mounted there.
 pub const SCRATCH: &str = "/tmp";
+/// Below it each artifact plugin has a folder with its socket.
+pub const ARTIFACT_PLUGINS: &str = "/tmp/artifact-plugins";
+/// Mount path of the authorities that users give the agent of a workflow.
+pub const AGENT_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates";
 /// Kubelet turns its content into the container's termination message.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Name of the emissary's file beside the executor in an image.

@@ -43,6 +43,8 @@ pub struct Args {
     pub log_level: Option<String>,
     /// `text` or `json`: `--log-format`.
     pub log_format: Option<String>,
+    /// The artifact plugin whose inputs are loaded: `--plugin-name`.
+    pub plugin_name: Option<String>,
 }
 
 /// What the command line says about the Kubernetes API. Printed without values, since tokens and passwords are among them.
@@ -110,6 +112,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Args, String> {
             match name {
                 "--loglevel" => parsed.log_level = Some(value()?),
                 "--log-format" => parsed.log_format = Some(value()?),
+                "--plugin-name" => parsed.plugin_name = Some(value()?),
                 // The level of a logging library of Go's.
                 "--gloglevel" => drop(value()?),
                 _ => return Err(format!("unknown flag {name}")),

@@ -17,8 +17,15 @@ pub mod kill;
 pub mod log;
 pub mod mailbox;
 pub mod paths;
+#[cfg(feature = "agent")]
+mod plugins;
 pub mod process;
+#[cfg(feature = "agent")]
+pub mod resource;
 pub mod shared_files;
+pub mod sidecar;
+#[cfg(feature = "agent")]
+mod tasks;
 
 #[cfg(feature = "agent")]
 pub use agent::{main_from_args, run_below};

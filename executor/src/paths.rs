@@ -26,6 +26,10 @@ pub struct Paths {
     pub script: PathBuf,
     /// The Pod's token, certificate authority and namespace.
     pub service_account: PathBuf,
+    /// Folders of the artifact plugins' sockets, by plugin.
+    pub plugins: PathBuf,
+    /// Authorities that users give the agent of a workflow.
+    pub agent_authorities: PathBuf,
 }
 
 impl Default for Paths {
@@ -40,6 +44,8 @@ impl Default for Paths {
             config_template: path::CONFIG_TEMPLATE.into(),
             script: path::SCRIPT.into(),
             service_account: path::SERVICE_ACCOUNT.into(),
+            plugins: path::ARTIFACT_PLUGINS.into(),
+            agent_authorities: path::AGENT_AUTHORITIES.into(),
         }
     }
 }
@@ -58,6 +64,8 @@ impl Paths {
             config_template: at(path::CONFIG_TEMPLATE),
             script: at(path::SCRIPT),
             service_account: at(path::SERVICE_ACCOUNT),
+            plugins: at(path::ARTIFACT_PLUGINS),
+            agent_authorities: at(path::AGENT_AUTHORITIES),
         }
     }
 

@@ -94,10 +94,6 @@ fn init_tells_what_is_missing() {
             json!({"container": {}, "inputs": {"artifacts": [{"name": "a", "path": "/x/../y", "raw": {"data": ""}}]}}),
             "Artifact 'a' attempted to use a path containing '..'. Directory traversal is not permitted",
         ),
-        (
-            json!({"name": "r", "resource": {"action": "get"}}),
-            "template \"r\" is a resource template, which this executor does not support",
-        ),
     ] {
         let (pod, json) = bare(&template);
         assert_eq!(code(&run(init(&pod, &json))), 64);
@@ -377,11 +373,13 @@ fn what_cannot_be_done_is_refused_before_any_work() {
             "no destination for results: the Pod has no access to the Kubernetes API, so set TIPHYS_RESULT_SINK to \
              termination-message or file:<absolute path>",
         ),
+        (&["resource"][..], "usage: resource (get|create|apply|delete|replace|patch)"),
         (
-            &["resource"][..],
-            "sub-command resource is not supported by this executor: it has init, wait, supervisor, emissary and kill",
+            &["dance"][..],
+            "unknown sub-command \"dance\": there are init, wait, supervisor, emissary -- COMMAND [ARG...], resource \
+             ACTION, data, agent init|main, artifact delete, artifact-plugin-init --plugin-name NAME -- COMMAND \
+             [ARG...], artifact-plugin-sidecar -- COMMAND [ARG...], kill SIGNAL PID, version",
         ),
-        (&["dance"][..], "unknown sub-command \"dance\": there are init, wait, supervisor, emissary, kill and version"),
     ] {
         let output = run(pod.executor(words));
         assert_eq!((code(&output), text(&output.stderr)), (64, format!("Error: {message}\n")));

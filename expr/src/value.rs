@@ -235,7 +235,8 @@ impl Value {
         Self::Array(Arc::new(Array::new(elem, items)))
     }
 
-    pub(crate) fn strs(items: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+    /// A []string.
+    pub fn strs(items: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         Self::slice(Elem::Str, items.into_iter().map(Self::str).collect())
     }
 

@@ -7,10 +7,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
+use tiphys_api::Template;
 use tiphys_contract::{env, path};
 
+use super::inputs::{self, Kept};
 use super::settings::Settings;
-use super::{inputs, template};
+use super::{locations, template};
 use crate::paths::Paths;
 use crate::process;
 use crate::shared_files::{Context, FileError, create_open_dir, replace};
@@ -25,16 +27,16 @@ pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
     umask(Mode::empty());
     let text = |error: FileError| error.to_string();
     create_open_dir(&paths.shared).map_err(text)?;
-    deliver_emissary(paths, settings)?;
     let json = template::read(paths, settings)?;
-    stage(paths, settings, &json)
+    deliver_emissary(paths, settings, loads_by_plugin(&template::parse(&json)?))?;
+    stage(paths, settings, &json, Kept::WithoutPlugin)
 }
 
 /// Delivers the template, the script and the input artifacts.
 ///
 /// # Errors
 /// The text for the user: the first thing that could not be delivered.
-pub fn stage(paths: &Paths, settings: &Settings, json: &str) -> Result<(), String> {
+pub fn stage(paths: &Paths, settings: &Settings, json: &str, kept: Kept<'_>) -> Result<(), String> {
     let text = |error: FileError| error.to_string();
     let template = template::parse(json)?;
     replace(&paths.template(), json.as_bytes(), 0o444).map_err(text)?;
@@ -46,16 +48,20 @@ pub fn stage(paths: &Paths, settings: &Settings, json: &str) -> Result<(), Strin
         }
         replace(&paths.script, source.as_bytes(), 0o755).map_err(text)?;
     }
-    inputs::load(paths, settings, &template)
+    inputs::load(paths, settings, &template, kept)
 }
 
 /// Puts the emissary into the shared volume, unless somebody has done so already.
-fn deliver_emissary(paths: &Paths, settings: &Settings) -> Result<(), String> {
+///
+/// In a Pod where plugins load inputs the same file is the command of their init containers, so the whole executor is
+/// delivered, which is an emissary too.
+fn deliver_emissary(paths: &Paths, settings: &Settings, whole: bool) -> Result<(), String> {
     let target = paths.emissary();
     if target.exists() {
         return Ok(());
     }
     let source = match &settings.emissary {
+        _ if whole => this_program()?,
         Some(path) => path.clone(),
         None => beside_this_program()?,
     };
@@ -66,8 +72,18 @@ fn deliver_emissary(paths: &Paths, settings: &Settings) -> Result<(), String> {
 }
 
 fn beside_this_program() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
-    Ok(program.with_file_name(path::EMISSARY_FILE))
+    Ok(this_program()?.with_file_name(path::EMISSARY_FILE))
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))
+}
+
+/// Whether a plugin keeps an input, by itself or as the template's repository.
+fn loads_by_plugin(template: &Template) -> bool {
+    let of_template = template.archive_location.as_deref();
+    let mut supplied = template.inputs.artifacts.iter().filter(|artifact| locations::is_supplied(artifact));
+    supplied.any(|artifact| locations::complete(artifact, of_template).is_ok_and(|whole| whole.plugin.is_some()))
 }
 
 /// Copies by way of a temporary name: a container never finds half a program.

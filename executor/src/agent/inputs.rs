@@ -12,18 +12,41 @@ use super::{locations, template, transfers};
 use crate::paths::Paths;
 use crate::shared_files::Context;
 
+/// Whose inputs are loaded.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a> {
+    /// Those of no plugin: `init`, beside which each plugin has an init container of its own.
+    WithoutPlugin,
+    /// Those of one plugin, from within its container.
+    ByPlugin(&'a str),
+    /// All: the plugins run as sidecars.
+    Anyhow,
+}
+
+impl Kept<'_> {
+    fn includes(self, whole: &Artifact) -> bool {
+        match (self, &whole.plugin) {
+            (Self::WithoutPlugin, plugin) => plugin.is_none(),
+            (Self::ByPlugin(name), plugin) => plugin.as_ref().is_some_and(|plugin| plugin.name == name),
+            (Self::Anyhow, _) => true,
+        }
+    }
+}
+
 /// Loads all inputs that were supplied to where `main` finds them.
 ///
 /// # Errors
 /// The text for the user: the first input, in the template's order, that is missing or could not be loaded.
-pub fn load(paths: &Paths, settings: &Settings, template: &Template) -> Result<(), String> {
+pub fn load(paths: &Paths, settings: &Settings, template: &Template, kept: Kept<'_>) -> Result<(), String> {
     let mut jobs = Vec::new();
     for artifact in &template.inputs.artifacts {
         if locations::is_supplied(artifact) {
             let mut artifact = artifact.clone();
             artifact.path = locations::clean_path(&artifact)?;
             let whole = locations::complete(&artifact, template.archive_location.as_deref())?;
-            jobs.push((target(paths, template, &artifact), whole));
+            if kept.includes(&whole) {
+                jobs.push((target(paths, template, &artifact), whole));
+            }
         } else if !artifact.optional {
             return Err(format!("required artifact '{}' not supplied", artifact.name));
         }

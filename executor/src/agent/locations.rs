@@ -93,6 +93,17 @@ pub fn complete(artifact: &Artifact, of_template: Option<&ArtifactLocation>) -> 
     Ok(complete)
 }
 
+/// The artifact as the source of a listing: without a key it means all that its store holds.
+pub fn to_list(artifact: &Artifact) -> Artifact {
+    let mut location = artifact.location();
+    if let Some(key) = key_of(&mut location).filter(|key| key.is_empty()) {
+        "/".clone_into(key);
+    }
+    let mut listed = artifact.clone();
+    listed.set_location(location);
+    listed
+}
+
 /// The artifact as it is reported once it is saved under `file_name`. One with a key of its own keeps its location;
 /// otherwise only the kind of store and the key are told, since the rest is the template's.
 ///

@@ -3,7 +3,10 @@
 //! Both work synchronously as long as nothing is transferred, and start an async runtime only for artifacts: a step
 //! without any pays for none.
 
+mod artifact_gc;
 mod caller;
+mod connection;
+mod data;
 mod ending;
 mod ends;
 mod init;
@@ -13,8 +16,11 @@ mod locations;
 mod mains;
 mod offload;
 mod outputs;
+mod own_work;
+mod plugin_init;
 mod progress;
 mod report;
+mod resource;
 mod results;
 mod settings;
 mod supervisor;
@@ -33,11 +39,13 @@ use crate::cluster::Config;
 use crate::emissary;
 use crate::paths::Paths;
 use crate::shared_files::report_failure;
-use crate::{args, kill, log};
+use crate::{args, kill, log, sidecar, tasks};
 use settings::Settings;
 
-/// Sub-commands of argoexec that this executor does not have.
-const NOT_HERE: &[&str] = &["resource", "data", "agent", "artifact", "artifact-plugin-init", "artifact-plugin-sidecar"];
+/// What there is, for messages.
+const COMMANDS: &str = "init, wait, supervisor, emissary -- COMMAND [ARG...], resource ACTION, data, agent init|main, artifact \
+                        delete, artifact-plugin-init --plugin-name NAME -- COMMAND [ARG...], artifact-plugin-sidecar -- \
+                        COMMAND [ARG...], kill SIGNAL PID, version";
 
 /// Runs the executor with a whole command line, the program's name first, and the process's environment. A failure's
 /// reason is in the termination log and on standard error.
@@ -67,18 +75,32 @@ fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, Strin
         Some("init") => done(init::run(paths, &Settings::from(variable)?)),
         Some("wait") => wait::run(paths, &Settings::from(variable)?, cluster),
         Some("supervisor") => supervisor::run(paths, &Settings::from(variable)?, cluster),
+        Some("resource") => resource::run(paths, &Settings::from(variable)?, cluster, &parsed.rest),
+        Some("data") => data::run(paths, &Settings::from(variable)?, cluster),
+        Some("artifact") => {
+            let client = connection::open(paths, cluster)?;
+            done(artifact_gc::run(paths, &Settings::from(variable)?, &client, &parsed.rest))
+        }
+        Some("agent") => {
+            let settings = tasks::Settings::from(variable)?;
+            if tasks::is_init(&parsed.rest)? {
+                return done(tasks::init(paths, &settings));
+            }
+            let client = connection::open(paths, cluster)?;
+            done(connection::block_on(tasks::main(paths, &settings, &client)))
+        }
         Some("emissary") => Ok(emissary::run(paths, &emissary::Settings::from(variable)?, parsed.rest)),
+        Some("artifact-plugin-init") => {
+            let plugin = parsed.plugin_name.ok_or("flag --plugin-name is missing")?;
+            done(plugin_init::run(paths, &Settings::from(variable)?, &plugin, &parsed.rest))
+        }
+        Some("artifact-plugin-sidecar") => sidecar::run(paths, &emissary::Settings::from(variable)?, &parsed.rest),
         Some("kill") => done(kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest)),
         Some("version") => {
             println!("tiphys-executor {}", env!("CARGO_PKG_VERSION"));
             Ok(0)
         }
-        Some(other) if NOT_HERE.contains(&other) => {
-            Err(format!("sub-command {other} is not supported by this executor: it has init, wait, supervisor, emissary and kill"))
-        }
-        Some(other) => Err(format!("unknown sub-command {other:?}: there are init, wait, supervisor, emissary, kill and version")),
-        None => {
-            Err("usage: tiphys-executor init | wait | supervisor | emissary -- COMMAND [ARG...] | kill SIGNAL PID | version".into())
-        }
+        Some(other) => Err(format!("unknown sub-command {other:?}: there are {COMMANDS}")),
+        None => Err(format!("no sub-command: there are {COMMANDS}")),
     }
 }

@@ -39,6 +39,12 @@ pub struct Settings {
     pub message_bytes: usize,
     /// Of a result longer than 256 KiB keep only the end; none for what the result's destination has as its default.
     pub keep_last: Option<bool>,
+    /// Containers of artifact plugins, which are ended when there is nothing left for them to do.
+    pub plugin_containers: Vec<String>,
+    /// Which WorkflowArtifactGCTasks this Pod works on, by their label.
+    pub artifact_gc_pod: Option<String>,
+    /// Pause between two looks at an object whose changes cannot be watched.
+    pub check_interval: Duration,
 }
 
 /// Names of what this Pod runs, as the driver gave them.
@@ -95,6 +101,9 @@ impl Settings {
             },
             message_bytes: message_bytes(set(env::MESSAGE_BYTES))?,
             keep_last: switch(set(env::KEEP_LAST_256K), env::KEEP_LAST_256K)?,
+            plugin_containers: set(env::ARTIFACT_PLUGIN_NAMES).map(|names| containers(&names)).unwrap_or_default(),
+            artifact_gc_pod: set(env::ARTIFACT_GC_POD),
+            check_interval: tick(env::RESOURCE_STATE_CHECK_INTERVAL, Duration::from_secs(5))?,
         })
     }
 
@@ -107,6 +116,12 @@ impl Settings {
         }
         options
     }
+}
+
+/// Names between commas. What is no name of a container is left out: nothing outside of the containers' folder is touched.
+fn containers(names: &str) -> Vec<String> {
+    let is_name = |name: &&str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    names.split(',').map(str::trim).filter(is_name).map(str::to_owned).collect()
 }
 
 /// Half of the budget is for parts of objects; archives, compression and the process itself take the rest.

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use tiphys_contract::exit;
 
 use super::ending::Ending;
+use super::inputs::Kept;
 use super::journal::Journal;
 use super::report::Reports;
 use super::settings::Settings;
@@ -40,7 +41,7 @@ pub fn run(
     create_open_dir(&paths.shared).map_err(|error| error.to_string())?;
     let ending = Ending::new(settings.grace);
     let json = template::read(paths, settings).inspect_err(|error| fail(paths, error))?;
-    let template = template::of_any_kind(&json).inspect_err(|error| fail(paths, error))?;
+    let template = template::parse(&json).inspect_err(|error| fail(paths, error))?;
     // First of all: without a way for the results nothing should be run.
     let reports =
         Reports::open(paths, settings, &template, &ending, cluster).inspect_err(|error| fail(paths, error))?;
@@ -76,7 +77,7 @@ fn prepare(
     let (own_paths, own_settings) = (paths.clone(), settings.clone());
     let stage = move || {
         // Nobody listens when the Pod ends.
-        let _ = tell.send(init::stage(&own_paths, &own_settings, &json));
+        let _ = tell.send(init::stage(&own_paths, &own_settings, &json, Kept::Anyhow));
         // The other thread waits for signals; one that could not be sent is noticed at the next heartbeat.
         let _ = process::kill(std::process::id() as i32, libc::SIGUSR1);
     };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use tiphys_api::{Artifact, Template, TemplateType};
+use tiphys_api::{Artifact, Template};
 use tiphys_contract::{container, env, overlap};
 
 use super::locations;
@@ -29,29 +29,12 @@ pub fn read(paths: &Paths, settings: &Settings) -> Result<String, String> {
     })
 }
 
-/// Reads a template of any kind.
-///
-/// # Errors
-/// The text for the user.
-pub fn of_any_kind(json: &str) -> Result<Template, String> {
-    serde_json::from_str(json).map_err(|error| format!("failed to unmarshal template: {error}"))
-}
-
 /// Reads the template.
 ///
 /// # Errors
-/// The text for the user, also for a kind of template whose Pod this executor cannot serve.
+/// The text for the user.
 pub fn parse(json: &str) -> Result<Template, String> {
-    let template = of_any_kind(json)?;
-    match template.template_type() {
-        Some(TemplateType::Resource) => Err(unsupported(&template, "resource")),
-        Some(TemplateType::Data) => Err(unsupported(&template, "data")),
-        _ => Ok(template),
-    }
-}
-
-fn unsupported(template: &Template, kind: &str) -> String {
-    format!("template {:?} is a {kind} template, which this executor does not support", template.name)
+    serde_json::from_str(json).map_err(|error| format!("failed to unmarshal template: {error}"))
 }
 
 /// Names of the user's containers whose end is the step's end.
@@ -66,7 +49,7 @@ pub fn mains(template: &Template) -> Vec<&str> {
 pub fn has_result(template: &Template) -> bool {
     match &template.container_set {
         Some(set) => set.containers.iter().any(|member| member.name == container::MAIN),
-        None => template.container.is_some() || template.script.is_some(),
+        None => template.container.is_some() || template.script.is_some() || template.data.is_some(),
     }
 }
 
@@ -121,9 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_are_not_served_are_refused() {
-        let error = parse(r#"{"name":"k8s","resource":{"action":"get"}}"#).unwrap_err();
-        assert_eq!(error, "template \"k8s\" is a resource template, which this executor does not support");
+    fn what_is_no_template_is_refused() {
         assert!(parse("[]").unwrap_err().starts_with("failed to unmarshal template: "));
     }
 

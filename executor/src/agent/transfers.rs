@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::settings::Settings;
 use crate::paths::Paths;
+use crate::plugins::Sockets;
 
 /// Transfers of one process under way together.
 const TOGETHER: usize = 4;
@@ -45,11 +46,16 @@ pub fn run_with<T>(paths: &Paths, options: Options, transfers: impl AsyncFnOnce(
         .thread_stack_size(512 * 1024)
         .build()
         .map_err(|error| format!("cannot start the runtime for artifact transfers: {error}"))?;
-    let artifacts = Artifacts::new(MountedSecrets::new(&paths.secrets), options);
+    let artifacts = open(paths, options);
     let result = runtime.block_on(transfers(&artifacts));
     // All that matters has been awaited; a thread that still waits for a stalled disk must not hold the process.
     runtime.shutdown_background();
     Ok(result)
+}
+
+/// Transfers with all stores, those of plugins included.
+pub fn open(paths: &Paths, options: Options) -> Artifacts {
+    Artifacts::new(MountedSecrets::new(&paths.secrets), options).with_plugins(Sockets::new(paths))
 }
 
 /// Awaits all, some at a time; results in the order given.

@@ -19,6 +19,7 @@ use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
 use crate::process::{Event, Events};
 use crate::shared_files::{Context, FileError, report_failure};
+use crate::sidecar;
 
 /// After SIGKILL a container has this long to show that it is gone.
 const AFTER_KILL: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub fn run(
         return before.map(|()| 0);
     }
     let events = Events::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let template = template::of_any_kind(&template::read(paths, settings)?)?;
+    let template = template::parse(&template::read(paths, settings)?)?;
     let ending = Ending::new(settings.grace);
     let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
     Ok(Wait { paths, settings, template: &template, ending: &ending, reports, journal, events }.run(Ok(())))
@@ -96,6 +97,8 @@ impl Wait<'_> {
             None => String::new(),
         };
         let delivered = self.reports.deliver(result, &told);
+        // Nothing is saved after this.
+        sidecar::end_all(paths, &settings.plugin_containers);
         let arrived = delivered.failures.is_empty();
         failures.extend(delivered.failures);
         if arrived && delivered.by == By::Calls {

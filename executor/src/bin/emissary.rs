@@ -6,7 +6,7 @@ use tiphys_contract::{env, exit};
 use tiphys_executor::emissary::{self, Settings};
 use tiphys_executor::paths::Paths;
 use tiphys_executor::shared_files::report_failure;
-use tiphys_executor::{args, kill, log};
+use tiphys_executor::{args, kill, log, sidecar};
 
 fn main() -> ExitCode {
     let paths = Paths::default();
@@ -25,12 +25,15 @@ fn run(paths: &Paths) -> Result<i32, String> {
     let variable = |name: &str| std::env::var(name).ok();
     match parsed.command.as_deref() {
         Some("emissary") => Ok(emissary::run(paths, &Settings::from(variable)?, parsed.rest)),
+        Some("artifact-plugin-sidecar") => sidecar::run(paths, &Settings::from(variable)?, &parsed.rest),
         Some("kill") => kill::run(paths, variable(env::CONTAINER_NAME).as_deref(), &parsed.rest).map(|()| 0),
         Some("version") => {
             println!("tiphys-emissary {}", env!("CARGO_PKG_VERSION"));
             Ok(0)
         }
-        Some(other) => Err(format!("the emissary has no sub-command {other:?}: it has emissary, kill and version")),
+        Some(other) => Err(format!(
+            "the emissary has no sub-command {other:?}: it has emissary, artifact-plugin-sidecar, kill and version"
+        )),
         None => Err("usage: argoexec emissary -- COMMAND [ARG...] | kill SIGNAL PID | version".to_owned()),
     }
 }

@@ -24,7 +24,7 @@ use nix::sys::stat::{Mode, umask};
 use tiphys_contract::path::ctr;
 use tiphys_contract::{container, exit};
 
-pub use command::reason;
+pub use command::{find as find_program, reason};
 pub use settings::{Settings, grace};
 use template::Template;
 

@@ -34,7 +34,8 @@ pub struct Objects {
 
 impl Objects {
     pub fn know(&mut self, api_version: &str, plural: &str, kind: &str, namespaced: bool) {
-        let entry = json!({"name": plural, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": []});
+        let entry = json!({"name": plural, "singularName": kind.to_lowercase(), "kind": kind,
+            "namespaced": namespaced, "verbs": []});
         self.kinds.push((api_version.to_owned(), entry));
     }
 
@@ -115,6 +116,14 @@ impl Objects {
     }
 
     fn discovery(&self, path: &str) -> Option<Value> {
+        if path == "/apis" {
+            let versions = self.kinds.iter().filter_map(|(version, _)| version.split_once('/'));
+            let mut groups: Vec<Value> = versions
+                .map(|(group, version)| json!({"name": group, "preferredVersion": {"version": version}}))
+                .collect();
+            groups.dedup();
+            return Some(json!({"kind": "APIGroupList", "groups": groups}));
+        }
         let api_version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"))?;
         let kinds: Vec<&Value> =
             self.kinds.iter().filter(|(version, _)| version == api_version).map(|(_, kind)| kind).collect();
