@@ -11,10 +11,7 @@ use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 use super::layer::Layer;
-use super::{Machine, Variant};
-
-/// The image's name.
-pub const NAME: &str = "tiphys-executor";
+use super::{Machine, Variant, name};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -63,7 +60,7 @@ pub fn write(layers: &[(Machine, Layer)], variant: Variant, path: &Path) -> Resu
         }
     };
     let digest = image["digest"].as_str().unwrap_or_default().to_owned();
-    let name = format!("{NAME}{}:{}", variant.suffix(), env!("CARGO_PKG_VERSION"));
+    let name = format!("{}:{}", name(variant), env!("CARGO_PKG_VERSION"));
     image["annotations"] = json!({"org.opencontainers.image.ref.name": name});
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [image]});
     archive(&blobs, &index, path).with_context(|| format!("cannot write {}", path.display()))?;

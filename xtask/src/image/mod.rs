@@ -17,7 +17,9 @@ use anyhow::{Context, Result, bail};
 use crate::shell::target;
 use contents::Entry;
 use layer::Layer;
-use layout::NAME;
+
+/// The image's name.
+const NAME: &str = "tiphys-executor";
 
 /// A machine that the image can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +77,6 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Root, Self::NonRoot];
-
     fn suffix(self) -> &'static str {
         match self {
             Self::Root => "",
@@ -122,16 +121,37 @@ pub fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// An archive, and the digest by which a registry knows its image.
+pub struct Built {
+    /// The file.
+    pub path: PathBuf,
+    /// `sha256:…`.
+    pub digest: String,
+}
+
+/// Builds for this machine: root's variant, and the other.
+///
+/// # Errors
+/// When the programs cannot be built or the archives cannot be written.
+pub fn build() -> Result<[Built; 2]> {
+    write(&[binaries::build(Machine::host()?)?], &folder())
+}
+
+/// The image's name in a variant.
+pub fn name(variant: Variant) -> String {
+    format!("{NAME}{}", variant.suffix())
+}
+
 /// Where images are written unless told otherwise.
 fn folder() -> PathBuf {
     target().join("images")
 }
 
 fn archive(folder: &Path, variant: Variant) -> PathBuf {
-    folder.join(format!("{NAME}{}.oci.tar", variant.suffix()))
+    folder.join(format!("{}.oci.tar", name(variant)))
 }
 
-fn write(programs: &[Programs], out: &Path) -> Result<()> {
+fn write(programs: &[Programs], out: &Path) -> Result<[Built; 2]> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let layers = programs
         .iter()
@@ -147,12 +167,13 @@ fn write(programs: &[Programs], out: &Path) -> Result<()> {
             Ok((programs.machine, layer))
         })
         .collect::<Result<Vec<_>>>()?;
-    for variant in Variant::ALL {
+    let variant = |variant| {
         let path = archive(out, variant);
         let digest = layout::write(&layers, variant, &path)?;
         println!("{digest}  {}", path.display());
-    }
-    Ok(())
+        Ok::<_, anyhow::Error>(Built { path, digest })
+    };
+    Ok([variant(Variant::Root)?, variant(Variant::NonRoot)?])
 }
 
 fn mega(bytes: u64) -> f64 {
