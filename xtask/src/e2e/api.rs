@@ -128,7 +128,7 @@ impl Api {
         };
         match tokio::time::timeout(limit, follow).await {
             Ok(done) => done.map(|()| last),
-            Err(_) => bail!("{name} is not as wanted after {} s: {}", limit.as_secs(), last["status"]),
+            Err(_) => bail!("{name} is not as wanted after {} s: phase {}", limit.as_secs(), last["status"]["phase"]),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -16,6 +16,10 @@ const INSTANCE: &str = "tiphys-e2e";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// The longest that the cluster may take to notice a new object.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// States of containers that no time heals here.
+const HOPELESS: [&str; 5] =
+    ["CreateContainerConfigError", "CreateContainerError", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"];
 
 /// The namespace's objects.
 pub struct Namespace<'a> {
@@ -103,10 +107,14 @@ impl<'a> Namespace<'a> {
         self.api.create(&pods, pod).await?;
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         let over = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
-        let over = self.api.until(&pods, name, limit, over).await;
+        let over = self.api.until(&pods, name, limit, |pod| over(pod) || stuck(pod).is_some()).await;
         let result = self.api.get(&format!("{}/{node_id}", self.argo("workflowtaskresults"))).await?;
-        self.api.delete(&format!("{pods}/{name}")).await?;
-        Ok((over?, result))
+        self.api.delete(&format!("{pods}/{name}?gracePeriodSeconds=0")).await?;
+        let over = over?;
+        match stuck(&over) {
+            Some(reason) => bail!("{name} does not start: {reason}"),
+            None => Ok((over, result)),
+        }
     }
 
     /// Deletes it with all that is in it, without waiting for the end.
@@ -116,6 +124,16 @@ impl<'a> Namespace<'a> {
     pub async fn delete(self) -> Result<()> {
         self.api.delete(&format!("/api/v1/namespaces/{}", self.name)).await
     }
+}
+
+/// Why a container will not start however long one waits.
+fn stuck(pod: &Value) -> Option<String> {
+    let statuses = ["initContainerStatuses", "containerStatuses"].map(|kind| pod["status"][kind].as_array());
+    statuses.into_iter().flatten().flatten().find_map(|one| {
+        let waiting = one["state"].get("waiting")?;
+        let reason = waiting["reason"].as_str().filter(|reason| HOPELESS.contains(reason))?;
+        Some(format!("{}: {reason}: {}", one["name"], waiting["message"].as_str().unwrap_or_default()))
+    })
 }
 
 /// The least that a kind of Argo's needs to exist. Where Argo's own definition is installed, that one stays.
