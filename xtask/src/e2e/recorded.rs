@@ -62,6 +62,9 @@ fn one(recorded: &Value, names: &Names<'_>) -> std::result::Result<Recorded, Str
     if recorded.to_string().contains("{ip}") {
         return Err("needs the address of another Pod".into());
     }
+    if recorded.to_string().contains("import random") {
+        return Err("tosses a coin".into());
+    }
     let containers = ["initContainers", "containers"].map(|kind| recorded["spec"][kind].as_array());
     let containers = || containers.into_iter().flatten().flatten();
     let variables = || containers().filter_map(|one| one["env"].as_array()).flatten();

@@ -124,14 +124,16 @@ pub fn all(images: &Images) -> Vec<Step> {
                 "result": "",
             }}),
         ));
+        // Without `init` the input is a link that the emissary makes: the image's /tmp must be writable.
         steps.push(made(
             "an input for another user",
             layout,
             Some(OTHER),
             &json!({
-                "container": shell("cat /input/one"),
+                "container": shell("cat /tmp/one"),
+                "writable": true,
                 "inputs": {"artifacts": [
-                    {"name": "one", "path": "/input/one", "mode": 0o644, "raw": {"data": "from the manifest"}},
+                    {"name": "one", "path": "/tmp/one", "mode": 0o644, "raw": {"data": "from the manifest"}},
                 ]},
             }),
             &json!({"phase": "Succeeded", "outputs": {
@@ -155,7 +157,7 @@ pub fn all(images: &Images) -> Vec<Step> {
             &json!({"container": container("busybox", &["no-such-command"])}),
             &json!({
                 "phase": "Failed", "message": "main: Error (exit code 64): as the executor words it",
-                "outputs": {"result": "", "exitCode": "64", "artifacts": logs},
+                "outputs": {"exitCode": "64"},
             }),
         ));
     }
@@ -201,7 +203,9 @@ impl Step {
         let pod_name = pod_name(PodNameFormat::V2, workflow, &node, "step");
         let mut template = self.template.clone();
         template["name"] = "step".into();
+        let writable = template.as_object_mut().and_then(|template| template.remove("writable"));
         template["container"]["securityContext"] = restricted(self.user);
+        template["container"]["securityContext"]["readOnlyRootFilesystem"] = writable.is_none().into();
         let mut location = repository(s3);
         location["s3"]["key"] = format!("{workflow}/{pod_name}").into();
         template["archiveLocation"] = location;
