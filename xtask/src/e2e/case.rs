@@ -14,8 +14,14 @@ use super::verdict::{Ended, compare};
 
 /// The longest that a Pod may take.
 const LIMIT: Duration = Duration::from_secs(180);
-/// What a case must not need: chance, other networks, controllers, other nodes' Pods.
-const OTHERS: [&str; 6] = ["varies", "network", "agent", "artifactgc", "daemon", "kubernetes"];
+/// What a case must not need: chance, other networks, controllers, other nodes' Pods, what other Pods left.
+const OTHERS: [&str; 6] = ["varies", "network", "agent", "data", "daemon", "kubernetes"];
+
+/// Where a case comes out better than it was recorded: the case, and where in its nodes.
+const BETTER: [(&str, &str); 1] = [
+    // Argo loses the log of a main container that ran out of memory.
+    ("e2e-expectedfailures-oom-kill-0", "/outputs/artifacts: expected null"),
+];
 
 /// A Pod's name in what is printed, when it was begun, and what came of it.
 type Told = (String, Instant, Outcome);
@@ -84,6 +90,9 @@ async fn one(case: &Case, workflow: &str, uid: &str, recorded: &Recorded, namesp
     for expected in expected {
         match compare(&ended, expected) {
             None => return Outcome::Passed,
+            Some(difference) if BETTER.iter().any(|(name, at)| *name == case.name && difference.starts_with(at)) => {
+                return Outcome::Passed;
+            }
             Some(difference) => found.push(difference),
         }
     }

@@ -12,9 +12,9 @@ use tiphys_tests::corpus::Case;
 
 use super::cluster::S3;
 
-/// Argo's executor, and the address of the S3 server, in the recordings.
+/// Argo's executor, and the addresses of the S3 server, in the recordings.
 const RECORDED_EXECUTOR: &str = "quay.io/argoproj/argoexec:";
-const RECORDED_S3: &str = "10.200.0.1:9000";
+const RECORDED_S3: [&str; 2] = ["10.200.0.1:9000", "minio:9000"];
 /// Stands for all times in the recordings; Go's zero time, so that no deadline passes.
 const TIME: &str = "0001-01-01T00:00:00Z";
 
@@ -155,7 +155,8 @@ fn fill_text(text: &str, names: &Names<'_>) -> String {
         // It stands in keys of artifacts alone, and does not tell which Pod put them there: all Pods of a case share one.
         .replace("{pod}", &format!("{}-step-1000000007", names.workflow))
         .replace("{time}", TIME)
-        .replace(RECORDED_S3, &names.s3.host)
+        .replace(RECORDED_S3[0], &names.s3.host)
+        .replace(&format!("\"endpoint\":\"{}\"", RECORDED_S3[1]), &format!("\"endpoint\":\"{}\"", names.s3.host))
 }
 
 #[cfg(test)]
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn placeholders_become_names() {
-        let s3 = S3 { host: "minio:9000".into(), access: String::new(), secret: String::new() };
+        let s3 = S3 { host: "s3:80".into(), access: String::new(), secret: String::new() };
         let names = Names { workflow: "wf", uid: "u-1", image: "executor", s3: &s3 };
         let node = "wf.a(0:{x})";
         let id = NodeId::of("wf", node);
@@ -172,7 +173,8 @@ mod tests {
             ("{wf}/{wf}", "wf/wf".to_owned()),
             ("{wf}/{pod}/a.tgz", "wf/wf-step-1000000007/a.tgz".to_owned()),
             ("x {id:{wf}.a(0:{x})} {uid}", format!("x {id} u-1")),
-            ("{id:{wf}} at http://10.200.0.1:9000", "wf at http://minio:9000".to_owned()),
+            ("{id:{wf}} at http://10.200.0.1:9000", "wf at http://s3:80".to_owned()),
+            (r#"{"endpoint":"minio:9000"}"#, r#"{"endpoint":"s3:80"}"#.to_owned()),
             ("{id:never closed", "{id:never closed".to_owned()),
         ] {
             assert_eq!(fill_text(text, &names), expected);
@@ -191,7 +193,7 @@ mod tests {
                 "containers": [{"image": "busybox", "command": ["/var/run/argo/argoexec", "emissary"]}],
             },
         });
-        let s3 = S3 { host: "minio:9000".into(), access: String::new(), secret: String::new() };
+        let s3 = S3 { host: "s3:80".into(), access: String::new(), secret: String::new() };
         let names = Names { workflow: "wf", uid: "u-1", image: "executor", s3: &s3 };
         let made = one(&recorded, &names).unwrap();
         assert_eq!(made.pod["spec"]["initContainers"][0]["image"], "executor");

@@ -21,6 +21,11 @@ const OTHER: i64 = 4711;
 /// The longest that a step may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// The buckets that the corpus's artifacts are in; steps of each layout put theirs into one.
+const BUCKETS: [&str; 2] = ["my-bucket", "my-bucket-2"];
+/// The first step of each layout, which makes its bucket.
+pub const FIRST: &str = "an image from scratch";
+
 /// A step and what must come of it.
 pub struct Step {
     /// What it shows.
@@ -94,7 +99,7 @@ pub fn all(images: &Images) -> Vec<Step> {
     let mut steps = Vec::new();
     for layout in [Layout::Legacy, Layout::ImageVolume] {
         steps.push(made(
-            "an image from scratch",
+            FIRST,
             layout,
             Some(EXECUTOR),
             &json!({"container": container(&images.scratch, &["argoexec", "version"])}),
@@ -177,10 +182,10 @@ fn restricted(user: Option<i64>) -> Value {
 }
 
 /// Where the namespace's artifacts go. The bucket is made when the first step saves something.
-fn repository(s3: &S3) -> Value {
+fn repository(s3: &S3, bucket: &str) -> Value {
     let key = |key: &str| json!({"name": CREDENTIALS, "key": key});
     json!({"archiveLogs": true, "s3": {
-        "endpoint": s3.host, "insecure": true, "bucket": super::BUCKET, "createBucketIfNotPresent": {},
+        "endpoint": s3.host, "insecure": true, "bucket": bucket, "createBucketIfNotPresent": {},
         "accessKeySecret": key("accesskey"), "secretKeySecret": key("secretkey"),
     }})
 }
@@ -206,7 +211,7 @@ impl Step {
         let writable = template.as_object_mut().and_then(|template| template.remove("writable"));
         template["container"]["securityContext"] = restricted(self.user);
         template["container"]["securityContext"]["readOnlyRootFilesystem"] = writable.is_none().into();
-        let mut location = repository(s3);
+        let mut location = repository(s3, BUCKETS[usize::from(self.layout == Layout::ImageVolume)]);
         location["s3"]["key"] = format!("{workflow}/{pod_name}").into();
         template["archiveLocation"] = location;
         let request = Request {

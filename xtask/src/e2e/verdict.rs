@@ -75,6 +75,10 @@ fn terminated(statuses: &Value) -> impl Iterator<Item = (&str, &Value)> {
     statuses.filter_map(|one| Some((one["name"].as_str()?, one["state"].get("terminated")?)))
 }
 
+fn is_ours(name: &str) -> bool {
+    name == container::INIT || container::is_auxiliary(name)
+}
+
 /// argo: operator.go, inferFailedReason, for Pods that are over.
 fn phase(status: &Value) -> (&'static str, String) {
     if status["phase"] == "Succeeded" {
@@ -83,21 +87,23 @@ fn phase(status: &Value) -> (&'static str, String) {
     if let Some(message) = status["message"].as_str() {
         return ("Failed", message.to_owned());
     }
-    let rank = |name: &str| if name == container::WAIT || name == container::SUPERVISOR { 1 } else { 0 };
+    let rank = |name: &str| u8::from(container::is_auxiliary(name));
     let mut containers: Vec<_> = terminated(&status["containerStatuses"]).collect();
     containers.sort_by_key(|(name, _)| rank(name));
-    let first =
-        terminated(&status["initContainerStatuses"]).chain(containers).find(|(_, state)| state["exitCode"] != 0);
+    // Sidecars that were killed say nothing: they were told to end when main had.
+    let sidecar = |name: &str| name != container::MAIN && !is_ours(name);
+    let killed = |state: &Value| [137, 143].iter().any(|code| state["exitCode"] == *code);
+    let mut ended = terminated(&status["initContainerStatuses"]).chain(containers);
+    let first = ended.find(|(name, state)| state["exitCode"] != 0 && !(sidecar(name) && killed(state)));
     let Some((name, state)) = first else {
-        return ("Failed", format!("phase {} without a failed container", status["phase"]));
+        return ("Succeeded", String::new());
     };
     let reason = state["reason"].as_str().unwrap_or_default();
     let mut text = format!("{name}: {reason} (exit code {})", state["exitCode"]);
     if let Some(message) = state["message"].as_str().filter(|message| !message.is_empty()) {
         text = format!("{text}: {message}");
     }
-    let own = [container::INIT, container::WAIT, container::SUPERVISOR].contains(&name);
-    (if own { "Error" } else { "Failed" }, text)
+    (if is_ours(name) { "Error" } else { "Failed" }, text)
 }
 
 #[cfg(test)]
@@ -140,6 +146,18 @@ mod tests {
         let mut other = expected.clone();
         other["outputs"]["result"] = "6".into();
         assert!(compared(0, &result("true"), &other).unwrap().contains("/outputs/result: expected \"6\", got \"5\""));
+    }
+
+    #[test]
+    fn killed_sidecars_say_nothing() {
+        let state = |name: &str, code: i64| json!({"name": name, "state": {"terminated": {"exitCode": code, "reason": "Error"}}});
+        let of = |states: [Value; 3]| phase(&json!({"phase": "Failed", "containerStatuses": states}));
+        assert_eq!(of([state("wait", 0), state("main", 0), state("helper", 143)]).0, "Succeeded");
+        let main = of([state("wait", 0), state("helper", 143), state("main", 143)]);
+        assert_eq!(main, ("Failed", "main: Error (exit code 143)".to_owned()));
+        let helper = of([state("wait", 0), state("main", 0), state("helper", 2)]);
+        assert_eq!(helper, ("Failed", "helper: Error (exit code 2)".to_owned()));
+        assert_eq!(of([state("wait", 64), state("main", 0), state("helper", 137)]).0, "Error");
     }
 
     #[test]
