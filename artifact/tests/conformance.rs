@@ -10,6 +10,8 @@ mod site;
 
 use std::sync::Arc;
 
+use std::io::Write;
+
 use bytes::Bytes;
 use clouds::Flavour;
 use common::noise;
@@ -185,6 +187,22 @@ async fn files() {
     }
     let partial = std::fs::read_dir(folder.path().join("store/.tiphys-partial")).unwrap().count();
     assert_eq!(partial, 0, "failed uploads leave nothing");
+}
+
+/// A real server, where the environment names one, as `cargo xtask e2e` does.
+#[tokio::test]
+async fn minio() {
+    let Some(config) = common::named_server() else {
+        // Not by a macro: the reason must be seen though the test passes.
+        std::io::stderr().write_all(b"skipped: set TIPHYS_TEST_S3 to http://host:port of an S3 server\n").unwrap();
+        return;
+    };
+    let store = S3Store::new(config).unwrap();
+    put(&store, "first", b"makes the bucket").await;
+    for key in keys(&store, "").await {
+        store.delete(&key).await.unwrap();
+    }
+    conforms(&store).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tiphys_tests::corpus::{self, Case};
 use tiphys_tests::normalise::normalise;
 
 use crate::difference::difference;
-use crate::shell::{self, cargo, root};
+use crate::shell::{self, cargo, root, target};
 
 /// The longest that one case may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -88,10 +88,6 @@ fn parse(args: &[String]) -> Result<Options> {
     }
     options.corpus = given.or_else(corpus::folder).context("no corpus: give --corpus FOLDER or set TIPHYS_CORPUS")?;
     Ok(options)
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 fn import(tiphys: &Path, data: &Path, images: Option<&Path>) -> Result<()> {

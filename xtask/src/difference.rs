@@ -51,7 +51,8 @@ fn by_chance(expected: &Value, got: &Value) -> Option<String> {
     (!found.is_empty()).then(|| found.join("\n"))
 }
 
-fn compare(path: &str, expected: &Value, got: &Value) -> Option<String> {
+/// The first differences below `path`; None where there are none.
+pub fn compare(path: &str, expected: &Value, got: &Value) -> Option<String> {
     match (expected, got) {
         (Value::Object(one), Value::Object(other)) => {
             let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();

@@ -1,9 +1,11 @@
-//! The project's own commands: `cargo xtask check | conformance | bench`. CI runs the same ones.
+//! The project's own commands: `cargo xtask check | conformance | image | e2e | bench`. CI runs the same ones.
 
 mod bench;
 mod check;
 mod conformance;
 mod difference;
+mod e2e;
+mod image;
 mod licences;
 mod shell;
 
@@ -18,6 +20,15 @@ usage: cargo xtask COMMAND
       --corpus FOLDER         the corpus (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only cases whose name holds TEXT; the page is not written
       --data FOLDER           where images and what runs print are kept
+  image [OPTIONS]             the executor's image as OCI archives, for root and for uid 8737, into target/images
+      --arch ARCH             amd64 or arm64; this machine's unless told; both make one image for both
+      --out FOLDER            where the archives go
+      --rootfs FOLDER         only the files of the image, for an engine to copy
+  e2e [OPTIONS]               our executor in real Pods: on the cluster of KUBECONFIG, TIPHYS_E2E_S3 and TIPHYS_E2E_REGISTRY,
+                              else on the test cluster beside the repository (TIPHYS_CLUSTER)
+      --corpus FOLDER         the corpus, whose Pods are run (default: TIPHYS_CORPUS, or ../shared/corpus)
+      --only TEXT             only Pods of which the name holds TEXT
+      --keep                  leave the namespaces for a look at them
   bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
 
 fn main() -> ExitCode {
@@ -27,6 +38,8 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "check" => check::run(),
         "conformance" => conformance::run(&rest),
+        "e2e" => e2e::run(&rest),
+        "image" => image::run(&rest),
         "bench" => bench::run_all(),
         _ => {
             eprintln!("{USAGE}");

@@ -1,5 +1,6 @@
-//! Running commands of the toolchain.
+//! Running commands of the toolchain, and what they need on the machine.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,39 @@ use anyhow::{Context, Result, bail};
 /// The project's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Where cargo builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Whether a program can be started by its name.
+pub fn is_on_path(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}
+
+/// Installs Debian's packages where this process may.
+///
+/// # Errors
+/// Where it may not: what is missing and how to install it.
+pub fn install(what: &str, packages: &[&str]) -> Result<()> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !root || !is_on_path("apt-get") {
+        bail!("{what} is missing: install it (Debian: apt-get install {})", packages.join(" "));
+    }
+    let apt_get = || {
+        let mut command = Command::new("apt-get");
+        command.args(["--yes", "--quiet", "--no-install-recommends"]).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    let mut update = apt_get();
+    update.arg("update");
+    run(update)?;
+    let mut install = apt_get();
+    install.arg("install").args(packages);
+    run(install)
 }
 
 /// A cargo command in the project's root.

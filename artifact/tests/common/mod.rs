@@ -22,6 +22,18 @@ pub async fn s3() -> Server {
     Server { server, _folder: folder }
 }
 
+/// A server that is not this test's, from `TIPHYS_TEST_S3`, `TIPHYS_TEST_S3_ACCESS_KEY` and `TIPHYS_TEST_S3_SECRET_KEY`.
+pub fn named_server() -> Option<S3Config> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let secret = |name| Secret::new(variable(name).unwrap_or_default());
+    let endpoint = variable("TIPHYS_TEST_S3")?;
+    let keys = (secret("TIPHYS_TEST_S3_ACCESS_KEY"), secret("TIPHYS_TEST_S3_SECRET_KEY"));
+    let mut config = S3Config::new(endpoint, "tiphys-conformance", keys.0, keys.1);
+    config.create_bucket = Some(false);
+    config.part_size = 5 << 20;
+    Some(config)
+}
+
 /// A retry that does not make tests wait.
 pub fn quick() -> Retry {
     Retry { first: Duration::from_millis(1), longest: Duration::from_millis(5), ..Retry::default() }

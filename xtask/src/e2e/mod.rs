@@ -1,0 +1,166 @@
+//! Our executor in real Pods on a real Kubernetes: those that Argo's controller made, and our own.
+//!
+//! A Pod's outcome is compared with the recorded one as Argo's controller reads it: phase, message with container and exit
+//! code, and the outputs in the WorkflowTaskResult.
+
+mod api;
+mod case;
+mod cluster;
+mod namespace;
+mod recorded;
+mod steps;
+mod verdict;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt, stream};
+use tiphys_podspec::Layout;
+use tiphys_tests::corpus::{self, Case};
+
+use crate::image;
+use crate::shell::{cargo, run as run_command};
+use api::Api;
+use cluster::Cluster;
+use namespace::Namespace;
+use steps::Images;
+
+/// Cases under way at a time.
+const JOBS: usize = 6;
+
+#[derive(Default)]
+struct Options {
+    only: Option<String>,
+    corpus: Option<PathBuf>,
+    keep: bool,
+}
+
+/// What came of a test.
+enum Outcome {
+    Passed,
+    Failed(String),
+    /// It cannot be run here, and why.
+    Skipped(String),
+}
+
+/// Passed, failed, skipped.
+#[derive(Default)]
+struct Count([usize; 3]);
+
+impl Count {
+    fn add(&mut self, name: &str, begun: Instant, outcome: &Outcome) {
+        let (index, word) = match outcome {
+            Outcome::Passed => (0, "ok"),
+            Outcome::Failed(_) => (1, "FAILED"),
+            Outcome::Skipped(_) => (2, "skipped"),
+        };
+        self.0[index] += 1;
+        println!("{word:>7} {:6.1} s  {name}", begun.elapsed().as_secs_f64());
+        if let Outcome::Failed(reason) | Outcome::Skipped(reason) = outcome {
+            reason.lines().for_each(|line| println!("                  {line}"));
+        }
+    }
+}
+
+/// Runs the tests.
+pub fn run(args: &[String]) -> Result<()> {
+    let options = parse(args)?;
+    let cluster = Cluster::find()?;
+    let [root, other] = image::build()?;
+    let mut images = Images {
+        executor: cluster.push(&other, "executor-nonroot")?,
+        scratch: cluster.push(&other, "scratch")?,
+        as_volumes: false,
+    };
+    let executor = cluster.push(&root, "executor")?;
+    let mut count = Count::default();
+    if options.only.is_none() {
+        let begun = Instant::now();
+        let outcome = stores(&cluster).err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
+        count.add("stores: the conformance suite on the S3 server", begun, &outcome);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
+    let [passed, failed, skipped] = count.0;
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }
+}
+
+fn parse(args: &[String]) -> Result<Options> {
+    let mut options = Options::default();
+    let mut args = args.iter();
+    while let Some(name) = args.next() {
+        let mut value = || args.next().with_context(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--only" => options.only = Some(value()?.clone()),
+            "--corpus" => options.corpus = Some(value()?.into()),
+            "--keep" => options.keep = true,
+            other => bail!("unknown option {other}"),
+        }
+    }
+    Ok(options)
+}
+
+/// The artifact crate's own suite against the cluster's object store.
+fn stores(cluster: &Cluster) -> Result<()> {
+    let mut command = cargo(&["test", "--package", "tiphys-artifact", "--test", "conformance", "minio"]);
+    command.env("TIPHYS_TEST_S3", format!("http://{}", cluster.s3.host));
+    command.env("TIPHYS_TEST_S3_ACCESS_KEY", &cluster.s3.access).env("TIPHYS_TEST_S3_SECRET_KEY", &cluster.s3.secret);
+    run_command(command)
+}
+
+async fn pods(
+    options: &Options,
+    cluster: &Cluster,
+    executor: &str,
+    images: &mut Images,
+    count: &mut Count,
+) -> Result<()> {
+    let api = Api::open(&cluster.kubeconfig)?;
+    let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let restricted = Namespace::make(&api, &format!("tiphys-e2e-{stamp}-r"), "restricted", &cluster.s3).await?;
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    images.as_volumes = steps::image_volumes(&restricted, &images.executor).await;
+    for (number, step) in steps::all(images).iter().enumerate() {
+        let layout = match step.layout {
+            Layout::ImageVolume if images.as_volumes => "image volume",
+            Layout::ImageVolume => "image volume, stood in for by a copy as this runtime mounts no images",
+            _ => "legacy",
+        };
+        let name = format!("restricted, {layout}: {}", step.name);
+        if !wanted(&name) && step.name != steps::FIRST {
+            continue;
+        }
+        let begun = Instant::now();
+        let outcome = match step.run(&restricted, &format!("step-{number}"), images, &cluster.s3).await {
+            Ok(None) => Outcome::Passed,
+            Ok(Some(difference)) => Outcome::Failed(difference),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        count.add(&name, begun, &outcome);
+    }
+    let namespace = Namespace::make(&api, &format!("tiphys-e2e-{stamp}"), "privileged", &cluster.s3).await?;
+    match options.corpus.clone().or_else(corpus::folder) {
+        None => count.add(
+            "recorded Pods",
+            Instant::now(),
+            &Outcome::Skipped("no corpus: give --corpus FOLDER or set TIPHYS_CORPUS".into()),
+        ),
+        Some(folder) => {
+            let cases: Vec<Case> = corpus::cases(&folder).into_iter().filter(|case| wanted(&case.name)).collect();
+            let one = |(number, case)| case::run(case, number, &namespace, executor, &cluster.s3);
+            let mut over = stream::iter(cases.iter().enumerate()).map(one).buffer_unordered(JOBS);
+            while let Some(pods) = over.next().await {
+                for (name, begun, outcome) in pods {
+                    count.add(&name, begun, &outcome);
+                }
+            }
+        }
+    }
+    if !options.keep {
+        restricted.delete().await?;
+        namespace.delete().await?;
+    }
+    Ok(())
+}
