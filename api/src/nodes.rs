@@ -173,7 +173,7 @@ mod tests {
         let nodes: Nodes = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&nodes).unwrap(), text);
         assert_eq!(nodes.keys().collect::<Vec<_>>(), ["wf-1", "wf-10", "wf-2"]);
-        assert_eq!(nodes.values().rev().next().unwrap().id, "wf-2");
+        assert_eq!(nodes.values().next_back().unwrap().id, "wf-2");
         let mut unknown = Vec::new();
         nodes.unknown_fields("status.nodes", &mut |path| unknown.push(path));
         assert_eq!(unknown, ["status.nodes.wf-10.newer"]);

@@ -12,7 +12,7 @@ use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use tiphys_api::Artifact;
 
-use crate::archive::{self, Content, Level, Strategy, Unpacked, sniff};
+use crate::archive::{self, Codec, Content, Level, Strategy, Unpacked, sniff};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::journal::{Journal, NoJournal};
@@ -73,7 +73,9 @@ pub enum Loaded {
 pub enum Source<'a> {
     /// The file or directory itself.
     Path(&'a Path),
-    /// A tar in gzip that holds it, as the emissary makes.
+    /// A tar that holds it.
+    Tar(&'a Path),
+    /// A tar in gzip that holds it: stored as it is where that is what is wanted.
     Tgz(&'a Path),
 }
 
@@ -246,7 +248,7 @@ impl Artifacts {
             None => {
                 let (beginning, stream) = peek(object.stream).await?;
                 match sniff(&beginning) {
-                    Content::TarGzip => self.unpack(stream, dest).await,
+                    Content::TarGzip | Content::TarZstd => self.unpack(stream, dest).await,
                     _ => Ok(Loaded::File(transfer::to_file(stream, dest).await?)),
                 }
             }
@@ -273,11 +275,26 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         let moved = match (source, strategy) {
-            (Source::Tgz(path), Strategy::Tar(_)) => self.put_file(&place, path).await?,
+            (Source::Tgz(path), Strategy::Tar(_)) if Codec::of_name(&place.key) == Codec::Gzip => {
+                self.put_file(&place, path).await?
+            }
+            (Source::Tar(path) | Source::Tgz(path), Strategy::Tar(level)) => {
+                self.put_compressed(&place, path, level).await?
+            }
             (Source::Path(path), strategy) => self.save_path(&place, path, strategy).await?,
-            (Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
+            (Source::Tar(path) | Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
         };
         Ok(Saved { key: place.key, moved })
+    }
+
+    /// Compresses a tar on its way to the store.
+    async fn put_compressed(&self, place: &Place, tar: &Path, level: Level) -> Result<Moved> {
+        let path = tar.to_owned();
+        let tar = blocking(move || File::open(&path).map_err(|source| Error::source(&path, source))).await?;
+        let (tar, codec) = (io::BufReader::with_capacity(64 << 10, tar), Codec::of_name(&place.key));
+        let body = Body::Stream(write_blocking(move |writer| archive::compress(tar, codec, level, writer)));
+        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
+        Ok(Moved { objects: 1, bytes })
     }
 
     /// Unpacks what the emissary packed, because another form is wanted. This is the one case that needs space for a
@@ -332,7 +349,8 @@ impl Artifacts {
                 return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
             }
             Strategy::Tar(level) => {
-                Body::Stream(write_blocking(move |writer| archive::write_tgz(&path, level, writer)))
+                let codec = Codec::of_name(&place.key);
+                Body::Stream(write_blocking(move |writer| archive::write_tar(&path, codec, level, writer)))
             }
             Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
         };

@@ -99,6 +99,8 @@ async fn a_directory_comes_back_as_it_was() {
         ("tar", json!({"archive": {"tar": {}}})),
         ("stored", json!({"archive": {"tar": {"compressionLevel": 0}}})),
         ("zip", json!({"archive": {"zip": {}}})),
+        ("packed.tar.zst", json!({})),
+        ("best.tzst", json!({"archive": {"tar": {"compressionLevel": 9}}})),
     ] {
         let there = world.at(name, archive);
         let saved = world.artifacts.save_output(Source::Path(&source), &there).await.unwrap();
@@ -145,6 +147,23 @@ async fn what_the_emissary_packed_is_sent_or_packed_anew() {
     let there = world.at("tgz", json!({}));
     world.artifacts.save_output(Source::Tgz(&tgz), &there).await.unwrap();
     assert_eq!(world.get("tgz").await, std::fs::read(&tgz).unwrap(), "it is not packed twice");
+    // A tar that is not compressed yet, as the executor stages it.
+    let tar = world.path("packed.tar");
+    let mut plain = Vec::new();
+    std::io::copy(&mut flate2::read::MultiGzDecoder::new(std::fs::File::open(&tgz).unwrap()), &mut plain).unwrap();
+    std::fs::write(&tar, &plain).unwrap();
+    for (name, begins) in [("tar.tgz", &[0x1f, 0x8b][..]), ("tar.tar.zst", &[0x28, 0xb5])] {
+        let there = world.at(name, json!({}));
+        world.artifacts.save_output(Source::Tar(&tar), &there).await.unwrap();
+        assert!(world.get(name).await.starts_with(begins));
+        world.load(&there, name).await.unwrap();
+        assert_eq!(tree(&source), tree(&world.path(name)));
+    }
+    let zstd = world.at("packed.tzst", json!({}));
+    world.artifacts.save_output(Source::Tgz(&tgz), &zstd).await.unwrap();
+    assert!(world.get("packed.tzst").await.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    world.load(&zstd, "zstd").await.unwrap();
+    assert_eq!(tree(&source), tree(&world.path("zstd")));
     for (name, archive) in [("zip", json!({"archive": {"zip": {}}})), ("dir", json!({"archive": {"none": {}}}))] {
         let there = world.at(name, archive);
         world.artifacts.save_output(Source::Tgz(&tgz), &there).await.unwrap();
@@ -179,6 +198,7 @@ async fn content_decides_where_nothing_is_declared() {
         ("gz-text", gzip(b"text"), false),
         ("empty", Vec::new(), false),
         ("zip", b"PK\x03\x04".to_vec(), false),
+        ("zst-text", zstd::encode_all(&b"text"[..], 3).unwrap(), false),
         ("tgz", tar.clone(), true),
     ] {
         world.put(key, &bytes).await;

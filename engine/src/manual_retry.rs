@@ -167,7 +167,7 @@ fn pods_of(workflow: &Workflow, removed: &HashSet<&str>) -> Vec<String> {
     let annotation = workflow.metadata.annotations.get("workflows.argoproj.io/pod-name-format");
     let format = if annotation.is_some_and(|format| format == "v1") { PodNameFormat::V1 } else { PodNameFormat::V2 };
     let renamed = crate::run::renamed(workflow);
-    let nodes = removed.iter().filter_map(|id| workflow.status.nodes.get(*id));
+    let nodes = removed.iter().filter_map(|id| workflow.status.nodes.get(id));
     let pods = nodes.filter(|node| node.r#type == NodeType::Pod).map(|node| {
         let plain = pod_name(format, &workflow.metadata.name, &node.name, template_name(node));
         renamed.get(&node.name).map_or_else(|| plain.clone(), |(_, number)| format!("{plain}-{number}"))
@@ -259,7 +259,7 @@ impl<'a> Tree<'a> {
         let mut found = Vec::new();
         for node in self.nodes.values().filter(|node| node.r#type == NodeType::Retry) {
             let is_attempt = |id: &&String| {
-                let flag = self.nodes.get(*id).and_then(|node| node.node_flag.as_ref());
+                let flag = self.nodes.get(id).and_then(|node| node.node_flag.as_ref());
                 flag.is_some_and(|flag| flag.retried && !flag.hooked)
             };
             let attempts: Vec<&String> = node.children.iter().filter(is_attempt).collect();

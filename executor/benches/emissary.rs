@@ -1,12 +1,16 @@
-//! What the emissary costs a step: its size, its memory, the time before the user's process and after it.
+//! What the executor costs a step: the size and memory of its programs, the time before the user's process and after it,
+//! and the processor time of a step with nothing to collect.
 //!
-//! Runs the binary as it is, in a mount namespace with a shared volume of its own. `TIPHYS_EMISSARY` names another build
-//! than the one Cargo made for this bench, such as the static one that goes into images.
+//! Runs the programs as they are, in a mount namespace with a shared volume of its own. `TIPHYS_EMISSARY` and
+//! `TIPHYS_EXECUTOR` name other builds than those that Cargo made for this bench, such as the static ones that go into
+//! images: `cargo xtask bench` does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::resource::{UsageWho, getrusage};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -84,7 +88,67 @@ fn measure() -> Result<(), Failure> {
         after(&plain)
     );
     println!("exit, output kept  {:?} median, {:?} worst", after(&keeping), worst(&keeping));
-    Ok(())
+    let built = option_env!("CARGO_BIN_EXE_tiphys-executor").map(PathBuf::from);
+    match std::env::var_os("TIPHYS_EXECUTOR").map(PathBuf::from).or(built) {
+        Some(executor) => whole_steps(&executor, &program),
+        None => Ok(()),
+    }
+}
+
+/// `init`, the emissary and `wait`, as containers of a Pod run them.
+fn whole_steps(executor: &Path, emissary: &Path) -> Result<(), Failure> {
+    println!("executor           {}", executor.display());
+    println!("size               {:.2} MB", executor.metadata()?.len() as f64 / 1e6);
+    std::fs::remove_file("/run/argo/template")?;
+    let spawn = |program: &Path, container: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).env("ARGO_CONTAINER_NAME", container).env("ARGO_TEMPLATE", r#"{"container":{}}"#);
+        command.env("TIPHYS_EMISSARY", emissary).env("TIPHYS_RESULT_SINK", "file:/run/argo/result").spawn()
+    };
+    let ended = |mut child: std::process::Child| match child.wait()? {
+        status if status.success() => Ok(()),
+        status => Err(Failure::from(format!("a part of the step ended with {status}"))),
+    };
+    let before = processor_time()?;
+    let start = Instant::now();
+    for _ in 0..RUNS {
+        std::fs::remove_dir_all("/run/argo")?;
+        ended(spawn(executor, "init", &["init"])?)?;
+        let wait = spawn(executor, "wait", &["wait"])?;
+        ended(spawn(Path::new("/var/run/argo/argoexec"), "main", &["emissary", "--", "true"])?)?;
+        ended(wait)?;
+    }
+    let runs = RUNS as u32;
+    let (wall, used) = (start.elapsed() / runs, (processor_time()? - before) / runs);
+    println!("step               {used:?} processor time of init, emissary, `true` and wait; {wall:?} in all");
+    std::fs::remove_dir_all("/run/argo/ctr")?;
+    let wait = spawn(executor, "wait", &["wait"])?;
+    println!("wait, idle         {}", idle_memory(wait.id())?);
+    ended(spawn(Path::new("/var/run/argo/argoexec"), "main", &["emissary", "--", "true"])?)?;
+    ended(wait)
+}
+
+/// The most memory that the process had when it has set its watches, after which it only waits.
+fn idle_memory(process: u32) -> Result<String, Failure> {
+    loop {
+        let watching = std::fs::read_dir(format!("/proc/{process}/fdinfo"))?
+            .flatten()
+            .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("inotify wd:")));
+        if watching {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+            let memory = |name: &str| {
+                status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim().to_owned()
+            };
+            return Ok(format!("{} (peak {})", memory("VmRSS:"), memory("VmHWM:")));
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn processor_time() -> Result<Duration, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let time = |of: nix::sys::time::TimeVal| Duration::new(of.tv_sec() as u64, of.tv_usec() as u32 * 1000);
+    Ok(time(usage.user_time()) + time(usage.system_time()))
 }
 
 fn runs(emissary: Option<&Path>, keeps: bool, template: &str) -> Result<Vec<Run>, Failure> {

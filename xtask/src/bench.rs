@@ -2,12 +2,18 @@
 
 use anyhow::Result;
 
+use crate::image;
 use crate::shell::{cargo, run};
 
 /// Runs the benchmarks one after the other.
 pub fn run_all() -> Result<()> {
     run(cargo(&["bench", "--package", "tiphys-sim", "--bench", "engine"]))?;
-    run(cargo(&["bench", "--package", "tiphys-executor"]))?;
+    // The programs that go into the image, small and static, and not what a bench is built with.
+    let (executor, emissary) = image::programs()?;
+    let mut costs = cargo(&["bench", "--package", "tiphys-executor"]);
+    costs.env("TIPHYS_EXECUTOR", executor).env("TIPHYS_EMISSARY", emissary);
+    run(costs)?;
+    run(cargo(&["bench", "--package", "tiphys-artifact"]))?;
     run(cargo(&["bench", "--package", "tiphys-sandbox"]))?;
     run(cargo(&["bench", "--package", "tiphys-s3server"]))?;
     run(cargo(&["bench", "--package", "tiphys-cli"]))

@@ -38,6 +38,13 @@ impl Level {
     }
 }
 
+impl Level {
+    /// The number, 0 to 9.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Compresses what is written to it. Nothing is complete before [`GzipWriter::finish`].
 pub struct GzipWriter<W> {
     out: W,

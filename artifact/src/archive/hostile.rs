@@ -1,11 +1,14 @@
 //! Archives that mean harm, or are broken. Each gives a clear error, or loses its teeth, and leaves nothing outside of
 //! its destination; both ways of opening folders are tried with each.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Cursor, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use proptest::prelude::*;
 use tar::{EntryType, Header};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -101,6 +104,9 @@ fn zip_file(zip: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str, content: &[u8]) {
     zip.write_all(content).unwrap();
 }
 
+/// Checksums of all archives that were tried, but for those that chance made.
+static CORPUS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
 enum Format {
     Tar,
     Zip,
@@ -132,6 +138,11 @@ fn listing(root: &Path) -> Vec<String> {
 /// Unpacks in both ways and checks that nothing else changed. Gives the outcome, which both ways share, and what
 /// `look` sees of the destination.
 fn unpack<T>(format: Format, archive: &[u8], look: impl Fn(&Path) -> T) -> (Result<Unpacked>, T) {
+    CORPUS.lock().unwrap_or_else(PoisonError::into_inner).insert(crc32fast::hash(archive));
+    unpack_uncounted(format, archive, look)
+}
+
+fn unpack_uncounted<T>(format: Format, archive: &[u8], look: impl Fn(&Path) -> T) -> (Result<Unpacked>, T) {
     let mut outcomes = Vec::new();
     for step_by_step in [false, true] {
         let world = tempfile::tempdir().unwrap();
@@ -328,6 +339,24 @@ fn broken_archives_are_refused() {
 }
 
 #[test]
+fn zstd_is_no_way_around() {
+    let zstd = |tar: Vec<u8>| zstd::encode_all(&tar[..], 3).unwrap();
+    tar_refused(zstd(Tar::default().file("../x", "x").end()), "has \"..\"");
+    tar_refused(zstd(Tar::default().link(b'2', "l", "/etc/passwd").end()), "outside of the artifact");
+    let zeros = vec![0; 3 << 20];
+    tar_refused(zstd(Tar::default().entry(b'0', "zeros", &zeros).end()), "more than 1048576 bytes");
+    tar_refused(zstd(Tar::default().entry(b'L', "././@LongLink", &zeros).file("x", "").end()), "larger than 1 MiB");
+    let good = zstd(Tar::default().file("a", "content").file("b", &"more".repeat(1000)).end());
+    for cut in [good.len() - 1, good.len() / 2, 6] {
+        tar_refused(good[..cut].to_vec(), "broken");
+    }
+    // A frame that asks for a window of 2 GiB: skipped block types and sizes do not matter, its header does.
+    tar_refused(vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00], "broken");
+    let (outcome, seen) = unpack(Format::Tar, &good, |dest| std::fs::read(dest.join("a")).unwrap());
+    assert_eq!((outcome.unwrap().entries, seen), (2, b"content".to_vec()));
+}
+
+#[test]
 fn names_that_clash_are_refused() {
     tar_refused(Tar::default().file("a", "").file("a/b", "").gzip(), "should be");
     tar_refused(Tar::default().entry(b'5', "a", b"").file("a", "").gzip(), "is a folder already");
@@ -376,4 +405,55 @@ fn hostile_zips_are_refused_as_well() {
     });
     let (outcome, mode) = unpack(Format::Zip, &suid, |dest| dest.metadata().unwrap().mode() & 0o7777);
     assert_eq!((outcome.unwrap().entries, mode), (1, 0o755));
+}
+
+#[test]
+fn the_corpus_is_not_small() {
+    for part in [
+        paths_that_lead_out_are_refused,
+        symbolic_links_that_lead_out_are_refused,
+        nothing_is_written_through_a_link,
+        hard_links_reach_only_what_was_unpacked,
+        special_files_and_bits_are_left_out,
+        bombs_hit_a_limit,
+        broken_archives_are_refused,
+        zstd_is_no_way_around,
+        names_that_clash_are_refused,
+        hostile_zips_are_refused_as_well,
+    ] {
+        part();
+    }
+    let count = CORPUS.lock().unwrap_or_else(PoisonError::into_inner).len();
+    println!("{count} distinct archives");
+    assert!(count >= 80, "{count}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// A good archive with some bytes changed, or none of it: whatever it does, nothing appears outside.
+    #[test]
+    fn damaged_archives_do_no_harm(
+        packed in 0usize..4,
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..12),
+        cut in any::<usize>(),
+    ) {
+        let tar = Tar::default().file("d/a", "content").link(b'2', "d/l", "a").link(b'1', "d/h", "d/a").pax(&[("path", "long/name")]);
+        let tar = tar.file("x", &"more".repeat(300)).entry(b'5', "d/e", b"");
+        let mut archive = match packed {
+            0 => tar.end(),
+            1 => tar.gzip(),
+            2 => zstd::encode_all(&tar.end()[..], 3).unwrap(),
+            _ => zip(|zip| { zip_file(zip, "d/a", b"content"); zip_file(zip, "d/b", &[7; 3000]); }),
+        };
+        for (at, byte) in changes {
+            let at = at % archive.len();
+            archive[at] = byte;
+        }
+        if cut % 3 == 0 {
+            archive.truncate(cut % archive.len());
+        }
+        let format = if packed == 3 { Format::Zip } else { Format::Tar };
+        let _ = unpack_uncounted(format, &archive, |_| ());
+    }
 }

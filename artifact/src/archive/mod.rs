@@ -2,7 +2,7 @@
 //!
 //! The functions here are synchronous and know nothing of stores, so that the emissary can use them alone.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ mod tar_read;
 mod tar_write;
 mod zip_read;
 mod zip_write;
+mod zstd_write;
 
 pub use gzip::{GzipWriter, Level};
 pub use sniff::{Content, sniff};
@@ -27,7 +28,7 @@ pub use sniff::{Content, sniff};
 pub enum Strategy {
     /// Not at all: a file is one object, a directory one object a file.
     None,
-    /// Tar in gzip.
+    /// Tar in gzip, or in zstd where the object's name says so ([`Codec::of_name`]).
     Tar(Level),
     /// Zip.
     Zip,
@@ -70,6 +71,72 @@ pub fn write_tgz(source: &Path, level: Level, out: impl Write + Send) -> Result<
     gzip.finish().map(drop).map_err(|error| Error::io(|| format!("packing {}", source.display()), error))
 }
 
+/// How a tar is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// As Argo does.
+    Gzip,
+    /// Our own addition.
+    Zstd,
+}
+
+impl Codec {
+    /// What an object of this name is compressed with: zstd if it ends in `.tar.zst` or `.tzst`.
+    pub fn of_name(name: &str) -> Self {
+        match name.ends_with(".tar.zst") || name.ends_with(".tzst") {
+            true => Codec::Zstd,
+            false => Codec::Gzip,
+        }
+    }
+}
+
+/// Writes the tar of [`write_tgz`] in `codec`.
+///
+/// # Errors
+/// As [`write_tgz`].
+pub fn write_tar(source: &Path, codec: Codec, level: Level, out: impl Write + Send) -> Result<()> {
+    if codec == Codec::Gzip {
+        return write_tgz(source, level, out);
+    }
+    let at = |error| Error::io(|| format!("packing {}", source.display()), error);
+    let mut zstd = zstd_write::ZstdWriter::new(out, level).map_err(at)?;
+    tar_write::write(source, &mut zstd)?;
+    zstd.finish().map(drop).map_err(at)
+}
+
+/// Compresses a tar that is there already; one in gzip is compressed anew.
+///
+/// # Errors
+/// `Archive` if it is in gzip that is broken, and those of both sides.
+pub fn compress(mut tar: impl BufRead, codec: Codec, level: Level, mut out: impl Write + Send) -> Result<()> {
+    let reading = |error| landing::broken(Path::new(""), error);
+    let writing = |error| Error::io(|| "compressing a tar".into(), error);
+    let in_gzip = tar.fill_buf().map_err(reading)?.first() == Some(&0x1f);
+    let mut tar: Box<dyn Read + '_> = match in_gzip {
+        true => Box::new(flate2::bufread::MultiGzDecoder::new(tar)),
+        false => Box::new(tar),
+    };
+    let mut buffer = vec![0; 64 << 10];
+    let mut copy = |writer: &mut dyn Write| loop {
+        match tar.read(&mut buffer).map_err(reading)? {
+            0 => return Ok(()),
+            count => writer.write_all(&buffer[..count]).map_err(writing)?,
+        }
+    };
+    match codec {
+        Codec::Gzip => {
+            let mut gzip = GzipWriter::new(&mut out, level);
+            copy(&mut gzip)?;
+            gzip.finish().map(drop).map_err(writing)
+        }
+        Codec::Zstd => {
+            let mut zstd = zstd_write::ZstdWriter::new(&mut out, level).map_err(writing)?;
+            copy(&mut zstd)?;
+            zstd.finish().map(drop).map_err(writing)
+        }
+    }
+}
+
 /// Writes the file or directory `source` as zip with the same names; `out` need not seek.
 ///
 /// # Errors
@@ -78,7 +145,7 @@ pub fn write_zip(source: &Path, out: impl Write) -> Result<()> {
     zip_write::write(source, out)
 }
 
-/// Unpacks tar, in gzip or plain, so that `dest` becomes the archive's only top-level entry if it has just one, else a
+/// Unpacks tar, in gzip, in zstd or plain, so that `dest` becomes the archive's only top-level entry if it has just one, else a
 /// directory of all of them (argo: executor.go, unpack). `dest` appears only when everything is unpacked, in place of
 /// whatever was there; until then it grows in `<dest>.tmpdir`.
 ///

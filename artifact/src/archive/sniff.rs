@@ -4,6 +4,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
+use super::tar_read::{WINDOW, ZSTD};
+
 /// A tar header is one such block.
 const BLOCK: usize = 512;
 
@@ -14,21 +16,46 @@ pub enum Content {
     TarGzip,
     /// Something else in gzip.
     Gzip,
+    /// Tar in zstd: unpacked likewise.
+    TarZstd,
+    /// Something else in zstd.
+    Zstd,
+    /// A zip file, which is unpacked only where one is declared.
+    Zip,
     /// Tar.
     Tar,
-    /// Anything else, zip included: a zip file is unpacked only where one is declared.
+    /// Anything else.
     Other,
 }
 
 /// Judges the beginning of an object; 64 KiB are plenty for any real header, fewer if the object is shorter.
 pub fn sniff(beginning: &[u8]) -> Content {
-    if !beginning.starts_with(&[0x1f, 0x8b]) {
-        return if is_tar(beginning) { Content::Tar } else { Content::Other };
+    match beginning {
+        [0x1f, 0x8b, ..] => {
+            if is_tar(&block(GzDecoder::new(beginning))) {
+                Content::TarGzip
+            } else {
+                Content::Gzip
+            }
+        }
+        _ if beginning.starts_with(&ZSTD) => {
+            let unpacked = zstd::Decoder::with_buffer(beginning).and_then(|mut zstd| {
+                zstd.window_log_max(WINDOW)?;
+                Ok(block(zstd))
+            });
+            if unpacked.is_ok_and(|block| is_tar(&block)) { Content::TarZstd } else { Content::Zstd }
+        }
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Content::Zip,
+        _ if is_tar(beginning) => Content::Tar,
+        _ => Content::Other,
     }
+}
+
+/// The first block. A beginning cut anywhere still gives what was decompressed before the cut.
+fn block(reader: impl Read) -> Vec<u8> {
     let mut block = Vec::new();
-    // A beginning cut anywhere still gives what was decompressed before the cut.
-    let _ = GzDecoder::new(beginning).take(BLOCK as u64).read_to_end(&mut block);
-    if is_tar(&block) { Content::TarGzip } else { Content::Gzip }
+    let _ = reader.take(BLOCK as u64).read_to_end(&mut block);
+    block
 }
 
 /// Whether this begins with a tar header, which has a checksum of itself.
@@ -50,6 +77,7 @@ fn is_tar(beginning: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::archive::{GzipWriter, Level};
+    use proptest::prelude::*;
     use std::io::Write;
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -71,7 +99,18 @@ mod tests {
         assert_eq!(sniff(&gzip(b"hello")), Content::Gzip);
         assert_eq!(sniff(&[0; 1024]), Content::Other);
         assert_eq!(sniff(b"\x1f\x8bbroken"), Content::Gzip);
-        assert_eq!(sniff(b"PK\x03\x04"), Content::Other);
+        assert_eq!(sniff(b"PK\x03\x04"), Content::Zip);
+        assert_eq!(sniff(&zstd::encode_all(&tar[..], 3).unwrap()), Content::TarZstd);
+        assert_eq!(sniff(&zstd::encode_all(&[0; 1024][..], 3).unwrap()), Content::Zstd);
+        assert_eq!(sniff(b"\x28\xb5\x2f\xfdbroken"), Content::Zstd);
         assert_eq!(sniff(b""), Content::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_something(mark in 0usize..5, bytes in proptest::collection::vec(any::<u8>(), 0..900)) {
+            let marks: [&[u8]; 5] = [b"", b"\x1f\x8b\x08", &ZSTD, b"PK\x03\x04", b"PK\x05\x06"];
+            sniff(&[marks[mark], &bytes].concat());
+        }
     }
 }

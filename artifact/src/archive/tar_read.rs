@@ -1,4 +1,4 @@
-//! Reading tar, in gzip (of any number of members) or plain.
+//! Reading tar, in gzip (of any number of members), in zstd or plain.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 /// Headers of one entry, long names and attributes included.
 const HEADERS: u64 = 1 << 20;
 const UNLIMITED: u64 = u64::MAX;
+/// How zstd begins.
+pub(super) const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The most that zstd may look back, as a power of two: 32 MiB. A frame can ask for gigabytes.
+pub(super) const WINDOW: u32 = 25;
 
 /// Gives all entries of `archive` to the landing.
 pub(super) fn read(archive: impl Read, landing: &mut Landing) -> Result<()> {
@@ -20,6 +24,12 @@ pub(super) fn read(archive: impl Read, landing: &mut Landing) -> Result<()> {
     let beginning = archive.fill_buf().map_err(|source| broken(Path::new(""), source))?;
     match beginning.first() {
         Some(0x1f) => entries(MultiGzDecoder::new(archive), landing),
+        // No tar begins so: the first byte of zstd's mark could be a name's, the second cannot.
+        Some(_) if beginning.starts_with(&ZSTD) => {
+            let mut zstd = zstd::Decoder::with_buffer(archive).map_err(|source| broken(Path::new(""), source))?;
+            zstd.window_log_max(WINDOW).map_err(|source| broken(Path::new(""), source))?;
+            entries(zstd, landing)
+        }
         Some(_) => entries(archive, landing),
         None => Err(Error::Archive("it is empty".into())),
     }

@@ -137,6 +137,15 @@ pub fn build() -> Result<[Built; 2]> {
     write(&[binaries::build(Machine::host()?)?], &folder())
 }
 
+/// This machine's executor and emissary.
+///
+/// # Errors
+/// When they cannot be built.
+pub fn programs() -> Result<(PathBuf, PathBuf)> {
+    let built = binaries::build(Machine::host()?)?;
+    Ok((built.executor, built.emissary))
+}
+
 /// The image's name in a variant.
 pub fn name(variant: Variant) -> String {
     format!("{NAME}{}", variant.suffix())
