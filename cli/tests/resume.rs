@@ -103,6 +103,17 @@ fn killed_at_any_moment_it_comes_to_the_same_end() {
     }
 }
 
+#[test]
+fn what_a_kill_left_of_a_run_that_had_ended_goes() {
+    let tiphys = Tiphys::new();
+    let spec = "spec: {entrypoint: a, templates: [{name: a, container: {image: busybox, command: [\"true\"]}}]}";
+    assert_eq!(tiphys.run(&["run", "-q", "--runtime=host", "--name=over", "-"], &manifest("over", spec)).code, 0);
+    std::fs::create_dir_all(tiphys.path().join("runs/over/pods/over/layer")).unwrap();
+    let output = tiphys.run(&["resume", "over"], "");
+    assert!(output.err.contains("has ended"), "{output:?}");
+    assert_eq!(tiphys.leftovers("over"), Vec::<std::path::PathBuf>::new());
+}
+
 /// The steps that the record says have succeeded.
 fn finished(tiphys: &Tiphys) -> BTreeSet<String> {
     let object: serde_json::Value = serde_json::from_str(&tiphys.run(&["get", "chain", "-o", "json"], "").out).unwrap();

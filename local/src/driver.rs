@@ -103,13 +103,6 @@ fn cause(error: &dyn std::error::Error) -> String {
     error.source().map(|source| format!(": {source}")).unwrap_or_default()
 }
 
-impl RunError {
-    /// Whether the user can mend it by another choice of names, folders or settings.
-    pub fn is_usage(&self) -> bool {
-        !matches!(self, RunError::Abandoned { .. })
-    }
-}
-
 /// What the user does to a run by signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
@@ -211,12 +204,14 @@ pub async fn retry(launch: Launch, name: &RunName, options: RetryOptions) -> Res
     drive(launch, claimed, retried.workflow, documents, settings, Some(Vec::new())).await
 }
 
+/// Takes a run for this process, and removes what is left of the Pods of one that was killed.
 fn claim(folder: RunFolder) -> Result<Claimed, RunError> {
     folder.make()?;
-    match folder.try_lock()? {
-        Some(lock) => Ok(Claimed { folder, _lock: lock }),
-        None => Err(RunError::Driven { name: folder.name().clone() }),
-    }
+    let Some(lock) = folder.try_lock()? else {
+        return Err(RunError::Driven { name: folder.name().clone() });
+    };
+    tiphys_sandbox::remove_scratch(&folder.pods()).map_err(FileError::of("remove", folder.pods()))?;
+    Ok(Claimed { folder, _lock: lock })
 }
 
 fn save<T: serde::Serialize>(path: &std::path::Path, value: &T) -> Result<(), FileError> {
@@ -239,7 +234,6 @@ async fn drive(
     first: Option<Vec<Request>>,
 ) -> Result<Workflow, RunError> {
     let folder = &claimed.folder;
-    tiphys_sandbox::remove_scratch(&folder.pods()).map_err(FileError::of("remove", folder.pods()))?;
     make_dir(&folder.pods())?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let emissary = emissary::install(&launch.data.bin(), &program)?;
