@@ -1,7 +1,7 @@
 //! What a Pod came to, as Argo's controller would read it, beside what it read when the corpus was recorded.
 
 use serde_json::{Map, Value, json};
-use tiphys_contract::{container, label};
+use tiphys_contract::{container, env, label};
 use tiphys_tests::normalise::normalise;
 
 use crate::difference;
@@ -52,7 +52,7 @@ fn report(ended: &Ended<'_>) -> Option<String> {
 
 /// The node, normalised as the recorded ones are.
 fn node(ended: &Ended<'_>) -> Value {
-    let (phase, message) = phase(&ended.pod["status"]);
+    let (phase, message) = phase(&ended.pod["status"], &container_set(ended.pod));
     let mut outputs = ended.result.map_or(Value::Null, |result| result["outputs"].clone());
     let main = terminated(&ended.pod["status"]["containerStatuses"]).find(|(name, _)| *name == container::MAIN);
     if let Some((_, main)) = main {
@@ -79,8 +79,19 @@ fn is_ours(name: &str) -> bool {
     name == container::INIT || container::is_auxiliary(name)
 }
 
+/// The names of a containerSet's containers, each of which counts as main.
+fn container_set(pod: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let containers = list(&pod["spec"]["containers"]).into_iter().chain(list(&pod["spec"]["initContainers"]));
+    let mut variables = containers.flat_map(|container| list(&container["env"]));
+    let template = variables.find(|variable| variable["name"] == env::TEMPLATE).unwrap_or_default();
+    let template: Value = serde_json::from_str(template["value"].as_str().unwrap_or_default()).unwrap_or_default();
+    let names = list(&template["containerSet"]["containers"]);
+    names.iter().filter_map(|container| container["name"].as_str().map(str::to_owned)).collect()
+}
+
 /// argo: operator.go, inferFailedReason, for Pods that are over.
-fn phase(status: &Value) -> (&'static str, String) {
+fn phase(status: &Value, set: &[String]) -> (&'static str, String) {
     if status["phase"] == "Succeeded" {
         return ("Succeeded", String::new());
     }
@@ -91,7 +102,7 @@ fn phase(status: &Value) -> (&'static str, String) {
     let mut containers: Vec<_> = terminated(&status["containerStatuses"]).collect();
     containers.sort_by_key(|(name, _)| rank(name));
     // Sidecars that were killed say nothing: they were told to end when main had.
-    let sidecar = |name: &str| name != container::MAIN && !is_ours(name);
+    let sidecar = |name: &str| name != container::MAIN && !is_ours(name) && !set.iter().any(|one| one == name);
     let killed = |state: &Value| [137, 143].iter().any(|code| state["exitCode"] == *code);
     let mut ended = terminated(&status["initContainerStatuses"]).chain(containers);
     let first = ended.find(|(name, state)| state["exitCode"] != 0 && !(sidecar(name) && killed(state)));
@@ -151,13 +162,25 @@ mod tests {
     #[test]
     fn killed_sidecars_say_nothing() {
         let state = |name: &str, code: i64| json!({"name": name, "state": {"terminated": {"exitCode": code, "reason": "Error"}}});
-        let of = |states: [Value; 3]| phase(&json!({"phase": "Failed", "containerStatuses": states}));
+        let of = |states: [Value; 3]| phase(&json!({"phase": "Failed", "containerStatuses": states}), &[]);
         assert_eq!(of([state("wait", 0), state("main", 0), state("helper", 143)]).0, "Succeeded");
         let main = of([state("wait", 0), state("helper", 143), state("main", 143)]);
         assert_eq!(main, ("Failed", "main: Error (exit code 143)".to_owned()));
         let helper = of([state("wait", 0), state("main", 0), state("helper", 2)]);
         assert_eq!(helper, ("Failed", "helper: Error (exit code 2)".to_owned()));
         assert_eq!(of([state("wait", 64), state("main", 0), state("helper", 137)]).0, "Error");
+    }
+
+    #[test]
+    fn a_containers_set_has_no_sidecars() {
+        let template = json!({"containerSet": {"containers": [{"name": "one"}, {"name": "two"}]}}).to_string();
+        let wait = json!({"name": "wait", "env": [{"name": env::TEMPLATE, "value": template}]});
+        let set = container_set(&json!({"spec": {"containers": [wait]}}));
+        assert_eq!(set, ["one", "two"]);
+        let state = |name: &str, code: i64| json!({"name": name, "state": {"terminated": {"exitCode": code, "reason": "OOMKilled"}}});
+        let status =
+            json!({"phase": "Failed", "containerStatuses": [state("one", 137), state("two", 64), state("wait", 0)]});
+        assert_eq!(phase(&status, &set).1, "one: OOMKilled (exit code 137)");
     }
 
     #[test]
