@@ -105,11 +105,6 @@ impl Document {
         Some(self.place.root.as_ref()?.find(path)?.position)
     }
 
-    /// Where a field's value begins.
-    pub fn value_position(&self, path: &str) -> Option<Position> {
-        Some(self.place.root.as_ref()?.find(path)?.node.position)
-    }
-
     /// A mistake at a field, or at the nearest field above it that was written.
     pub fn diagnostic(&self, severity: Severity, path: &str, message: impl Into<String>) -> Diagnostic {
         self.place.diagnostic(severity, path, message.into())

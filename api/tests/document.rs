@@ -26,7 +26,6 @@ fn all_documents_of_a_file() {
     let names: Vec<_> = documents.iter().map(|d| format!("{} {}", d.object.kind(), d.name())).collect();
     assert_eq!(names, ["Workflow a", "ConfigMap b", "Pod c"]);
     assert_eq!(documents[2].position("metadata.name").unwrap().to_string(), "12:3");
-    assert_eq!(documents[2].value_position("metadata.name").unwrap().to_string(), "12:9");
     assert!(matches!(&documents[1].object, Object::ConfigMap(map) if map.data["k"] == "v"));
 }
 

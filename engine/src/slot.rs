@@ -89,35 +89,36 @@ impl Run {
             return;
         }
         let (over, completed) = (fulfilled(node), node.phase.is_completed());
-        if has_hooks {
-            match self.run_hooks(frame, slot) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(Stop::Failed(message)) => {
-                    self.hook_erred(frame, slot, &message);
-                    return;
-                }
-                Err(_) => return,
-            }
+        if has_hooks && !self.hooks_are_over(frame, slot, Self::run_hooks) {
+            return;
         }
         if !over {
             return;
         }
-        if completed {
-            match self.run_exit(frame, slot) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(Stop::Failed(message)) => {
-                    self.hook_erred(frame, slot, &message);
-                    return;
-                }
-                Err(_) => return,
-            }
+        if completed && !self.hooks_are_over(frame, slot, Self::run_exit) {
+            return;
         }
         if let Some(slot) = self.slot_mut(frame, slot) {
             slot.settled = true;
         }
         self.slot_settled(frame, slot);
+    }
+
+    /// Runs hooks, and says whether they leave nothing to wait for. One that cannot be run is an error of the slot.
+    fn hooks_are_over(
+        &mut self,
+        frame: Key,
+        slot: usize,
+        run: fn(&mut Self, Key, usize) -> Result<bool, Stop>,
+    ) -> bool {
+        match run(self, frame, slot) {
+            Ok(over) => over,
+            Err(Stop::Failed(message)) => {
+                self.hook_erred(frame, slot, &message);
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// The steps or DAG a frame's slots belong to.

@@ -1,8 +1,6 @@
 //! The workflow as a whole: how it begins, its hooks and exit handler, how it is stopped, how it ends.
 //! argo: operator.go, operate and markWorkflowPhase.
 
-use std::sync::Arc;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeStatus, NodeType, Task, WorkflowPhase};
 
@@ -427,11 +425,6 @@ impl Run {
     /// Whether the workflow's deadline has passed for a node.
     pub(crate) fn is_overdue(&self, on_exit: bool) -> bool {
         !on_exit && self.deadline.is_some_and(|deadline| deadline <= self.now)
-    }
-
-    /// The `Workflow` object's spec as it is executed, for drivers that build Pods.
-    pub fn executed_spec(&self) -> Arc<tiphys_api::WorkflowSpec> {
-        self.spec.clone()
     }
 }
 

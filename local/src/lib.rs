@@ -28,6 +28,6 @@ pub use driver::{Interrupt, Launch, RunError, WITHOUT, resume, retry, start};
 pub use file::FileError;
 pub use folder::{DataDir, RunFolder};
 pub use name::{BadName, RunName};
-pub use record::{RecordError, Summary, read, summary};
+pub use record::{RecordError, read};
 pub use settings::{Runtime, Settings};
 pub use view::{Happening, LogLine, NodeView, Observer, WorkflowView};

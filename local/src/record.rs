@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tiphys_api::{NodeStatus, Time, Workflow, WorkflowPhase, WorkflowStatus};
+use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
 
 use crate::file::{FileError, read_if_present, replace};
 use crate::folder::RunFolder;
@@ -266,45 +266,12 @@ fn lines(journal: File, version: &str) -> Vec<Line> {
     reader.split(b'\n').map_while(|line| serde_json::from_slice(&line.ok()?).ok()).collect()
 }
 
-/// What a list of runs shows of one.
-#[derive(Debug, Clone, Default)]
-pub struct Summary {
-    /// Its phase.
-    pub phase: WorkflowPhase,
-    /// Its message.
-    pub message: String,
-    /// `N/M`.
-    pub progress: String,
-    /// When it began.
-    pub started_at: Option<Time>,
-    /// When it ended.
-    pub finished_at: Option<Time>,
-    /// Whether the whole workflow is suspended.
-    pub suspended: bool,
-}
-
-/// Reads what a list needs, without keeping the nodes.
-///
-/// # Errors
-/// As [`read`].
-pub fn summary(folder: &RunFolder) -> Result<Summary, RecordError> {
-    let Workflow { status, spec, .. } = read(folder)?;
-    Ok(Summary {
-        phase: status.phase,
-        message: status.message,
-        progress: status.progress,
-        started_at: status.started_at,
-        finished_at: status.finished_at,
-        suspended: spec.suspend == Some(true),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::folder::DataDir;
     use crate::name::RunName;
-    use tiphys_api::NodePhase;
+    use tiphys_api::{NodePhase, WorkflowPhase};
 
     fn node(id: &str, phase: NodePhase) -> NodeStatus {
         NodeStatus { id: id.into(), name: id.into(), phase, ..NodeStatus::default() }

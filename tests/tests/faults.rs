@@ -78,71 +78,41 @@ fn none(failed: Vec<String>) {
     assert!(failed.is_empty(), "{} runs came out differently\n{text}", failed.len());
 }
 
-#[test]
-fn a_crash_at_every_moment() {
+/// Each case ends the same under every one of the faults, which are made from the number of its moments.
+fn same(cases: impl IntoIterator<Item = Case<'static>>, faults: impl Fn(u64) -> Vec<Faults>) {
     let mut failed = Vec::new();
-    for case in own_cases() {
+    for case in cases {
         match case.without() {
             Err(error) => failed.push(error),
             Ok((expected, moments)) => {
-                for moment in 0..moments {
-                    for stale in [0, 100] {
-                        let faults = Faults { crash_at: Some(moment), stale, ..Default::default() };
-                        failed.extend(case.same_under(&expected, &faults).err());
-                    }
-                }
+                failed.extend(faults(moments).iter().filter_map(|faults| case.same_under(&expected, faults).err()));
             }
         }
     }
     none(failed);
+}
+
+#[test]
+fn a_crash_at_every_moment() {
+    let crash = |(crash_at, stale)| Faults { crash_at: Some(crash_at), stale, ..Default::default() };
+    same(own_cases(), |moments| (0..moments).flat_map(|moment| [(moment, 0), (moment, 100)]).map(crash).collect());
 }
 
 #[test]
 fn a_crash_at_every_moment_that_takes_the_pods_with_it() {
-    let mut failed = Vec::new();
-    for case in own_cases() {
-        match case.without() {
-            Err(error) => failed.push(error),
-            Ok((expected, moments)) => {
-                for moment in 0..moments {
-                    let faults = Faults { crash_at: Some(moment), lose_pods: true, ..Default::default() };
-                    failed.extend(case.same_under(&expected, &faults).err());
-                }
-            }
-        }
-    }
-    none(failed);
+    let crash = |moment| Faults { crash_at: Some(moment), lose_pods: true, ..Default::default() };
+    same(own_cases(), |moments| (0..moments).map(crash).collect());
 }
 
 #[test]
 fn everything_repeated() {
-    let mut failed = Vec::new();
-    for case in own_cases() {
-        match case.without() {
-            Err(error) => failed.push(error),
-            Ok((expected, _)) => {
-                let faults = Faults { repeat_actions: true, double: 100, ..Default::default() };
-                failed.extend(case.same_under(&expected, &faults).err());
-            }
-        }
-    }
-    none(failed);
+    same(own_cases(), |_| vec![Faults { repeat_actions: true, double: 100, ..Default::default() }]);
 }
 
 #[test]
 fn thirty_seeds_of_everything_at_once() {
-    let mut failed = Vec::new();
-    for case in own_cases().into_iter().filter(|case| !WATCHFUL.contains(&case.name.as_str())) {
-        match case.without() {
-            Err(error) => failed.push(error),
-            Ok((expected, _)) => {
-                for seed in 0..30 {
-                    failed.extend(case.same_under(&expected, &everything(seed)).err());
-                }
-            }
-        }
-    }
-    none(failed);
+    let cases = own_cases().into_iter().filter(|case| !WATCHFUL.contains(&case.name.as_str()));
+    same(cases, |_| (0..30).map(everything).collect());
 }
 
 fn everything(seed: u64) -> Faults {

@@ -26,14 +26,12 @@ pub use func::{Func, MethodHandle, SprigHandle};
 pub use parser::parse;
 
 use crate::value::{Map, Value};
-use types::Nature;
 
 /// A parsed and checked expression.
 #[derive(Debug, Clone)]
 pub struct Program {
     source: String,
     ast: Ast,
-    natures: Vec<Nature>,
     constants: Vec<Option<Value>>,
 }
 
@@ -50,12 +48,12 @@ impl Program {
             _ => &empty,
         };
         let ast = parser::parse_with(source, &|name| env.entries.contains_key(name))?;
-        let natures = check::check(&ast, env).map_err(|(message, span)| Error::compile(message, span, source))?;
+        check::check(&ast, env).map_err(|(message, span)| Error::compile(message, span, source))?;
         let constants = fold::folded(&ast).map_err(|(message, span)| match span {
             Some(span) => Error::compile(message, span, source),
             None => Error::compile(message, Span::default(), ""),
         })?;
-        Ok(Self { source: source.to_owned(), ast, natures, constants })
+        Ok(Self { source: source.to_owned(), ast, constants })
     }
 
     /// The syntax tree.

@@ -13,12 +13,10 @@ use std::sync::Arc;
 pub(super) type CheckError = (String, Span);
 type Checked = Result<Nature, CheckError>;
 
-/// Checks the tree; returns what is known of each node (unknown for those never looked at, as in expr-lang).
-pub(super) fn check(ast: &Ast, env: &Map) -> Result<Vec<Nature>, CheckError> {
-    let natures = vec![Nature::Unknown; ast.nodes.len()];
-    let mut checker = Checker { ast, env, natures, closures: Vec::new(), variables: Vec::new() };
-    checker.visit(ast.root)?;
-    Ok(checker.natures)
+/// Checks the tree.
+pub(super) fn check(ast: &Ast, env: &Map) -> Result<(), CheckError> {
+    let mut checker = Checker { ast, env, closures: Vec::new(), variables: Vec::new() };
+    checker.visit(ast.root).map(drop)
 }
 
 /// What `#` is inside a closure, and which other pointers are known.
@@ -31,7 +29,6 @@ struct Closure {
 struct Checker<'a> {
     ast: &'a Ast,
     env: &'a Map,
-    natures: Vec<Nature>,
     closures: Vec<Closure>,
     variables: Vec<(Arc<str>, Nature)>,
 }
@@ -42,12 +39,6 @@ impl Checker<'_> {
     }
 
     fn visit(&mut self, id: NodeId) -> Checked {
-        let nature = self.nature_of(id)?;
-        self.natures[id.index()] = nature.clone();
-        Ok(nature)
-    }
-
-    fn nature_of(&mut self, id: NodeId) -> Checked {
         let ast = self.ast;
         Ok(match ast.kind(id) {
             Kind::Nil => Nature::Nil,
@@ -125,7 +116,6 @@ impl Checker<'_> {
         while let Some((node, op, right)) = spine.pop() {
             let right_nature = self.visit(right)?;
             left = self.binary(node, op, &left, &right_nature, right)?;
-            self.natures[node.index()] = left.clone();
         }
         Ok(left)
     }

@@ -9,7 +9,6 @@ use super::error::Error;
 use super::func::{Func, MethodHandle};
 use super::methods::{self, Method};
 use super::ops;
-use super::types::Nature;
 use crate::value::{Array, MapKind, Value};
 use std::sync::Arc;
 
@@ -355,12 +354,5 @@ impl<'p> Machine<'p> {
             self.grow(id, text.len())?;
         }
         self.located(id, result)
-    }
-}
-
-impl Program {
-    /// What the checker knows of the whole expression: false if it can never be true or false.
-    pub fn may_be_bool(&self) -> bool {
-        matches!(self.natures.get(self.ast.root.index()), Some(Nature::Bool | Nature::Unknown | Nature::Any) | None)
     }
 }
