@@ -124,6 +124,10 @@ impl Run {
 
     /// Begins a task whose dependencies are over.
     fn begin_task(&mut self, dag: Key, index: usize) {
+        if self.frame_node(dag).is_some_and(|node| node.phase.is_fulfilled()) {
+            // It failed fast while its tasks were begun.
+            return;
+        }
         let Body::Dag(body) = &mut self.frames[dag].body else { return };
         if std::mem::replace(&mut body.tasks[index].begun, true) {
             return;

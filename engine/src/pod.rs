@@ -47,6 +47,10 @@ impl Run {
             complete: false,
             held: None,
         });
+        if self.adopted_places.contains(&self.frames[key].id) {
+            // Whatever becomes of the node from here on, it gives its place back.
+            self.take_place(key);
+        }
         if let (Some(NodePhase::Running), Body::Pod(body)) =
             (self.frame_node(key).map(|node| node.phase), &mut self.frames[key].body)
         {
