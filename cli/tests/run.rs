@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Tiphys, manifest};
 
 const STEPS: &str = "
@@ -159,6 +161,17 @@ fn a_name_runs_once() {
         (resumed.code, resumed.err.as_str()),
         (64, "tiphys: the run same has ended; `tiphys get same` shows how\n")
     );
+}
+
+#[test]
+fn a_data_template_lists_what_is_stored_and_transforms_the_list() {
+    let tiphys = Tiphys::new();
+    let example = include_str!("../../examples/data-filter.yaml");
+    let output = tiphys.run(&["run", "--runtime=host", "--name=d", "-"], example);
+    assert_eq!(output.code, 0, "{output:?}");
+    let found: Vec<&str> =
+        output.out.lines().filter_map(|line| line.split_once(": found ")).map(|(_, key)| key).collect();
+    assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from(["d/files/a.pdf", "d/files/c.pdf"]));
 }
 
 #[test]

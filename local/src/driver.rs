@@ -115,7 +115,7 @@ pub enum Interrupt {
 }
 
 /// Kinds of templates that only a cluster, or a later version, can run.
-pub const WITHOUT: [tiphys_api::TemplateType; 2] = [tiphys_api::TemplateType::Resource, tiphys_api::TemplateType::Data];
+pub const WITHOUT: [tiphys_api::TemplateType; 1] = [tiphys_api::TemplateType::Resource];
 
 /// Where and for whom a run is driven.
 pub struct Launch {

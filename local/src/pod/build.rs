@@ -73,6 +73,8 @@ pub(crate) struct Planned {
     pub name: String,
     pub init: bool,
     pub image: String,
+    /// It delivers the step's results.
+    pub reports: bool,
     /// It runs on this machine's root although it names an image.
     pub on_host: bool,
     pub log: PathBuf,
@@ -196,6 +198,8 @@ impl Draft<'_> {
 
     fn container(&self, container: &Container, init: bool) -> Result<(Planned, ContainerSpec), PrepareError> {
         let is_executor = container.image == EXECUTOR_IMAGE;
+        // A data template's main container is the executor, and has no other beside it.
+        let reports = is_executor && (names::is_auxiliary(&container.name) || container.name == names::MAIN);
         let root = if is_executor { &Root::Host } else { self.root(container)? };
         let image = match root {
             Root::Host => None,
@@ -203,7 +207,7 @@ impl Draft<'_> {
         };
         let image_env = image.map_or(&self.work.host_env, |image| &image.env);
         let mut env = environment(image_env, container, self.pod, &self.place, self.documents)?;
-        if names::is_auxiliary(&container.name) {
+        if reports {
             let sink = ResultSink::File(Path::new(RESULTS).join("result.json"));
             env.insert(variables::RESULT_SINK.to_owned(), sink.to_string());
         }
@@ -211,8 +215,14 @@ impl Draft<'_> {
         let known: BTreeMap<String, String> = env.iter().cloned().collect();
 
         let mut argv = self.command(container, root, &known)?;
-        if is_executor && argv.first().is_some_and(|program| program == "argoexec") {
-            EXECUTOR.clone_into(&mut argv[0]);
+        if is_executor {
+            // Its name stands first, or behind the emissary's `--` where the executor does the step's own work.
+            let own = argv.iter().position(|word| word == "--").map_or(0, |at| at + 1);
+            for at in [0, own] {
+                if argv.get(at).is_some_and(|name| name == "argoexec") {
+                    EXECUTOR.clone_into(&mut argv[at]);
+                }
+            }
         }
         let message = self.folder.join("messages").join(&container.name);
         let log = self.logs.join(format!("{}.log", container.name));
@@ -229,7 +239,7 @@ impl Draft<'_> {
             user(&self.pod.spec.security_context, &container.security_context, image.and_then(|image| image.user))
                 .map_err(|problem| Unsupported(format!("container {:?}: {problem}", container.name)))?;
         spec.mounts = mounts(container, &known, &self.volumes)?;
-        self.add_own_mounts(&mut spec, container, is_executor);
+        self.add_own_mounts(&mut spec, is_executor, reports);
         spec.stdout = Some(log.clone());
         spec.stderr = Some(log.clone());
         spec.tty = container.tty;
@@ -247,6 +257,7 @@ impl Draft<'_> {
             name: container.name.clone(),
             init,
             image: container.image.clone(),
+            reports,
             on_host: image.is_none() && !is_executor,
             log,
             message,
@@ -293,8 +304,8 @@ impl Draft<'_> {
         Ok(argv)
     }
 
-    /// This program in the executor's containers, the emissary wherever the shared volume is, the results in `wait`.
-    fn add_own_mounts(&self, spec: &mut ContainerSpec, container: &Container, is_executor: bool) {
+    /// This program in the executor's containers, the emissary wherever the shared volume is, the results where they are reported.
+    fn add_own_mounts(&self, spec: &mut ContainerSpec, is_executor: bool, reports: bool) {
         let read_only =
             |source: &Path, target: &str| Mount { source: source.to_owned(), target: target.into(), read_only: true };
         if spec.mounts.iter().any(|mount| mount.target == Path::new(paths::SHARED)) {
@@ -303,7 +314,7 @@ impl Draft<'_> {
         if is_executor {
             spec.mounts.push(read_only(&self.work.executor, EXECUTOR));
         }
-        if names::is_auxiliary(&container.name) {
+        if reports {
             let source = self.folder.join("results");
             spec.mounts.push(Mount { source, target: RESULTS.into(), read_only: false });
         }

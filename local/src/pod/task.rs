@@ -230,7 +230,7 @@ impl Life<'_> {
                 self.tracker.exited(&container, &exit, |planned, message| {
                     planned.on_host.then(|| advice(&planned.image, message)).flatten()
                 });
-                if names::is_auxiliary(&container) {
+                if self.tracker.planned(&container).is_some_and(|planned| planned.reports) {
                     self.tell_results();
                 }
                 self.tell_state();
