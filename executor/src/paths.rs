@@ -89,6 +89,11 @@ impl Paths {
         self.shared.join(path::JOURNAL)
     }
 
+    /// How far uploads in parts have come.
+    pub fn uploads(&self) -> PathBuf {
+        self.shared.join(path::UPLOADS)
+    }
+
     /// The supervisor's status marker.
     pub fn status(&self) -> PathBuf {
         self.shared.join("status")

@@ -192,6 +192,32 @@ fn artifacts_and_logs_go_to_their_store_and_come_back() {
 }
 
 #[test]
+fn names_that_end_so_are_tar_in_zstd() {
+    let (pod, store) = (Pod::container(), Store::start());
+    let location = store.location(&pod, false);
+    let artifact =
+        |name: &str, path: &str| json!({"name": name, "path": path, "s3": {"key": format!("{name}.tar.zst")}});
+    let template = json!({"container": {"image": "x", "volumeMounts": [{"name": "v", "mountPath": "/mnt"}]},
+        "archiveLocation": location, "outputs": {"artifacts": [artifact("main", &pod.at("f")), artifact("volume", "/mnt/f")]}});
+    fs::write(pod.paths.template(), template.to_string()).unwrap();
+    fs::create_dir_all(pod.paths.mirrored("/mnt")).unwrap();
+    fs::write(pod.paths.mirrored("/mnt/f"), "on volume").unwrap();
+    assert_eq!(
+        code(&run(pod.emissary("main", &format!("mkdir -p {}; printf in-main > {}", pod.at(""), pod.at("f"))))),
+        0
+    );
+    let output = run(wait(&pod));
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+    for (name, content) in [("main", "in-main"), ("volume", "on volume")] {
+        let stored = store.object(&format!("{name}.tar.zst")).unwrap();
+        assert!(stored.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "{name}");
+        let back = pod.root().join(name);
+        unpack(&stored, &back);
+        assert_eq!(fs::read_to_string(back).unwrap(), content);
+    }
+}
+
+#[test]
 fn what_is_missing_fails_and_the_rest_is_saved() {
     let (pod, store) = (Pod::container(), Store::start());
     let template = json!({"container": {"image": "x"}, "archiveLocation": store.location(&pod, true), "outputs": {
@@ -344,6 +370,28 @@ fn progress_is_told_while_the_step_runs() {
     assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 0);
     assert_eq!(code(&finish(child)), 0);
     assert_eq!(result(&pod), json!({"outputs": {}, "progress": "2/2"}));
+}
+
+#[test]
+fn progress_is_told_again_when_a_tick_is_over_or_not_at_all() {
+    let pod = Pod::container();
+    let file = pod.paths.shared.join("progress");
+    let following = |tick: &str| {
+        let mut waiting = wait(&pod);
+        waiting.env("ARGO_PROGRESS_FILE", &file).env("ARGO_PROGRESS_PATCH_TICK_DURATION", tick);
+        waiting.spawn().unwrap()
+    };
+    let child = following("10ms");
+    until("wait watches", || pod.file("main", "").exists());
+    for progress in ["1/3", "2/3"] {
+        fs::write(&file, progress).unwrap();
+        until("progress is told while main runs", || sink(&pod).exists() && result(&pod)["progress"] == progress);
+    }
+    assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 0);
+    assert_eq!(code(&finish(child)), 0);
+    fs::remove_file(sink(&pod)).unwrap();
+    assert_eq!(code(&finish(following("0s"))), 0);
+    assert_eq!(result(&pod), json!({"outputs": {}}));
 }
 
 #[test]

@@ -224,6 +224,22 @@ fn progress_goes_with_the_results() {
     }
 }
 
+#[test]
+fn progress_is_told_no_more_often_than_its_tick() {
+    let step = Step::new(&json!({"container": {"image": "x"}}));
+    let file = step.pod.paths.shared.join("progress");
+    let mut wait = step.wait("annotations");
+    wait.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "false").env("ARGO_PROGRESS_FILE", &file);
+    let wait = wait.env("ARGO_PROGRESS_PATCH_TICK_DURATION", "1h").spawn().unwrap();
+    until("wait watches", || step.pod.file("main", "").exists());
+    fs::write(&file, "1/3").unwrap();
+    step.server.until("progress while main runs", |calls| calls.len() == 1);
+    assert_eq!(code(&run(step.pod.emissary("main", &format!("echo 2/3 > {}", file.display())))), 0);
+    assert_eq!(code(&finish(wait)), 0);
+    assert_eq!(step.calls(), ["PATCH pods/wf-step", "PATCH pods/wf-step"], "the last one goes with the results");
+    assert_eq!(step.annotated().progress, "2/3");
+}
+
 /// Text that no compression makes small.
 fn noise(length: usize) -> String {
     format!("head -c {length} /dev/urandom | od -An -tx1 -v | tr -d ' \\n' | head -c {length}")
