@@ -10,6 +10,8 @@ pub enum Fate {
     Pass,
     /// It waits until the gate is opened.
     Stall,
+    /// It is carried out, but the answer stands still after so many bytes until the gate is opened.
+    StallAnswer(u64),
     /// It is answered with this status.
     Answer(u16),
 }
@@ -99,10 +101,8 @@ impl State {
         let mut body = vec![0; length.unwrap_or(0)];
         client.read_exact(&mut body)?;
         match fate {
-            Fate::Pass => {}
-            Fate::Stall => {
-                drop(self.changed.wait_while(self.seen.lock().unwrap(), |(_, open)| !*open).unwrap());
-            }
+            Fate::Pass | Fate::StallAnswer(_) => {}
+            Fate::Stall => self.until_open(),
             Fate::Answer(status) => {
                 let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
                 return client.write_all(answer.as_bytes());
@@ -113,6 +113,14 @@ impl State {
         server
             .write_all(format!("{}\r\nconnection: close\r\n\r\n", kept.collect::<Vec<_>>().join("\r\n")).as_bytes())?;
         server.write_all(&body)?;
+        if let Fate::StallAnswer(bytes) = fate {
+            io::copy(&mut (&mut server).take(bytes), &mut client)?;
+            self.until_open();
+        }
         io::copy(&mut server, &mut client).map(drop)
+    }
+
+    fn until_open(&self) {
+        drop(self.changed.wait_while(self.seen.lock().unwrap(), |(_, open)| !*open).unwrap());
     }
 }
