@@ -133,7 +133,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
                 match result {
                     Ok(()) => {
                         if settings.remove_local_artifacts {
-                            remove(&job.content);
+                            remove(paths, &job.content);
                         }
                         saved.artifacts.push(job.reported);
                     }
@@ -246,9 +246,12 @@ impl Content {
 }
 
 /// Frees the space of what is saved. What lies on the user's own volume stays there; so does a log.
-fn remove(content: &Content) {
-    if let Content::Tar(path) = content {
-        // It goes with the Pod at the latest.
-        let _ = fs::remove_file(path);
-    }
+fn remove(paths: &Paths, content: &Content) {
+    // All of it goes with the Pod at the latest.
+    let _ = match content {
+        Content::Tar(path) => fs::remove_file(path),
+        Content::Itself(path) if path.starts_with(&paths.shared) && path.is_dir() => fs::remove_dir_all(path),
+        Content::Itself(path) if path.starts_with(&paths.shared) => fs::remove_file(path),
+        Content::Itself(_) | Content::Log(_) | Content::Saved => Ok(()),
+    };
 }

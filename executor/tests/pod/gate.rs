@@ -28,6 +28,7 @@ struct State {
     plan: Mutex<Plan>,
     /// First lines of requests, and whether those that stall may go on.
     seen: Mutex<(Vec<String>, bool)>,
+    heads: Mutex<Vec<String>>,
     changed: Condvar,
 }
 
@@ -39,6 +40,7 @@ impl Gate {
             upstream: upstream.to_owned(),
             plan: Mutex::new(Box::new(plan)),
             seen: Mutex::default(),
+            heads: Mutex::default(),
             changed: Condvar::new(),
         });
         let shared = state.clone();
@@ -72,6 +74,11 @@ impl Gate {
         assert!(!waited.unwrap().1.timed_out(), "no request with {text}");
     }
 
+    /// The heads of all requests, in lower case.
+    pub fn heads(&self) -> Vec<String> {
+        self.state.heads.lock().unwrap().clone()
+    }
+
     /// How many requests have come whose first line holds the text.
     pub fn count(&self, text: &str) -> usize {
         self.state.seen.lock().unwrap().0.iter().filter(|line| line.contains(text)).count()
@@ -94,6 +101,7 @@ impl State {
         self.seen.lock().unwrap().0.push(first);
         self.changed.notify_all();
         let lower = text.to_ascii_lowercase();
+        self.heads.lock().unwrap().push(lower.clone());
         if lower.contains("expect: 100-continue") {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
