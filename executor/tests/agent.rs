@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use pod::gate::{Fate, Gate};
 use pod::store::Store;
 use pod::{Pod, code, finish, run, signal, text, until};
 use serde_json::{Value, json};
@@ -192,116 +191,6 @@ fn artifacts_and_logs_go_to_their_store_and_come_back() {
         assert_eq!(fs::read_to_string(&path).unwrap_or_default(), content, "{}", path.display());
     }
     assert!(!inputs.join("gone").exists());
-}
-
-#[test]
-fn names_that_end_so_are_tar_in_zstd() {
-    let (pod, store) = (Pod::container(), Store::start());
-    let location = store.location(&pod, false);
-    let artifact =
-        |name: &str, path: &str| json!({"name": name, "path": path, "s3": {"key": format!("{name}.tar.zst")}});
-    let template = json!({"container": {"image": "x", "volumeMounts": [{"name": "v", "mountPath": "/mnt"}]},
-        "archiveLocation": location, "outputs": {"artifacts": [artifact("main", &pod.at("f")), artifact("volume", "/mnt/f")]}});
-    fs::write(pod.paths.template(), template.to_string()).unwrap();
-    fs::create_dir_all(pod.paths.mirrored("/mnt")).unwrap();
-    fs::write(pod.paths.mirrored("/mnt/f"), "on volume").unwrap();
-    assert_eq!(
-        code(&run(pod.emissary("main", &format!("mkdir -p {}; printf in-main > {}", pod.at(""), pod.at("f"))))),
-        0
-    );
-    let output = run(wait(&pod));
-    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
-    for (name, content) in [("main", "in-main"), ("volume", "on volume")] {
-        let stored = store.object(&format!("{name}.tar.zst")).unwrap();
-        assert!(stored.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "{name}");
-        let back = pod.root().join(name);
-        unpack(&stored, &back);
-        assert_eq!(fs::read_to_string(back).unwrap(), content);
-    }
-}
-
-#[test]
-fn what_is_saved_can_make_room() {
-    let (pod, store) = (Pod::container(), Store::start());
-    let artifact = |name: &str, archive: Value| json!({"name": name, "path": pod.at(name), "archive": archive});
-    let artifacts = json!([artifact("tar", json!({})), artifact("file", json!({"none": {}})),
-        artifact("folder", json!({"zip": {}})), {"name": "volume", "path": "/mnt/f"}]);
-    let template = json!({"container": {"image": "x", "volumeMounts": [{"name": "v", "mountPath": "/mnt"}]},
-        "archiveLocation": store.location(&pod, false), "outputs": {"artifacts": artifacts}});
-    fs::write(pod.paths.template(), template.to_string()).unwrap();
-    fs::create_dir_all(pod.paths.mirrored("/mnt")).unwrap();
-    fs::write(pod.paths.mirrored("/mnt/f"), "the user's").unwrap();
-    let script = format!("mkdir -p {0}/folder; touch {0}/tar {0}/file {0}/folder/x", pod.at(""));
-    assert_eq!(code(&run(pod.emissary("main", &script))), 0);
-    let staged = || {
-        let at = [pod.paths.staged_tar("tar"), pod.paths.staged_artifact("file"), pod.paths.staged_artifact("folder")];
-        at.map(|path| path.exists())
-    };
-    assert_eq!(staged(), [true; 3]);
-    let mut waiting = wait(&pod);
-    waiting.env("REMOVE_LOCAL_ART_PATH", "true");
-    assert_eq!(code(&run(waiting)), 0);
-    assert_eq!(staged(), [false; 3]);
-    assert!(pod.paths.mirrored("/mnt/f").exists(), "what is the user's stays");
-    assert!(store.object("wf/pod/folder.zip").is_some() && store.object("wf/pod/file").is_some());
-}
-
-#[test]
-fn modes_go_as_deep_as_is_wanted() {
-    let (pod, store) = (Pod::container(), Store::start());
-    store.put("dir/deep/file", b"x");
-    for (recurse, expected) in [(true, [0o711, 0o711]), (false, [0o711, 0o644])] {
-        let input = json!([{"name": "a", "path": "/a", "mode": 0o711, "recurseMode": recurse, "s3": {"key": "dir"}}]);
-        let location = store.location(&pod, false);
-        let template = json!({"container": {}, "archiveLocation": location, "inputs": {"artifacts": input}});
-        let output = run(init(&pod, &template.to_string()));
-        assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
-        let root = pod.paths.input_artifacts.join("a");
-        let modes = [root.clone(), root.join("deep/file")].map(|path| mode(&path));
-        assert_eq!(modes, expected, "recurseMode: {recurse}");
-    }
-}
-
-/// A store of its own kind: it takes whatever comes.
-#[test]
-fn what_a_location_says_is_asked_of_the_store() {
-    let kms = json!({"enableEncryption": true, "kmsKeyId": "key-1", "kmsEncryptionContext": "{\"team\":\"a\"}"});
-    for (encryption, headers) in [
-        (json!({"enableEncryption": true}), &["x-amz-server-side-encryption: aes256"][..]),
-        (
-            kms,
-            &[
-                "x-amz-server-side-encryption: aws:kms",
-                "x-amz-server-side-encryption-aws-kms-key-id: key-1",
-                // {"team":"a"}
-                "x-amz-server-side-encryption-context: eyj0zwftijoiysj9",
-            ],
-        ),
-    ] {
-        let (pod, store) = (Pod::container(), Store::start());
-        let gate = Gate::before(store.address(), |_| Fate::Answer(200));
-        let mut location = store.location(&pod, true);
-        fs::write(pod.paths.secrets.join("cred/token"), "of a session").unwrap();
-        location["s3"]["endpoint"] = json!(gate.address());
-        location["s3"]["region"] = json!("eu-north-1");
-        location["s3"]["sessionTokenSecret"] = json!({"name": "cred", "key": "token"});
-        location["s3"]["encryptionOptions"] = encryption;
-        location["s3"]["createBucketIfNotPresent"] = json!({"objectLocking": true});
-        let template = json!({"container": {"image": "x"}, "archiveLocation": location});
-        fs::write(pod.paths.template(), template.to_string()).unwrap();
-        assert_eq!(code(&run(pod.emissary("main", "echo log"))), 0);
-        let output = run(wait(&pod));
-        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-        let heads = gate.heads();
-        let object = heads.iter().find(|head| head.starts_with("put /bucket/wf/pod/main.log")).unwrap();
-        let common = ["x-amz-security-token: of a session", "/eu-north-1/s3/aws4_request"];
-        for header in headers.iter().chain(&common) {
-            assert!(object.contains(header), "{header}: {object}");
-        }
-        let made =
-            |head: &String| head.starts_with("put /bucket") && head.contains("x-amz-bucket-object-lock-enabled: true");
-        assert!(heads.iter().any(made), "{heads:?}");
-    }
 }
 
 #[test]
