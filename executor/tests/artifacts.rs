@@ -8,7 +8,7 @@ mod pod;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use apiserver::{ApiServer, tls};
 use pod::gate::{Fate, Gate};
@@ -175,5 +175,28 @@ fn an_authority_of_ones_own_is_trusted_and_then_a_key_may_be_sent() {
             assert_eq!((header("algorithm").as_str(), header("key").len()), ("AES256", 44));
             assert!(!pod.message().contains(&header("key")), "{}", pod.message());
         }
+    }
+}
+
+#[test]
+fn an_input_that_finds_no_space_is_an_error_and_no_file() {
+    let (pod, store) = (Pod::container(), Store::start());
+    store.put("large", &vec![7; 3 << 20]);
+    let inputs = &pod.paths.input_artifacts;
+    fs::create_dir_all(inputs).unwrap();
+    for archive in [json!({"none": {}}), Value::Null] {
+        let input = json!([{"name": "a", "path": "/a", "archive": archive, "s3": {"key": "large"}}]);
+        let location = store.location(&pod, false);
+        let inner = init(&pod, &json!({"container": {}, "archiveLocation": location, "inputs": {"artifacts": input}}));
+        let mut small = Command::new("unshare");
+        let script = "mount -t tmpfs -o size=1m tmpfs \"$0\" && \"$@\"; code=$?; ls -A \"$0\"; exit $code";
+        small.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(inputs);
+        small.arg(inner.get_program()).args(inner.get_args());
+        small.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        small.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = run(small);
+        assert_eq!((code(&output), text(&output.stdout)), (64, String::new()), "{}", text(&output.stderr));
+        let message = pod.message();
+        assert!(message.starts_with("artifact a failed to load: ") && message.contains("No space left"), "{message}");
     }
 }

@@ -6,7 +6,7 @@ mod apiserver;
 mod pod;
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use apiserver::{ApiServer, Fate as ApiFate};
@@ -241,6 +241,22 @@ fn in_seconds(seconds: u64) -> String {
         .arg(format!("@{}", at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()))
         .output();
     text(&output.unwrap().stdout).trim().to_owned()
+}
+
+#[test]
+fn what_is_there_arrives_though_the_disk_is_full() {
+    let step = Step::new(|_| Fate::Pass);
+    assert_eq!(code(&run(step.main())), 0);
+    let inner = step.wait();
+    // No file can get a single byte, as on a full disk.
+    let mut wait = Command::new("/bin/sh");
+    wait.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    wait.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wait.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(wait);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot write the journal"), "{}", text(&output.stderr));
+    step.assert_whole();
 }
 
 #[test]
