@@ -74,6 +74,10 @@ pub mod ctr {
 
 /// File below [`SHARED`] in which `wait` notes what it has done, to go on from there if it is killed and started again.
 pub const JOURNAL: &str = "journal";
+/// File below [`SHARED`] in which the executor, where it is `main`'s own command, leaves its result for a `wait` beside it.
+pub const MAIN_RESULT: &str = "main-result";
+/// Directory below [`SHARED`] in which `wait` notes how far uploads in parts have come, a file each.
+pub const UPLOADS: &str = "uploads";
 /// Directory below [`SHARED`] with `main`'s output parameters, each under its own absolute path.
 pub const OUTPUT_PARAMETERS: &str = "outputs/parameters";
 /// Directory below [`SHARED`] with `main`'s output artifacts, each under its own name: a file or folder as it is, for

@@ -34,14 +34,16 @@ pub fn reserve(folder: &Path) -> Result<(), FileError> {
 pub fn leave(folder: &Path, code: i32) -> Result<(), FileError> {
     let (reserved, path) = (folder.join(RESERVED), folder.join(ctr::EXIT_CODE));
     let text = code.to_string();
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o666).open(&reserved).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.set_len(text.len() as u64)
-        });
+    let mut options = OpenOptions::new();
+    // `wait` writes here in place of a container that was killed, and must not follow a link that it left.
+    options.write(true).create(true).truncate(false).mode(0o666).custom_flags(libc::O_NOFOLLOW);
+    let written = options.open(&reserved).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    });
     if written.is_err() {
         // Whoever waits for the code must not wait for ever.
-        let _ = fs::File::create(&path);
+        let _ = OpenOptions::new().write(true).create_new(true).open(&path);
     }
     written.on("write", &reserved)?;
     fs::rename(&reserved, &path).on("rename", &path)

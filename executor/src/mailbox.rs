@@ -80,7 +80,7 @@ fn read_waiting(path: &Path) -> io::Result<Option<i32>> {
 pub fn send(path: &Path, signal: i32) -> Result<(), FileError> {
     let text = format!("{signal}\n");
     loop {
-        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path) {
             Ok(mut open) => return open.write_all(text.as_bytes()).on("write", path),
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

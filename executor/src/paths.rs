@@ -89,6 +89,16 @@ impl Paths {
         self.shared.join(path::JOURNAL)
     }
 
+    /// What the executor as `main`'s own command came to.
+    pub fn main_result(&self) -> PathBuf {
+        self.shared.join(path::MAIN_RESULT)
+    }
+
+    /// How far uploads in parts have come.
+    pub fn uploads(&self) -> PathBuf {
+        self.shared.join(path::UPLOADS)
+    }
+
     /// The supervisor's status marker.
     pub fn status(&self) -> PathBuf {
         self.shared.join("status")

@@ -56,11 +56,13 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> 
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = PathBuf::from(name);
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary).and_then(|mut file| {
-            file.write_all(content)?;
-            file.set_permissions(fs::Permissions::from_mode(mode))
-        });
+    let mut options = OpenOptions::new();
+    // Users' containers write to the same folders: a link there must not lead out of them.
+    options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    let written = options.open(&temporary).and_then(|mut file| {
+        file.write_all(content)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    });
     let result = written.on("write", &temporary).and_then(|()| fs::rename(&temporary, path).on("write", path));
     if result.is_err() {
         // The first failure is what matters; a rest that cannot be removed either is harmless.
@@ -90,4 +92,27 @@ pub fn write_termination_log(termination_log: &Path, message: &str) -> io::Resul
 /// The decimal number in a file, if the file is there and holds one.
 pub fn read_number(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exit_file, mailbox};
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        fs::write(&outside, "kept").unwrap();
+        for name in ["file.tmp", "signal", "exitcode.reserved"] {
+            std::os::unix::fs::symlink(&outside, folder.path().join(name)).unwrap();
+        }
+        assert!(mailbox::send(&folder.path().join("signal"), 15).is_err());
+        assert!(exit_file::leave(folder.path(), 137).is_err());
+        assert_eq!(exit_file::read(folder.path()), Some(tiphys_contract::exit::EXECUTOR_FAILURE));
+        assert!(replace(&folder.path().join("file"), b"x", 0o644).is_err());
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
+        // The link went with the failed attempt.
+        replace(&folder.path().join("file"), b"x", 0o644).unwrap();
+    }
 }

@@ -40,6 +40,10 @@ fn result(pod: &Pod) -> Value {
     serde_json::from_slice(&fs::read(sink(pod)).unwrap()).unwrap()
 }
 
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+}
+
 fn unpack(tgz: &[u8], at: &Path) {
     tiphys_artifact::archive::unpack_tar(tgz, at, &Default::default()).unwrap();
 }
@@ -54,8 +58,6 @@ fn init_delivers_what_the_containers_need() {
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
     assert_eq!(fs::read_to_string(pod.paths.template()).unwrap(), json, "nothing of the template is lost");
     assert_eq!(fs::read_to_string(&pod.paths.script).unwrap(), "echo hi\n");
-    let mode =
-        |path: &Path| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777;
     assert_eq!(
         (mode(&pod.paths.script), mode(&pod.paths.emissary()), mode(&pod.paths.template())),
         (0o755, 0o555, 0o444)
@@ -344,6 +346,28 @@ fn progress_is_told_while_the_step_runs() {
     assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 0);
     assert_eq!(code(&finish(child)), 0);
     assert_eq!(result(&pod), json!({"outputs": {}, "progress": "2/2"}));
+}
+
+#[test]
+fn progress_is_told_again_when_a_tick_is_over_or_not_at_all() {
+    let pod = Pod::container();
+    let file = pod.paths.shared.join("progress");
+    let following = |tick: &str| {
+        let mut waiting = wait(&pod);
+        waiting.env("ARGO_PROGRESS_FILE", &file).env("ARGO_PROGRESS_PATCH_TICK_DURATION", tick);
+        waiting.spawn().unwrap()
+    };
+    let child = following("10ms");
+    until("wait watches", || pod.file("main", "").exists());
+    for progress in ["1/3", "2/3"] {
+        fs::write(&file, progress).unwrap();
+        until("progress is told while main runs", || sink(&pod).exists() && result(&pod)["progress"] == progress);
+    }
+    assert_eq!(code(&run(pod.emissary("main", "exit 0"))), 0);
+    assert_eq!(code(&finish(child)), 0);
+    fs::remove_file(sink(&pod)).unwrap();
+    assert_eq!(code(&finish(following("0s"))), 0);
+    assert_eq!(result(&pod), json!({"outputs": {}}));
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod pod;
 
 use apiserver::{ApiServer, Fate};
 use pod::store::Store;
-use pod::{Pod, code, run};
+use pod::{Pod, code, finish, run, signal};
 use serde_json::{Value, json};
 
 const TASKS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argo/workflowartifactgctasks";
@@ -33,11 +33,15 @@ impl Garbage {
     }
 
     fn run(&self) -> i32 {
+        code(&run(self.command()))
+    }
+
+    fn command(&self) -> std::process::Command {
         let server = self.server.url();
         let mut command =
             self.pod.executor(&["artifact", "delete", "--loglevel", "info", "--server", &server, "-n", "argo"]);
         command.env("ARGO_ARTIFACT_POD_NAME", "hash").env("ARGO_TEMPLATE", "{}");
-        code(&run(command))
+        command
     }
 
     fn results(&self, task: &str) -> Value {
@@ -101,4 +105,14 @@ fn tasks_that_cannot_be_read_are_a_failure() {
     let expected = "cannot list workflowartifactgctasks.argoproj.io: no (HTTP 403, Forbidden)";
     assert_eq!(garbage.pod.message(), expected);
     assert_eq!(garbage.server.calls()[0].query["labelSelector"], "workflows.argoproj.io/artifact-gc-pod=hash");
+}
+
+#[test]
+fn a_pod_that_must_end_does_so_at_once() {
+    let garbage = Garbage::new();
+    garbage.server.plan(|_, _| Fate::Stall);
+    let child = garbage.command().spawn().unwrap();
+    garbage.server.until("the tasks are asked for", |calls| calls.len() == 1);
+    signal(&child, 15);
+    assert_eq!(code(&finish(child)), 143, "as PID 1 it would not even notice without a handler");
 }

@@ -6,6 +6,7 @@ mod pod;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -66,7 +67,7 @@ fn a_file_that_is_no_program_is_named() {
     fs::create_dir_all(pod.at("")).unwrap();
     let program = pod.at("garbage");
     fs::write(&program, "\u{1}\u{2}garbage").unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     // The standard library's execvp may hand it to a shell as POSIX says; either way it fails, and not silently.
     let output = run(pod.command("main", &[&program]));
     assert_ne!(code(&output), 0);
@@ -168,8 +169,25 @@ fn killing_pid_1_kills_the_command() {
     kill.env("ARGO_CONTAINER_NAME", "main");
     assert_eq!(code(&run(kill)), 0);
     assert_eq!(code(&finish(child)), 137);
-    let output = run(pod.executor(&["kill", "x", "1"]));
-    assert_eq!((code(&output), text(&output.stderr).as_str()), (64, "Error: signal \"x\" is not a number\n"));
+}
+
+#[test]
+fn kill_sends_any_signal_to_any_process() {
+    let pod = Pod::container();
+    let mut child = pod.emissary("main", "trap 'exit 6' USR1; echo; while :; do sleep 0.01; done").spawn().unwrap();
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let pid = child.id().to_string();
+    assert_eq!(code(&run(pod.executor(&["kill", &libc::SIGUSR1.to_string(), &pid]))), 0);
+    assert_eq!(code(&finish(child)), 6);
+    for (words, message) in [
+        (&["kill", "x", "1"][..], "signal \"x\" is not a number"),
+        (&["kill", "15", ""], "pid \"\" is not a number"),
+        (&["kill", "15"], "usage: kill SIGNAL PID"),
+        (&["kill", "15", "2147483646"], "cannot send signal 15 to process 2147483646: No such process (os error 3)"),
+    ] {
+        let output = run(pod.executor(words));
+        assert_eq!((code(&output), text(&output.stderr)), (64, format!("Error: {message}\n")));
+    }
 }
 
 #[test]
@@ -232,16 +250,84 @@ fn arguments_may_come_from_a_file() {
 #[test]
 fn pauses_last_until_the_user_ends_them() {
     let pod = Pod::container();
-    let mut command = pod.emissary("main", "echo ran");
+    let parameter = pod.at("parameter");
+    let template =
+        format!(r#"{{"container":{{}},"outputs":{{"parameters":[{{"valueFrom":{{"path":"{parameter}"}}}}]}}}}"#);
+    fs::write(pod.paths.template(), template).unwrap();
+    let mut command =
+        pod.emissary("main", &format!("mkdir -p {}; echo of the command > {parameter}; exit 5", pod.at("")));
     command.env("ARGO_DEBUG_PAUSE_BEFORE", "true").env("ARGO_DEBUG_PAUSE_AFTER", "true");
-    let mut child = command.spawn().unwrap();
+    let child = command.spawn().unwrap();
     until("the container starts", || pod.file("main", "alive").exists());
     fs::write(pod.file("main", "before"), "").unwrap();
-    let mut line = [0; 4];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    until("the command has failed", || pod.file("main", "ended").exists());
+    // The pause is for looking at what the command left, and for mending it.
+    fs::write(&parameter, "of the user").unwrap();
     assert!(pod.exit_code("main").is_none());
     fs::write(pod.file("main", "after"), "").unwrap();
-    assert_eq!(code(&finish(child)), 0);
+    assert_eq!(code(&finish(child)), 5);
+    assert_eq!(fs::read_to_string(pod.paths.staged_parameter(&parameter)).unwrap(), "of the user");
+}
+
+#[test]
+fn a_signal_ends_a_pause_and_loses_nothing() {
+    let pod = Pod::container();
+    let mut command = pod.emissary("main", "exit 5");
+    let child = command.env("ARGO_DEBUG_PAUSE_BEFORE", "true").spawn().unwrap();
+    until("the container starts", || pod.file("main", "alive").exists());
+    signal(&child, TERM);
+    assert_eq!(code(&finish(child)), 143);
+    assert_eq!(pod.read("main", "ended"), None, "the command was never started");
+
+    let pod = Pod::container();
+    let parameter = pod.at("parameter");
+    let template =
+        format!(r#"{{"container":{{}},"outputs":{{"parameters":[{{"valueFrom":{{"path":"{parameter}"}}}}]}}}}"#);
+    fs::write(pod.paths.template(), template).unwrap();
+    let mut command = pod.emissary("main", &format!("mkdir -p {}; echo kept > {parameter}; exit 5", pod.at("")));
+    let child = command.env("ARGO_DEBUG_PAUSE_AFTER", "true").spawn().unwrap();
+    until("the command has failed", || pod.file("main", "ended").exists());
+    signal(&child, TERM);
+    assert_eq!(code(&finish(child)), 5, "the command's own code");
+    assert_eq!(pod.exit_code("main").as_deref(), Some("5"));
+    assert_eq!(fs::read_to_string(pod.paths.staged_parameter(&parameter)).unwrap(), "kept\n");
+}
+
+#[test]
+fn containers_of_other_users_find_everything_open() {
+    let pod = Pod::container();
+    let parameter = pod.at("deep/parameter");
+    let template =
+        format!(r#"{{"container":{{}},"outputs":{{"parameters":[{{"valueFrom":{{"path":"{parameter}"}}}}]}}}}"#);
+    fs::write(pod.paths.template(), template).unwrap();
+    let script = format!("mkdir -p {}; umask 077; echo p > {parameter}", pod.at("deep"));
+    let inner = pod.emissary("main", &script);
+    // Images may start with any mask.
+    let mut main = std::process::Command::new("/bin/sh");
+    main.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    main.env_clear().env("PATH", "/usr/bin:/bin").env("ARGO_CONTAINER_NAME", "main");
+    main.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "true").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(main);
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&pod.paths.ctr("main")), 0o777);
+    for name in ["exitcode", "stdout"] {
+        assert_eq!(mode(&pod.file("main", name)) & 0o444, 0o444, "{name}");
+    }
+    let staged = pod.paths.staged_parameter(&parameter);
+    assert_eq!((mode(&staged) & 0o444, mode(staged.parent().unwrap()) & 0o555), (0o444, 0o555));
+}
+
+#[test]
+fn a_template_may_lie_in_a_config_map() {
+    let pod = Pod::container();
+    fs::remove_file(pod.paths.template()).unwrap();
+    fs::create_dir_all(pod.paths.config_template.parent().unwrap()).unwrap();
+    let set = r#"{"containerSet":{"retryStrategy":{"retries":2},"containers":[{"name":"main"}]}}"#;
+    fs::write(&pod.paths.config_template, set).unwrap();
+    let mut main = pod.emissary("main", "echo again; exit 1");
+    main.env("ARGO_TEMPLATE", "offloaded");
+    assert_eq!(text(&run(main).stdout), "again\nagain\n", "what it says is done");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod apiserver;
 mod pod;
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use apiserver::{ApiServer, Fate as ApiFate};
@@ -110,6 +110,45 @@ fn a_wait_that_is_killed_goes_on_where_it_stopped() {
     assert_eq!(step.server.calls().len(), calls);
 }
 
+#[test]
+fn a_wait_that_is_killed_in_a_large_upload_sends_no_part_again() {
+    for archive in [json!({"none": {}}), json!({"tar": {"compressionLevel": 0}})] {
+        let step = Step::new(|line| if line.contains("partNumber=3") { Fate::Stall } else { Fate::Pass });
+        let mut template: Value = serde_json::from_slice(&fs::read(step.pod.paths.template()).unwrap()).unwrap();
+        template["outputs"]["artifacts"] = json!([{"name": "large", "path": step.pod.at("large"), "archive": archive,
+            "s3": {"key": "large"}}]);
+        fs::write(step.pod.paths.template(), template.to_string()).unwrap();
+        let script = format!("mkdir -p {0}; head -c 13000000 /dev/urandom > {0}/large", step.pod.at(""));
+        assert_eq!(code(&run(step.pod.emissary("main", &script))), 0);
+        let wait = || {
+            let mut wait = step.wait();
+            // One part at a time, so that those before the third have arrived.
+            wait.env("ARTIFACT_S3_UPLOAD_PART_SIZE_MIB", "5").env("ARTIFACT_S3_UPLOAD_THREADS", "1");
+            wait
+        };
+        let killed = spawn(wait());
+        step.gate.until("partNumber=3");
+        signal(&killed, KILL);
+        finish(killed);
+        step.gate.open();
+        let output = run(wait());
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        let sent = ["partNumber=1", "partNumber=2", "partNumber=3", "?uploads"].map(|part| step.gate.count(part));
+        assert_eq!(sent, [1, 1, 2, 1], "{archive}");
+        let stored = step.store.object("large").unwrap();
+        match archive.get("none") {
+            Some(_) => assert!(stored == fs::read(step.pod.at("large")).unwrap()),
+            None => tiphys_artifact::archive::unpack_tar(&*stored, &step.pod.root().join("back"), &Default::default())
+                .map(|_| {
+                    assert!(fs::read(step.pod.root().join("back")).unwrap() == fs::read(step.pod.at("large")).unwrap())
+                })
+                .unwrap(),
+        }
+        let left = fs::read_dir(step.pod.paths.uploads()).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "nothing is remembered of what is over");
+    }
+}
+
 /// Requests of a whole step: three objects to the store, three calls to the API.
 #[test]
 fn killed_at_any_request_it_ends_the_same() {
@@ -205,6 +244,22 @@ fn in_seconds(seconds: u64) -> String {
 }
 
 #[test]
+fn what_is_there_arrives_though_the_disk_is_full() {
+    let step = Step::new(|_| Fate::Pass);
+    assert_eq!(code(&run(step.main())), 0);
+    let inner = step.wait();
+    // No file can get a single byte, as on a full disk.
+    let mut wait = Command::new("/bin/sh");
+    wait.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    wait.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wait.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = run(wait);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot write the journal"), "{}", text(&output.stderr));
+    step.assert_whole();
+}
+
+#[test]
 fn a_store_that_is_away_is_asked_again() {
     let mut refusals = 6;
     let step = Step::new(move |_| {
@@ -214,6 +269,17 @@ fn a_store_that_is_away_is_asked_again() {
     assert_eq!(code(&run(step.main())), 0);
     assert_eq!(code(&run(step.wait())), 0);
     step.assert_whole();
+}
+
+#[test]
+fn who_limits_the_tries_gets_no_more() {
+    let step = Step::new(|line| if line.contains("second") { Fate::Answer(503) } else { Fate::Pass });
+    assert_eq!(code(&run(step.main())), 0);
+    let mut wait = step.wait();
+    wait.env("EXECUTOR_RETRY_BACKOFF_STEPS", "3").env("EXECUTOR_RETRY_BACKOFF_DURATION", "1ms");
+    assert_eq!(code(&run(wait)), 64);
+    assert!(step.pod.message().starts_with("artifact second failed to save: "), "{}", step.pod.message());
+    assert_eq!((step.gate.count("PUT /bucket/wf/pod/second"), step.gate.count("PUT /bucket/wf/pod/first")), (3, 1));
 }
 
 #[test]

@@ -224,6 +224,22 @@ fn progress_goes_with_the_results() {
     }
 }
 
+#[test]
+fn progress_is_told_no_more_often_than_its_tick() {
+    let step = Step::new(&json!({"container": {"image": "x"}}));
+    let file = step.pod.paths.shared.join("progress");
+    let mut wait = step.wait("annotations");
+    wait.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "false").env("ARGO_PROGRESS_FILE", &file);
+    let wait = wait.env("ARGO_PROGRESS_PATCH_TICK_DURATION", "1h").spawn().unwrap();
+    until("wait watches", || step.pod.file("main", "").exists());
+    fs::write(&file, "1/3").unwrap();
+    step.server.until("progress while main runs", |calls| calls.len() == 1);
+    assert_eq!(code(&run(step.pod.emissary("main", &format!("echo 2/3 > {}", file.display())))), 0);
+    assert_eq!(code(&finish(wait)), 0);
+    assert_eq!(step.calls(), ["PATCH pods/wf-step", "PATCH pods/wf-step"], "the last one goes with the results");
+    assert_eq!(step.annotated().progress, "2/3");
+}
+
 /// Text that no compression makes small.
 fn noise(length: usize) -> String {
     format!("head -c {length} /dev/urandom | od -An -tx1 -v | tr -d ' \\n' | head -c {length}")
@@ -247,6 +263,62 @@ fn what_does_not_fit_takes_the_next_way() {
         assert_eq!(result.outputs.unwrap().result.unwrap().len(), printed.len());
         assert_eq!(step.pod.message().is_empty(), way == "annotations", "{way}");
         assert_eq!(step.calls().len(), usize::from(way == "annotations"));
+    }
+}
+
+#[test]
+fn a_pod_of_many_containers_leaves_less_room_for_a_message() {
+    for (bytes, in_message) in [("4096", true), ("300", false)] {
+        let step = Step::new(&json!({"container": {"image": "x"}}));
+        assert_eq!(code(&run(step.main(&noise(1_000)))), 0);
+        let mut wait = step.wait("auto");
+        wait.env("TIPHYS_TERMINATION_MESSAGE_BYTES", bytes);
+        assert_eq!(code(&run(wait)), 0);
+        let result = if in_message { step.told().result.unwrap() } else { step.annotated() };
+        assert_eq!(result.outputs.unwrap().result, step.pod.read("main", "stdout"));
+        assert_eq!(step.pod.message().is_empty(), !in_message);
+    }
+}
+
+#[test]
+fn a_resource_and_its_log_are_reported_together() {
+    for sink in ["annotations", "taskresult", "auto"] {
+        let (step, store) = (Step::new(&json!({})), Store::start());
+        let template = json!({"name": "t", "archiveLocation": store.location(&step.pod, true),
+            "resource": {"action": "get", "flags": ["pod", "other"]},
+            "outputs": {"parameters": [{"name": "p", "valueFrom": {"jsonPath": "{.metadata.name}"}}]}});
+        fs::write(step.pod.paths.template(), template.to_string()).unwrap();
+        let other = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other"}});
+        step.server.put(&POD[..POD.rfind('/').unwrap()], other);
+        let mut waiting = step.wait(sink);
+        let waiting = waiting.env("ARGO_INCLUDE_SCRIPT_OUTPUT", "false").spawn().unwrap();
+        // What `main` runs, then its emissary's part.
+        let mut resource = step.pod.executor(&["resource", "get", "--kubeconfig"]);
+        resource.arg(step.pod.root().join("kubeconfig"));
+        for (name, value) in step.wait(sink).get_envs() {
+            value.map(|value| resource.env(name, value));
+        }
+        let output = run(resource);
+        assert_eq!(code(&output), 0, "{sink}: {}", text(&output.stderr));
+        assert_eq!(code(&run(step.main("echo logged"))), 0);
+        assert_eq!(code(&finish(waiting)), 0);
+        let result = match sink {
+            "taskresult" => {
+                let ends =
+                    |call: &apiserver::Call| call.body["metadata"]["labels"][label::REPORT_OUTPUTS_COMPLETED] == "true";
+                let calls = step.server.calls();
+                assert_eq!(calls.iter().position(ends), Some(calls.len() - 1), "{:?}", step.calls());
+                TaskResult::from_json(step.server.object(RESULT).unwrap().to_string().as_bytes()).unwrap()
+            }
+            "annotations" => step.annotated(),
+            _ => step.told().result.unwrap(),
+        };
+        let outputs = result.outputs.unwrap();
+        assert_eq!(
+            outputs.parameters[0].value.as_ref().map(|value| value.as_str().to_owned()),
+            Some("other".to_owned())
+        );
+        assert_eq!(outputs.artifacts.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["main-logs"], "{sink}");
     }
 }
 

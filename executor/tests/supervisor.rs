@@ -126,9 +126,12 @@ fn a_supervisor_started_again_leaves_what_the_containers_read() {
     let server = server();
     let step = Step::new(with_input(&format!("http://{}/file", server.address())));
     let supervisor = step.supervisor().spawn().unwrap();
-    until("the Pod is prepared", || step.pod.paths.journal().exists());
+    let status = step.pod.paths.status();
+    until("the Pod is prepared", || fs::read_to_string(&status).is_ok_and(|marker| marker == "READY\n"));
     signal(&supervisor, 9);
     finish(supervisor);
+    // As if it had been killed a moment earlier.
+    fs::write(&status, "RUNNING\n").unwrap();
     let input = step.pod.paths.input_artifacts.join("in");
     fs::write(&input, "changed by main").unwrap();
     let supervisor = step.supervisor().spawn().unwrap();

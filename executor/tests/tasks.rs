@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
 use apiserver::{ApiServer, Call, Fate};
-use pod::{Pod, code, finish, run};
+use pod::{Pod, code, finish, run, signal};
 use serde_json::{Value, json};
 
 const SETS: &str = "/apis/argoproj.io/v1alpha1/namespaces/argo/workflowtasksets";
@@ -363,4 +363,13 @@ fn the_agent_ends_with_its_task_set() {
     agent.server.remove(SET);
     assert_eq!(code(&finish(child)), 0, "{}", agent.pod.message());
     assert_eq!(agent.server.calls()[0].query["fieldSelector"], "metadata.name=wf");
+}
+
+#[test]
+fn the_agent_ends_when_told() {
+    let agent = Agent::new(json!({}));
+    let child = agent.start();
+    agent.server.until("the set is watched", |calls| calls.iter().any(|call| call.query.contains_key("watch")));
+    signal(&child, 15);
+    assert_eq!(code(&finish(child)), 143);
 }

@@ -11,13 +11,21 @@ use std::process::{Command, Stdio};
 use pod::{Pod, code, finish};
 
 fn on_terminal(pod: &Pod, script: &str, keeps_output: bool) -> Command {
+    prepared(pod, "", script, keeps_output)
+}
+
+/// As [`on_terminal`], after what `before` does to the terminal.
+fn prepared(pod: &Pod, before: &str, script: &str, keeps_output: bool) -> Command {
     let emissary = pod.emissary("main", script);
     let quoted: Vec<_> = std::iter::once(emissary.get_program())
         .chain(emissary.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''")))
         .collect();
     let mut command = Command::new("script");
-    command.args(["-qefc", &quoted.join(" "), "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin");
+    command
+        .args(["-qefc", &format!("{before} exec {}", quoted.join(" ")), "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
     command.env("ARGO_CONTAINER_NAME", "main").env("ARGO_INCLUDE_SCRIPT_OUTPUT", keeps_output.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
@@ -63,5 +71,22 @@ fn the_interrupt_key_reaches_the_command() {
         stdin.write_all(b"\x03").unwrap();
         assert_eq!(code(&finish(child)), 9, "output kept: {keeps_output}");
         drop(stdin);
+    }
+}
+
+#[test]
+fn the_terminals_size_reaches_the_command() {
+    for keeps_output in [false, true] {
+        let pod = Pod::container();
+        std::fs::create_dir_all(pod.root().join("own")).unwrap();
+        nix::unistd::mkfifo(&*pod.root().join("own/larger"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let larger = pod.at("larger");
+        let before = format!("stty rows 33 cols 99; (read x < {larger}; stty -F /dev/tty rows 44 cols 88) &");
+        let script = "trap 'stty size; exit 0' WINCH; stty size; for i in $(seq 2000); do sleep 0.01; done; exit 1";
+        let mut child = prepared(&pod, &before, script, keeps_output).spawn().unwrap();
+        until_printed(&mut child, "33 99");
+        std::fs::write(&larger, "\n").unwrap();
+        until_printed(&mut child, "44 88");
+        assert_eq!(code(&finish(child)), 0, "output kept: {keeps_output}");
     }
 }

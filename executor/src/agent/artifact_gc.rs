@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::{locations, transfers};
 use crate::cluster::{Cluster, ListOptions, Patch, Resource};
 use crate::paths::Paths;
-use crate::sidecar;
+use crate::{process, sidecar};
 
 /// Deletes and tells.
 ///
@@ -25,6 +25,8 @@ use crate::sidecar;
 /// The text for the user: tasks could not be read or written. An artifact that could not be deleted is no failure of this
 /// process; its task tells it.
 pub fn run(paths: &Paths, settings: &Settings, cluster: &Cluster, words: &[OsString]) -> Result<(), String> {
+    // The task then stays untold; to the next Pod that takes it up what is gone counts as deleted.
+    process::end_when_told();
     if words.first().is_none_or(|word| word != "delete") || words.len() > 1 {
         return Err("usage: artifact delete".to_owned());
     }

@@ -28,6 +28,7 @@ mod task_result;
 mod template;
 mod trace;
 mod transfers;
+mod uploads;
 mod wait;
 
 use std::ffi::OsString;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::journal::Journal;
 use super::settings::Settings;
+use super::uploads::Uploads;
 use super::{locations, template, transfers};
 use crate::cluster::Patience;
 use crate::paths::Paths;
@@ -41,7 +42,7 @@ struct Job {
 /// Where a job's bytes are.
 enum Content {
     /// An uncompressed tar that the emissary made.
-    Tar(PathBuf, Level),
+    Tar(PathBuf),
     /// The file or folder itself.
     Itself(PathBuf),
     /// A log, stored as it is.
@@ -111,6 +112,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
         false => {
             let journal = RefCell::new(journal);
             transfers::run_with(paths, settings.outgoing(), async |artifacts| {
+                let artifacts = &artifacts.clone().with_journal(Uploads::of(paths));
                 let large = Semaphore::new(1);
                 let upload = async |job: &Job| {
                     let in_time = patience.bound(in_turn(artifacts, job, &large)).await;
@@ -131,7 +133,7 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
                 match result {
                     Ok(()) => {
                         if settings.remove_local_artifacts {
-                            remove(&job.content);
+                            remove(paths, &job.content);
                         }
                         saved.artifacts.push(job.reported);
                     }
@@ -154,7 +156,7 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
     let path = artifact.path.as_str();
     let strategy = strategy(&artifact).map_err(|error| error.to_string())?.unwrap_or(Strategy::Tar(Level::DEFAULT));
     let (packing, content) = match (strategy, template::is_in_main(template, path)) {
-        (Strategy::Tar(level), true) => (Packing::Tar, Content::Tar(paths.staged_tar(&artifact.name), level)),
+        (Strategy::Tar(_), true) => (Packing::Tar, Content::Tar(paths.staged_tar(&artifact.name))),
         (Strategy::Tar(_), false) => (Packing::Tar, Content::Itself(paths.mirrored(path))),
         (Strategy::Zip, true) => (Packing::Zip, Content::Itself(paths.staged_artifact(&artifact.name))),
         (Strategy::Zip, false) => (Packing::Zip, Content::Itself(paths.mirrored(path))),
@@ -217,7 +219,7 @@ async fn in_turn(artifacts: &Artifacts, job: &Job, large: &Semaphore) -> Result<
 
 async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {
     let result = match &job.content {
-        Content::Tar(tar, level) => artifacts.save_body(transfers::compressed(tar, *level), &job.whole).await.map(drop),
+        Content::Tar(tar) => artifacts.save_output(Source::Tar(tar), &job.whole).await.map(drop),
         Content::Itself(path) => artifacts.save_output(Source::Path(path), &job.whole).await.map(drop),
         Content::Log(path) => match fs::metadata(path) {
             Ok(meta) => {
@@ -237,16 +239,19 @@ impl Content {
     /// Where it lies on disk, unless it is saved.
     fn path(&self) -> Option<&Path> {
         match self {
-            Self::Tar(path, _) | Self::Itself(path) | Self::Log(path) => Some(path),
+            Self::Tar(path) | Self::Itself(path) | Self::Log(path) => Some(path),
             Self::Saved => None,
         }
     }
 }
 
 /// Frees the space of what is saved. What lies on the user's own volume stays there; so does a log.
-fn remove(content: &Content) {
-    if let Content::Tar(path, _) = content {
-        // It goes with the Pod at the latest.
-        let _ = fs::remove_file(path);
-    }
+fn remove(paths: &Paths, content: &Content) {
+    // All of it goes with the Pod at the latest.
+    let _ = match content {
+        Content::Tar(path) => fs::remove_file(path),
+        Content::Itself(path) if path.starts_with(&paths.shared) && path.is_dir() => fs::remove_dir_all(path),
+        Content::Itself(path) if path.starts_with(&paths.shared) => fs::remove_file(path),
+        Content::Itself(_) | Content::Log(_) | Content::Saved => Ok(()),
+    };
 }

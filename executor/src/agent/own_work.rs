@@ -1,5 +1,7 @@
 //! Templates whose work the executor does itself, as `main`'s command: `resource` and `data`. Their results go the way of
-//! all results.
+//! all results; where a `wait` saves the log of a resource template, it tells both together.
+
+use std::fs;
 
 use tiphys_api::{Outputs, Template};
 use tiphys_contract::{TaskResult, exit};
@@ -10,6 +12,7 @@ use super::settings::Settings;
 use super::template;
 use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
+use crate::shared_files::{Context, replace};
 
 /// Does the work and reports what comes of it. Returns the exit code.
 ///
@@ -22,6 +25,12 @@ pub fn run(
     work: impl FnOnce(&Template) -> Result<Outputs, String>,
 ) -> Result<i32, String> {
     let template = template::parse(&template::read(paths, settings)?)?;
+    // Whoever tells first would be overwritten by the other, or take the step for complete.
+    if template.resource.is_some() && template::archives_logs(&template) {
+        let result = TaskResult { outputs: Some(work(&template)?), ..TaskResult::default() };
+        let left = replace(&paths.main_result(), result.to_json().to_string().as_bytes(), 0o644);
+        return left.map(|()| 0).map_err(|error| error.to_string());
+    }
     let ending = Ending::new(settings.grace);
     let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
     let done = work(&template);
@@ -36,4 +45,18 @@ pub fn run(
         }
         Some(failure) => Err(failure),
     }
+}
+
+/// The outputs that a `main` of our own has left; none where it failed.
+///
+/// # Errors
+/// The text for the user when they cannot be read.
+pub fn left(paths: &Paths) -> Result<Outputs, String> {
+    let file = paths.main_result();
+    if !file.exists() {
+        return Ok(Outputs::default());
+    }
+    let json = fs::read(&file).on("read", &file).map_err(|error| error.to_string())?;
+    let result = TaskResult::from_json(&json).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(result.outputs.unwrap_or_default())
 }

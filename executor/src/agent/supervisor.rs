@@ -53,11 +53,13 @@ pub fn run(
             None => return Ok(exit::TERMINATED),
         },
     };
+    // Noted before it is shown: whoever is started after a kill must not touch what the containers read already.
+    let prepared = prepared.and_then(|()| {
+        journal.note_prepared();
+        mark(paths, "READY\n").map_err(|error| error.to_string())
+    });
     match &prepared {
-        Ok(()) => {
-            journal.note_prepared();
-            tracing::info!("the Pod is prepared");
-        }
+        Ok(()) => tracing::info!("the Pod is prepared"),
         Err(error) => fail(paths, error),
     }
     Ok(Wait { paths, settings, template: &template, ending: &ending, reports, journal, events }.run(prepared))
@@ -86,8 +88,7 @@ fn prepare(
     let mut next = Instant::now() + HEARTBEAT;
     loop {
         match told.try_recv() {
-            Ok(Ok(())) => return Ok(Some(mark(paths, "READY\n").map_err(|error| error.to_string()))),
-            Ok(failed) => return Ok(Some(failed)),
+            Ok(prepared) => return Ok(Some(prepared)),
             Err(mpsc::TryRecvError::Disconnected) => return Ok(Some(Err("preparing the Pod ended early".to_owned()))),
             Err(mpsc::TryRecvError::Empty) => {}
         }

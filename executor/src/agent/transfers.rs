@@ -1,14 +1,10 @@
-//! Artifact transfers: the runtime they need, started only when there are any, and a staged tar on its way to a store.
+//! Artifact transfers: the runtime they need, started only when there are any.
 
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read, Write};
 use std::path::Path;
 
 use futures_util::stream;
-use tiphys_artifact::archive::{GzipWriter, Level};
-use tiphys_artifact::{Artifacts, Body, ByteStream, Error, MountedSecrets, Options};
-use tokio::sync::mpsc;
+use tiphys_artifact::{Artifacts, MountedSecrets, Options};
 
 use super::settings::Settings;
 use crate::paths::Paths;
@@ -62,63 +58,4 @@ pub fn open(paths: &Paths, options: Options) -> Artifacts {
 pub async fn all<T>(transfers: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     use futures_util::StreamExt;
     stream::iter(transfers).buffered(TOGETHER).collect().await
-}
-
-/// A tar on disk as tar in gzip, compressed while it is read; nothing is written to disk again.
-pub fn compressed(tar: &Path, level: Level) -> Body {
-    let (sender, receiver) = mpsc::channel(4);
-    let path = tar.to_owned();
-    tokio::task::spawn_blocking(move || {
-        let outcome = compress(&path, level, Chunks { sender: sender.clone() })
-            .map_err(|source| Error::Io { doing: format!("packing {}", path.display()), source });
-        // Nobody listens when the transfer was given up: nothing is left to tell.
-        let _ = sender.blocking_send(outcome.map(|()| None));
-    });
-    let chunks = stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Ok(Some(chunk))) => Some((Ok(chunk), Some(receiver))),
-            Some(Ok(None)) => None,
-            Some(Err(error)) => Some((Err(error), None)),
-            None => Some((Err(ended_early()), None)),
-        }
-    });
-    let chunks: ByteStream = Box::pin(chunks);
-    Body::Stream(chunks)
-}
-
-fn ended_early() -> Error {
-    Error::Permanent { doing: "packing an artifact".into(), source: "the packing thread ended early".into() }
-}
-
-fn compress(path: &Path, level: Level, out: Chunks) -> io::Result<()> {
-    let mut gzip = GzipWriter::new(out, level);
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => gzip.write_all(&buffer[..read])?,
-        }
-    }
-    gzip.finish().map(drop)
-}
-
-type Chunk = Result<Option<bytes::Bytes>, Error>;
-
-/// Passes what is written on to the transfer, and waits when that is slower.
-struct Chunks {
-    sender: mpsc::Sender<Chunk>,
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let chunk = Ok(Some(bytes::Bytes::copy_from_slice(bytes)));
-        self.sender.blocking_send(chunk).map_err(|_| io::Error::other("the transfer was cancelled"))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

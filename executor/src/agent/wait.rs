@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::mains::Mains;
 use super::report::{By, Reports};
 use super::settings::Settings;
-use super::{ends, outputs, progress, results, template};
+use super::{ends, outputs, own_work, progress, results, template};
 use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
 use crate::process::{Event, Events};
@@ -136,7 +136,14 @@ impl Left<'_> {
         let Self { paths, settings, template, ending } = self;
         let mut result = TaskResult::default();
         let has_outputs = was_prepared && template.resource.is_none();
-        let mut outputs = if has_outputs { template.outputs.clone() } else { Outputs::default() };
+        let mut outputs = match template.resource {
+            _ if !was_prepared => Outputs::default(),
+            Some(_) => own_work::left(paths).unwrap_or_else(|error| {
+                failures.push(error);
+                Outputs::default()
+            }),
+            None => template.outputs.clone(),
+        };
         if has_outputs {
             if settings.include_output && template::has_result(template) {
                 match results::script_result(paths, keeps_last) {

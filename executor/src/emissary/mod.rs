@@ -170,7 +170,11 @@ fn attempt(
     let job = supervise::Job { paths, settings, template: &template, folder, program: &program, args };
     let code = job.run(events)?;
     if settings.pause_after {
-        gate::Gate { paths, folder, events }.pause(ctr::AFTER)?;
+        match (gate::Gate { paths, folder, events }).pause(ctr::AFTER) {
+            // The Pod must end: what the command left is kept as if nobody had paused.
+            Ok(()) | Err(EmissaryError::Signalled(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     if settings.container == container::MAIN {
         outputs::stage(paths, &template)

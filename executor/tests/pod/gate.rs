@@ -10,6 +10,8 @@ pub enum Fate {
     Pass,
     /// It waits until the gate is opened.
     Stall,
+    /// It is carried out, but the answer stands still after so many bytes until the gate is opened.
+    StallAnswer(u64),
     /// It is answered with this status.
     Answer(u16),
 }
@@ -26,6 +28,7 @@ struct State {
     plan: Mutex<Plan>,
     /// First lines of requests, and whether those that stall may go on.
     seen: Mutex<(Vec<String>, bool)>,
+    heads: Mutex<Vec<String>>,
     changed: Condvar,
 }
 
@@ -37,6 +40,7 @@ impl Gate {
             upstream: upstream.to_owned(),
             plan: Mutex::new(Box::new(plan)),
             seen: Mutex::default(),
+            heads: Mutex::default(),
             changed: Condvar::new(),
         });
         let shared = state.clone();
@@ -70,6 +74,11 @@ impl Gate {
         assert!(!waited.unwrap().1.timed_out(), "no request with {text}");
     }
 
+    /// The heads of all requests, in lower case.
+    pub fn heads(&self) -> Vec<String> {
+        self.state.heads.lock().unwrap().clone()
+    }
+
     /// How many requests have come whose first line holds the text.
     pub fn count(&self, text: &str) -> usize {
         self.state.seen.lock().unwrap().0.iter().filter(|line| line.contains(text)).count()
@@ -92,6 +101,7 @@ impl State {
         self.seen.lock().unwrap().0.push(first);
         self.changed.notify_all();
         let lower = text.to_ascii_lowercase();
+        self.heads.lock().unwrap().push(lower.clone());
         if lower.contains("expect: 100-continue") {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -99,10 +109,8 @@ impl State {
         let mut body = vec![0; length.unwrap_or(0)];
         client.read_exact(&mut body)?;
         match fate {
-            Fate::Pass => {}
-            Fate::Stall => {
-                drop(self.changed.wait_while(self.seen.lock().unwrap(), |(_, open)| !*open).unwrap());
-            }
+            Fate::Pass | Fate::StallAnswer(_) => {}
+            Fate::Stall => self.until_open(),
             Fate::Answer(status) => {
                 let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
                 return client.write_all(answer.as_bytes());
@@ -113,6 +121,14 @@ impl State {
         server
             .write_all(format!("{}\r\nconnection: close\r\n\r\n", kept.collect::<Vec<_>>().join("\r\n")).as_bytes())?;
         server.write_all(&body)?;
+        if let Fate::StallAnswer(bytes) = fate {
+            io::copy(&mut (&mut server).take(bytes), &mut client)?;
+            self.until_open();
+        }
         io::copy(&mut server, &mut client).map(drop)
+    }
+
+    fn until_open(&self) {
+        drop(self.changed.wait_while(self.seen.lock().unwrap(), |(_, open)| !*open).unwrap());
     }
 }

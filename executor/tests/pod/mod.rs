@@ -92,7 +92,12 @@ pub fn run(mut command: Command) -> Output {
 }
 
 /// Waits for the end, with all that was printed. A process that hangs fails the test instead of hanging it.
-pub fn finish(mut child: Child) -> Output {
+pub fn finish(child: Child) -> Output {
+    finish_within(PATIENCE, child)
+}
+
+/// As [`finish`], for what takes longer.
+pub fn finish_within(patience: Duration, mut child: Child) -> Output {
     let reader = |pipe: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -103,7 +108,7 @@ pub fn finish(mut child: Child) -> Output {
     let stdout = reader(child.stdout.take().map(|pipe| Box::new(pipe) as _));
     let stderr = reader(child.stderr.take().map(|pipe| Box::new(pipe) as _));
     let mut status = None;
-    until("the process ends", || {
+    until_within(patience, "the process ends", || {
         status = child.try_wait().unwrap();
         status.is_some()
     });
@@ -111,10 +116,14 @@ pub fn finish(mut child: Child) -> Output {
 }
 
 /// Waits for something that must come true.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds);
+}
+
+fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "did not happen: {what}");
+        assert!(start.elapsed() < patience, "did not happen: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -44,11 +44,16 @@ impl Store {
 
     /// The bytes of an object.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.root.path().join("bucket").join(key)).ok()
+        std::fs::read(self.path(key)).ok()
+    }
+
+    /// Where an object's bytes lie on this machine.
+    pub fn path(&self, key: &str) -> std::path::PathBuf {
+        self.root.path().join("bucket").join(key)
     }
 
     pub fn put(&self, key: &str, bytes: &[u8]) {
-        let path = self.root.path().join("bucket").join(key);
+        let path = self.path(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }

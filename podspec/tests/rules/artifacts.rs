@@ -163,6 +163,23 @@ fn the_repository_says_where_outputs_go() {
             json!({"archiveLogs": false, "artifactory": {"url": "http://a/wf/wf-step-1"}}),
         ),
         ("{}", json!({"archiveLogs": false})),
+        ("{gcs: {bucket: b, keyFormat: own}}", json!({"archiveLogs": false, "gcs": {"bucket": "b", "key": "own"}})),
+        (
+            "{oss: {bucket: b, endpoint: e, keyFormat: own}}",
+            json!({"archiveLogs": false, "oss": {"bucket": "b", "endpoint": "e", "key": "own"}}),
+        ),
+        (
+            "{azure: {endpoint: e, container: c, blobNameFormat: own}}",
+            json!({"archiveLogs": false, "azure": {"blob": "own", "container": "c", "endpoint": "e"}}),
+        ),
+        (
+            "{hdfs: {addresses: [a], pathFormat: own}}",
+            json!({"archiveLogs": false, "hdfs": {"addresses": ["a"], "path": "own"}}),
+        ),
+        (
+            "{artifactory: {repoURL: 'http://a/', keyFormat: own}}",
+            json!({"archiveLogs": false, "artifactory": {"url": "http://a/own"}}),
+        ),
     ] {
         assert_eq!(location(repository), expected, "{repository}");
     }
