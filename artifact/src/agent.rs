@@ -274,17 +274,23 @@ impl Artifacts {
     pub async fn save_output(&self, source: Source<'_>, artifact: &Artifact) -> Result<Saved> {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
-        let moved = match (source, strategy) {
+        // What is made on its way cannot be sent again by the store, only made again.
+        let again = Retry { tries: TRANSFERS, ..self.inner.options.retry.clone() };
+        let moved = again.run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
+        Ok(Saved { key: place.key, moved })
+    }
+
+    async fn save(&self, place: &Place, source: Source<'_>, artifact: &Artifact, strategy: Strategy) -> Result<Moved> {
+        match (source, strategy) {
             (Source::Tgz(path), Strategy::Tar(_)) if Codec::of_name(&place.key) == Codec::Gzip => {
-                self.put_file(&place, path).await?
+                self.put_file(place, path).await
             }
             (Source::Tar(path) | Source::Tgz(path), Strategy::Tar(level)) => {
-                self.put_compressed(&place, path, level).await?
+                self.put_compressed(place, path, level).await
             }
-            (Source::Path(path), strategy) => self.save_path(&place, path, strategy).await?,
-            (Source::Tar(path) | Source::Tgz(path), strategy) => self.repack(&place, path, artifact, strategy).await?,
-        };
-        Ok(Saved { key: place.key, moved })
+            (Source::Path(path), strategy) => self.save_path(place, path, strategy).await,
+            (Source::Tar(path) | Source::Tgz(path), strategy) => self.repack(place, path, artifact, strategy).await,
+        }
     }
 
     /// Compresses a tar on its way to the store.

@@ -1,5 +1,6 @@
-//! The variables of the process that clouds' own libraries read: which identity a Pod has and where to ask for it.
-//! They are taken once, with all other settings; nothing in this crate looks at the environment later.
+//! The variables of the process that clouds' own libraries and git's read: which identity a Pod has, where to ask for
+//! it, and where the known hosts are. They are taken once, with all other settings; nothing in this crate looks at the
+//! environment later.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::fmt;
 use crate::secret::Secret;
 
 /// Every variable that is taken.
-pub const VARIABLES: [&str; 35] = [
+pub const VARIABLES: [&str; 37] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -43,6 +44,8 @@ pub const VARIABLES: [&str; 35] = [
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
     "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
     "ALIBABA_CLOUD_STS_ENDPOINT",
+    "SSH_KNOWN_HOSTS",
+    "HOME",
 ];
 
 /// The values of [`VARIABLES`]. Some are credentials, so none is ever printed.

@@ -30,8 +30,8 @@ pub use plugin::Plugins;
 pub use retry::Retry;
 pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
 pub use store::{
-    Addressing, BasicAuth, Body, Encryption, Entry, FileStore, HttpConfig, HttpStore, Identity, Listing, MemoryStore,
-    Object, RawStore, S3Config, S3Store, Store,
+    Addressing, BasicAuth, Body, ClientCertificate, Encryption, Entry, FileStore, HttpConfig, HttpStore, Identity,
+    Listing, MemoryStore, OAuth2, Object, RawStore, S3Config, S3Store, Store,
 };
 pub use stream::{ByteStream, collect};
 pub use transfer::{Moved, load_directory, load_file, save_directory};

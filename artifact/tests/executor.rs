@@ -303,16 +303,24 @@ async fn what_is_not_offered_is_named() {
         (json!({"azure": {"endpoint": "e", "blob": "b", "useSDKCreds": true}}), "artifacts[].azure.container"),
         (json!({"oss": {"key": "k", "endpoint": "e", "bucket": "b"}}), "artifacts[].oss needs accessKeySecret"),
         (json!({"oss": {"key": "k", "endpoint": "e", "useSDKCreds": true}}), "artifacts[].oss.bucket is missing"),
-        (json!({"hdfs": {"path": "/p"}}), "WebHDFS address"),
+        (
+            json!({"hdfs": {"path": "/p/q", "addresses": ["name:8020"], "force": true}}),
+            "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address, such as \
+             http://name:9870/webhdfs/v1/p/q?op=OPEN",
+        ),
+        (json!({"hdfs": {"path": "/p"}}), "http://NAMENODE:9870/webhdfs/v1/p?op=OPEN"),
         (json!({"plugin": {"name": "p", "key": "k"}}), "the plugin \"p\" is not to be had here"),
         (json!({"s3": {"bucket": "b"}}), "artifacts[].s3.key is missing"),
         (json!({"s3": {"key": "k", "accessKeySecret": keys, "secretKeySecret": keys}}), "\"k\" of secret \"s\""),
         (json!({"http": {"url": "ftp://host/x"}}), "artifacts[].http.url"),
         (json!({"http": {"url": "nonsense"}}), "artifacts[].http.url is not a URL"),
-        (json!({"http": {"url": "http://h", "auth": {"oauth2": {"clientIDSecret": keys}}}}), "http.auth.oauth2"),
+        (
+            json!({"http": {"url": "http://h", "auth": {"oauth2": {"clientIDSecret": keys}}}}),
+            "http.auth.oauth2 needs clientIDSecret, clientSecretSecret and tokenURLSecret",
+        ),
         (
             json!({"http": {"url": "http://h", "auth": {"clientCert": {"clientCertSecret": keys}}}}),
-            "http.auth.clientCert",
+            "http.auth.clientCert needs clientCertSecret and clientKeySecret",
         ),
         (json!({"http": {"url": "http://h"}, "archive": {"tar": {"compressionLevel": 12}}}), "compressionLevel 12"),
     ] {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod common;
+#[path = "common/repos.rs"]
+mod repos;
 #[path = "common/site.rs"]
 mod site;
 
@@ -12,30 +14,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{noise, quick};
+use repos::git;
 use serde_json::{Value, json};
 use site::{Answer, Request, Site, answer};
 use tiphys_api::Artifact;
 use tiphys_artifact::{Artifacts, Class, Error, Loaded, Options, Retry, Secret};
-
-fn git(folder: &Path, order: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.current_dir(folder).args(["-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"]).args(order);
-    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
-    for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "test").env(format!("GIT_{role}_EMAIL"), "test@example.com");
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "git {order:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn commit(folder: &Path, file: &str, content: &[u8]) -> String {
-    std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
-    std::fs::write(folder.join(file), content).unwrap();
-    git(folder, &["add", "-A"]);
-    git(folder, &["commit", "-q", "-m", file]);
-    git(folder, &["rev-parse", "HEAD"])
-}
 
 /// Serves the repositories below `root` as `git http-backend` would.
 fn served(root: &Path, request: &Request) -> Answer {
@@ -76,7 +59,7 @@ struct World {
     second: String,
 }
 
-/// `app` with two commits on `main`, a branch, a tag, a ref that is neither, and the submodule `lib`.
+/// The repositories of [`repos::make`], behind a server.
 async fn world() -> World {
     world_with(|_, answer| answer).await
 }
@@ -84,26 +67,7 @@ async fn world() -> World {
 async fn world_with(twist: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static) -> World {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("repos");
-    let (app, lib) = (root.join("app"), root.join("lib"));
-    for repo in [&app, &lib] {
-        std::fs::create_dir_all(repo).unwrap();
-        git(repo, &["init", "-q"]);
-    }
-    commit(&lib, "lib.txt", b"library");
-    let first = commit(&app, "a.txt", b"one");
-    git(&app, &["tag", "-a", "v1", "-m", "one"]);
-    git(&app, &["branch", "other"]);
-    git(&app, &["checkout", "-q", "other"]);
-    commit(&app, "other.txt", b"other");
-    git(&app, &["update-ref", "refs/pull/7/head", "HEAD"]);
-    git(&app, &["checkout", "-q", "main"]);
-    std::fs::create_dir(app.join("bin")).unwrap();
-    std::fs::write(app.join("bin/run"), "#!/bin/sh\n").unwrap();
-    std::os::unix::fs::symlink("a.txt", app.join("link")).unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(app.join("bin/run"), PermissionsExt::from_mode(0o755)).unwrap();
-    git(&app, &["submodule", "--quiet", "add", "../lib", "vendor/lib"]);
-    let second = commit(&app, "large", &noise(600_000, 1));
+    let (first, second) = repos::make(&root);
     let serve = root.clone();
     let site = Site::start(move |request| twist(request, served(&serve, request))).await;
     World { folder, site, first, second }
@@ -242,17 +206,20 @@ async fn what_fails_for_now_is_tried_again_and_what_is_not_there_is_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_offered_is_named() {
     let world = world().await;
-    let artifacts = Artifacts::new(tiphys_artifact::NoSecrets, Options::default());
+    let artifacts = Artifacts::new(|_: &str, _: &str| Ok(Secret::new("hunter2")), Options::default());
     let dest = world.folder.path().join("x");
+    let key = json!({"name": "s", "key": "k"});
     for (git, why) in [
-        (json!({"repo": "git@github.com:argoproj/argo-workflows.git"}), "artifacts[].git.repo"),
-        (json!({"repo": "ssh://git@host/x"}), "artifacts[].git.repo"),
-        (json!({"repo": "/etc"}), "artifacts[].git.repo"),
-        (json!({"repo": "https://h/x", "sshPrivateKeySecret": {"name": "s", "key": "k"}}), "git.sshPrivateKeySecret"),
+        (json!({"repo": "git@github.com:argoproj/argo-workflows.git"}), "git.repo is an address of ssh"),
+        (json!({"repo": "ssh://git@host/x"}), "which needs sshPrivateKeySecret"),
+        (json!({"repo": "/etc"}), "artifacts[].git.repo is neither"),
+        (json!({"repo": "ssh://git:hunter2@host/x"}), "artifacts[].git.repo is neither"),
+        (json!({"repo": "https://h/x", "sshPrivateKeySecret": key}), "artifacts[].git.sshPrivateKeySecret is for ssh"),
+        (json!({"repo": "git@h:x", "sshPrivateKeySecret": key}), "sshPrivateKeySecret holds no private key"),
     ] {
         let artifact: Artifact = serde_json::from_value(json!({"name": "a", "git": git})).unwrap();
         let error = artifacts.load_input(&artifact, &dest).await.unwrap_err();
-        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.to_string().contains(why) && !error.to_string().contains("hunter2"), "{error}");
     }
     let there = world.at("app", json!({}));
     assert!(artifacts.delete(&there).await.unwrap_err().to_string().contains("artifacts[].git cannot be deleted"));

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use common::quick;
 use futures_util::{StreamExt, stream};
-use tiphys_artifact::{BasicAuth, Body, Class, HttpConfig, HttpStore, Retry, Secret, Store, collect};
+use tiphys_api::Artifact;
+use tiphys_artifact::{
+    Artifacts, BasicAuth, Body, Class, HttpConfig, HttpStore, NoSecrets, Options, Retry, Secret, Source, Store, collect,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -184,4 +187,69 @@ async fn what_urls_cannot_do_is_said() {
     let mut bad = config("http://h".into());
     bad.headers = vec![("bad name".into(), Secret::new("x"))];
     assert!(HttpStore::new(bad).unwrap_err().to_string().contains("artifacts[].http.headers"));
+}
+
+fn saver() -> Artifacts {
+    Artifacts::new(NoSecrets, Options { retry: quick(), ..Options::default() })
+}
+
+fn artifact(url: &str) -> Artifact {
+    serde_json::from_value(serde_json::json!({"name": "a", "http": {"url": url}})).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_made_on_its_way_is_made_again_for_a_redirect() {
+    let target = site(|_, _| status("201 Created")).await;
+    let location = format!("{}/there", target.url);
+    let name = site(move |number, _| match number {
+        1 => status("503 Busy"),
+        _ => format!("HTTP/1.1 308 X\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "content").unwrap();
+    let source = folder.path().join("file");
+    saver().save_output(Source::Path(&source), &artifact(&name.url)).await.unwrap();
+    let seen = target.seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    std::fs::write(folder.path().join("saved"), &seen[0].1).unwrap();
+    assert!(tiphys_artifact::is_tgz(&folder.path().join("saved")).unwrap(), "a whole tar, with its length");
+    assert!(seen[0].0.contains(&format!("content-length: {}", seen[0].1.len())), "{}", seen[0].0);
+}
+
+#[tokio::test]
+async fn an_upload_that_would_become_a_download_is_an_error() {
+    let site = site(|_, line| match line.starts_with("put") {
+        true => "HTTP/1.1 302 X\r\nlocation: /login\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".into(),
+        false => ok("please log in"),
+    })
+    .await;
+    let store = HttpStore::new(config(site.url.clone())).unwrap();
+    let error = store.put("", Body::Bytes(Bytes::from_static(b"x"))).await.unwrap_err();
+    assert!(error.to_string().contains("302") && error.class() == Class::Permanent, "{error}");
+    assert_eq!(site.seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn redirects_that_never_end_are_given_up() {
+    let around = "HTTP/1.1 302 X\r\nlocation: /again\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let site = site(move |_, _| around.to_owned()).await;
+    let store = HttpStore::new(config(site.url.clone())).unwrap();
+    let error = store.open("").await.err().unwrap();
+    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
+    assert_eq!(site.seen.lock().unwrap().len(), 11);
+}
+
+#[tokio::test]
+async fn a_directory_without_archive_is_refused() {
+    let site = site(|_, _| status("201 Created")).await;
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    let mut artifact = artifact(&site.url);
+    artifact.archive = serde_json::from_value(serde_json::json!({"none": {}})).unwrap();
+    let error = saver().save_output(Source::Path(folder.path()), &artifact).await.unwrap_err();
+    assert!(error.to_string().contains("artifacts[].http is one file"), "{error}");
+    assert!(site.seen.lock().unwrap().is_empty(), "nothing was sent");
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use tiphys_api::kube::KeySelector;
-use tiphys_api::{Artifact, ArtifactLocation, ArtifactoryArtifact, HttpArtifact, S3Artifact, S3EncryptionOptions};
+use tiphys_api::{
+    Artifact, ArtifactLocation, ArtifactoryArtifact, ClientCertAuth, HdfsArtifact, HttpArtifact, OAuth2Auth,
+    S3Artifact, S3EncryptionOptions,
+};
 
 mod clouds;
 mod repository;
@@ -14,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::secret::{Secret, Secrets};
 use crate::store::{
-    Addressing, BasicAuth, Encryption, HttpConfig, HttpStore, Identity, RawStore, S3Config, S3Store, Store,
+    Addressing, BasicAuth, ClientCertificate, Encryption, HttpConfig, HttpStore, Identity, OAuth2, RawStore, S3Config,
+    S3Store, Store,
 };
 
 /// Where an artifact is.
@@ -83,12 +87,8 @@ pub(crate) fn place_within(
             plugin.name
         ))));
     }
-    if artifact.hdfs.is_some() {
-        return Err(named(Error::Refused(
-            "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address and \
-             saveStreamViaFile, or s3"
-                .into(),
-        )));
+    if let Some(hdfs) = &artifact.hdfs {
+        return Err(named(refused_hdfs(hdfs)));
     }
     if let Some(place) = clouds::place(artifact, secrets, options, budget) {
         return place.map_err(named);
@@ -112,6 +112,17 @@ pub(crate) fn place_within(
         return Err(Error::Refused(format!("artifact {:?} has no location: give it s3, http or raw", artifact.name)));
     };
     Ok(Place { store, key: String::new() })
+}
+
+/// Hadoop's own protocol is not spoken: its Kerberos libraries cannot be loaded into a static program, and without
+/// Kerberos few clusters take it. The same files are to be had by WebHDFS.
+fn refused_hdfs(hdfs: &HdfsArtifact) -> Error {
+    let namenode = hdfs.addresses.first().map_or("NAMENODE", |address| address.split(':').next().unwrap_or(address));
+    let path = hdfs.path.trim_start_matches('/');
+    Error::Refused(format!(
+        "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address, such as \
+         http://{namenode}:9870/webhdfs/v1/{path}?op=OPEN for an input and ?op=CREATE&overwrite=true for an output"
+    ))
 }
 
 /// A message with the artifact's name.
@@ -224,21 +235,46 @@ fn http_config(http: &HttpArtifact, secrets: &dyn Secrets, options: &Options) ->
     config.save_via_file = http.save_stream_via_file;
     config.headers = http.headers.iter().map(|header| (header.name.clone(), Secret::new(&*header.value))).collect();
     let Some(auth) = &http.auth else { return Ok(config) };
-    let refused = |field: &str| {
-        Err(Error::Refused(format!(
-            "artifacts[].http.auth.{field} is not supported yet by Tiphys: use basicAuth or a header"
-        )))
-    };
-    if auth.client_cert.client_cert_secret.is_some() || auth.client_cert.client_key_secret.is_some() {
-        return refused("clientCert");
-    }
-    let oauth2 = &auth.oauth2;
-    if oauth2.client_id_secret.is_some() || oauth2.client_secret_secret.is_some() || oauth2.token_url_secret.is_some() {
-        return refused("oauth2");
-    }
+    config.oauth2 = oauth2(&auth.oauth2, secrets)?;
+    config.client_certificate = client_certificate(&auth.client_cert, secrets)?;
     let basic = &auth.basic_auth;
     config.basic_auth = basic_auth(basic.username_secret.as_ref(), basic.password_secret.as_ref(), secrets)?;
     Ok(config)
+}
+
+fn oauth2(auth: &OAuth2Auth, secrets: &dyn Secrets) -> Result<Option<OAuth2>> {
+    let needed = [&auth.client_id_secret, &auth.client_secret_secret, &auth.token_url_secret];
+    let needs = "artifacts[].http.auth.oauth2 needs clientIDSecret, clientSecretSecret and tokenURLSecret";
+    let found = together(needed.map(Option::as_ref), needs, secrets)?;
+    Ok(found.map(|[client_id, client_secret, token_url]| OAuth2 {
+        token_url,
+        client_id,
+        client_secret,
+        scopes: auth.scopes.clone(),
+        parameters: auth.endpoint_params.iter().map(|one| (one.key.clone(), one.value.clone())).collect(),
+    }))
+}
+
+fn client_certificate(auth: &ClientCertAuth, secrets: &dyn Secrets) -> Result<Option<ClientCertificate>> {
+    let needed = [&auth.client_cert_secret, &auth.client_key_secret];
+    let needs = "artifacts[].http.auth.clientCert needs clientCertSecret and clientKeySecret";
+    let found = together(needed.map(Option::as_ref), needs, secrets)?;
+    Ok(found.map(|[certificate, key]| ClientCertificate { certificate, key }))
+}
+
+/// Secrets of which one is of no use without the others. Argo passes over all where one is missing (artifacts.go,
+/// newDriver), and goes on as nobody.
+fn together<const N: usize>(
+    selectors: [Option<&KeySelector>; N],
+    needs: &str,
+    secrets: &dyn Secrets,
+) -> Result<Option<[Secret; N]>> {
+    let given = selectors.iter().flatten().count();
+    if given != 0 && given != N {
+        return Err(Error::Refused(needs.to_owned()));
+    }
+    let found = selectors.into_iter().map(|selector| secret(selector, secrets)).collect::<Result<Option<Vec<_>>>>()?;
+    Ok(found.and_then(|found| found.try_into().ok()))
 }
 
 fn artifactory_config(
@@ -249,6 +285,7 @@ fn artifactory_config(
     let (username, password) = (artifactory.username_secret.as_ref(), artifactory.password_secret.as_ref());
     let mut config = HttpConfig::new(artifactory.url.clone());
     config.field = "artifacts[].artifactory";
+    config.checksums = true;
     config.retry = options.retry.clone();
     config.basic_auth = basic_auth(username, password, secrets)?;
     Ok(config)

@@ -22,13 +22,6 @@ pub(super) fn place(git: &GitArtifact, secrets: &dyn Secrets, options: &Options)
     use crate::store::BasicAuth;
     use crate::store::git::{GitConfig, GitStore};
 
-    if git.ssh_private_key_secret.is_some() {
-        return Err(Error::Refused(
-            "artifacts[].git.sshPrivateKeySecret is not supported yet by Tiphys: use an https URL with usernameSecret and \
-             passwordSecret"
-                .into(),
-        ));
-    }
     let single_branch = match (git.single_branch, git.branch.as_str()) {
         (true, "") => {
             return Err(Error::Refused("artifacts[].git: single branch mode without a branch specified".into()));
@@ -56,7 +49,10 @@ pub(super) fn place(git: &GitArtifact, secrets: &dyn Secrets, options: &Options)
         single_branch,
         submodules: !git.disable_submodules,
         auth,
+        ssh_key: super::secret(git.ssh_private_key_secret.as_ref(), secrets)?,
+        any_host: git.insecure_ignore_host_key,
         skip_tls: git.insecure_skip_tls,
+        environment: options.environment.clone(),
         retry: options.retry.clone(),
     };
     Ok(Place { store: Arc::new(GitStore::new(config)?), key: String::new() })

@@ -34,7 +34,7 @@ mod s3;
 mod token;
 
 pub use files::FileStore;
-pub use http::{BasicAuth, HttpConfig, HttpStore};
+pub use http::{BasicAuth, ClientCertificate, HttpConfig, HttpStore, OAuth2};
 pub use memory::MemoryStore;
 pub use raw::RawStore;
 pub use s3::{Addressing, Encryption, Identity, S3Config, S3Store};

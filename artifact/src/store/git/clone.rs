@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::bstr::{BStr, ByteSlice};
 use gix::progress::Discard;
@@ -12,12 +12,15 @@ use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
 use gix::{ObjectId, Repository};
 use gix_transport::Protocol;
-use gix_transport::client::blocking_io::http::Transport;
-use reqwest::Url;
+use gix_transport::client::blocking_io::Transport;
+use gix_transport::client::blocking_io::http::Transport as Http;
 use tokio::runtime::Handle;
 
 use super::GitConfig;
-use super::web::{Fault, Web};
+use super::address::Address;
+use super::fault::Fault;
+use super::ssh::{Older, Ssh};
+use super::web::Web;
 use crate::error::{Error, Result};
 
 /// Submodules in submodules; go-git ends there as well.
@@ -28,10 +31,13 @@ const LOCAL: &str = "+refs/heads/*:refs/heads/*";
 
 /// What is cloned.
 pub(super) struct Remote {
-    config: GitConfig,
-    url: Url,
-    web: Web,
-    runtime: Handle,
+    pub(super) config: GitConfig,
+    pub(super) address: Address,
+    /// For repositories that are reached by HTTP.
+    pub(super) web: Web,
+    /// The same for ssh; none without a key.
+    pub(super) ssh: Option<Ssh>,
+    pub(super) runtime: Handle,
 }
 
 /// What is checked out.
@@ -45,38 +51,28 @@ enum Wanted<'a> {
 }
 
 impl Remote {
-    pub(super) fn new(config: &GitConfig, url: Url, web: Web, runtime: Handle) -> Self {
-        Remote { config: config.clone(), url, web, runtime }
-    }
-
     /// Clones to `dest`, where nothing is.
     pub(super) fn run(&self, dest: &Path) -> Result<()> {
         let wanted = match self.config.revision.as_str() {
             "" => Wanted::Branch(self.config.single_branch.as_deref()),
             revision => Wanted::Revision(revision),
         };
-        self.repository(&self.url, dest, &wanted, DEEPEST)
+        self.repository(&self.address, dest, &wanted, DEEPEST)
     }
 
-    fn repository(&self, url: &Url, dest: &Path, wanted: &Wanted<'_>, deepest: u32) -> Result<()> {
-        let job = Job { remote: self, url, fault: Fault::default() };
-        let outcome = job.run(dest, wanted);
-        // A request that failed says why, and of which class it is.
-        let outcome = outcome.map_err(|error| match job.fault.take() {
-            Some(cause) => cause,
-            None => match error {
-                Failure::Ours(error) => error,
-                Failure::Git(error) => Error::permanent(format!("cloning {url}"), chain(&error)),
-            },
-        });
-        let repo = outcome?;
+    fn repository(&self, url: &Address, dest: &Path, wanted: &Wanted<'_>, deepest: u32) -> Result<()> {
+        let job = Job { remote: self, url };
+        let repo = job.run(dest, wanted).map_err(|error| match error {
+            Failure::Ours(error) => error,
+            Failure::Git(error) => Error::permanent(format!("cloning {url}"), chain(&error)),
+        })?;
         match self.config.submodules {
             true => self.submodules(&repo, url, deepest),
             false => Ok(()),
         }
     }
 
-    fn submodules(&self, repo: &Repository, url: &Url, deepest: u32) -> Result<()> {
+    fn submodules(&self, repo: &Repository, url: &Address, deepest: u32) -> Result<()> {
         let fail = |error: gix::Error| Error::permanent(format!("reading the submodules of {url}"), chain(&error));
         let Some(workdir) = repo.workdir() else { return Ok(()) };
         let Some(modules) = repo.submodules().map_err(fail)? else { return Ok(()) };
@@ -86,10 +82,10 @@ impl Remote {
             let path = module.path().map_err(fail)?;
             let at = workdir.join(gix::path::from_bstr(path.as_bstr()).map_err(fail)?);
             let text = module.url().map_err(fail)?.to_bstring().to_string();
-            let target = join(url, &text).ok_or_else(|| {
+            let target = url.join(&text).ok_or_else(|| {
                 Error::Refused(format!(
-                    "submodule {path:?} of {url} is at {text:?}, which is not http or https: set \
-                     artifacts[].git.disableSubmodules to true"
+                    "submodule {path:?} of {url} is at {text:?}, which is no address of http, https or \
+                     ssh: set artifacts[].git.disableSubmodules to true"
                 ))
             })?;
             if deepest == 0 {
@@ -99,15 +95,6 @@ impl Remote {
         }
         Ok(())
     }
-}
-
-/// A submodule's URL, which may be relative to its repository's.
-fn join(url: &Url, text: &str) -> Option<Url> {
-    let target = match text.starts_with("./") || text.starts_with("../") {
-        true => format!("{}/", url.as_str().trim_end_matches('/')).parse::<Url>().ok()?.join(text).ok()?,
-        false => text.parse().ok()?,
-    };
-    matches!(target.scheme(), "http" | "https").then_some(target)
 }
 
 fn chain(error: &gix::Error) -> String {
@@ -144,8 +131,7 @@ impl From<gix::Error> for Failure {
 /// One repository of a clone.
 struct Job<'a> {
     remote: &'a Remote,
-    url: &'a Url,
-    fault: Fault,
+    url: &'a Address,
 }
 
 impl Job<'_> {
@@ -214,7 +200,7 @@ impl Job<'_> {
         let file = git.join("config");
         let at = |source| Error::io(|| format!("writing {}", file.display()), source);
         let mut text = std::fs::read_to_string(&file).map_err(at)?;
-        let url = self.url.as_str().replace('\\', "\\\\").replace('"', "\\\"");
+        let url = self.url.to_string().replace('\\', "\\\\").replace('"', "\\\"");
         text.push_str(&format!("[remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = {BRANCHES}\n"));
         std::fs::write(&file, text).map_err(at)?;
         // Nothing but the repository's own configuration counts: no file of the machine, no variable.
@@ -224,13 +210,30 @@ impl Job<'_> {
     }
 
     fn fetch(&self, repo: &Repository, specs: &[String], shallow: Shallow) -> std::result::Result<Head, Failure> {
-        let requests = self.remote.web.requests(&self.remote.runtime);
-        let fault = requests.fault();
-        let outcome = self.fetch_with(repo, specs, shallow, requests);
-        if let Some(cause) = fault.take() {
-            return Err(cause.into());
+        let fault = Fault::default();
+        let outcome = self.connect(&fault).and_then(|connection| self.fetch_with(repo, specs, shallow, connection));
+        // A request that failed says why, and of which class it is. A farewell to a server that is gone already is no
+        // failure.
+        outcome.map_err(|error| fault.take().map_or(error, Failure::Ours))
+    }
+
+    fn connect(&self, fault: &Fault) -> std::result::Result<(Box<dyn Transport>, Older), Failure> {
+        match self.url {
+            Address::Web(url) => {
+                let requests = self.remote.web.requests(&self.remote.runtime, fault);
+                let url = gix::url::parse(url.as_str().as_bytes().as_bstr())?;
+                Ok((Box::new(Http::new_http(requests, url, Protocol::V2, false)), Older::default()))
+            }
+            Address::Ssh(host, path) => {
+                let ssh = self.remote.ssh.as_ref().ok_or_else(|| {
+                    let needs = "it is reached by ssh, which needs artifacts[].git.sshPrivateKeySecret";
+                    Error::Refused(format!("{}: {needs}", self.url))
+                })?;
+                let connection = ssh.open(host, path, &self.url.to_string(), &self.remote.runtime, fault)?;
+                let older = connection.older();
+                Ok((Box::new(connection), older))
+            }
         }
-        outcome
     }
 
     fn fetch_with(
@@ -238,10 +241,9 @@ impl Job<'_> {
         repo: &Repository,
         specs: &[String],
         shallow: Shallow,
-        requests: super::web::Requests,
+        (transport, older): (Box<dyn Transport>, Older),
     ) -> std::result::Result<Head, Failure> {
-        let url = gix::url::parse(self.url.as_str().as_bytes().as_bstr())?;
-        let transport = Transport::new_http(requests, url.clone(), Protocol::V2, false);
+        let url = gix::url::parse(self.url.to_string().as_bytes().as_bstr())?;
         let specs = specs.iter().map(|spec| BStr::new(spec.as_bytes()));
         let remote = repo.remote_at_without_url_rewrite(url)?.with_refspecs(specs, Direction::Fetch)?;
         let remote = remote.with_fetch_tags(Tags::None);
@@ -250,7 +252,10 @@ impl Job<'_> {
         let head = gix::refspec::parse("HEAD".into(), gix::refspec::parse::Operation::Fetch)?;
         options.extra_refspecs.push(head.to_owned());
         let connection = remote.to_connection_with_transport(transport).with_credentials(|_| Ok(None));
-        let fetch = connection.prepare_fetch(Discard, options)?.with_shallow(shallow);
+        let fetch = connection.prepare_fetch(Discard, options)?;
+        // Of an older protocol in one lasting connection gix forgets where the history was cut off: all of it is loaded.
+        let whole = older.load(Ordering::Relaxed);
+        let fetch = fetch.with_shallow(if whole { Shallow::NoChange } else { shallow });
         let outcome = fetch.receive(Discard, &AtomicBool::new(false))?;
         let mut found = Head { refs: 0, branch: None, commit: None };
         for known in &outcome.ref_map.remote_refs {

@@ -4,25 +4,31 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use reqwest::Url;
 use tokio::runtime::Handle;
 
 use super::{Body, Listing, Object, Store, failed_listing};
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::retry::Retry;
+use crate::secret::Secret;
 use crate::store::BasicAuth;
 use crate::transfer::{Moved, blocking};
 
+mod address;
 mod clone;
+mod fault;
+mod ssh;
 mod web;
 
+use address::Address;
 use clone::Remote;
+use ssh::Ssh;
 use web::Web;
 
 /// A repository and what is wanted of it.
 #[derive(Clone, Debug)]
 pub(crate) struct GitConfig {
-    /// Its URL.
+    /// Its address.
     pub repo: String,
     /// What is checked out; empty for the remote's own branch.
     pub revision: String,
@@ -36,8 +42,14 @@ pub(crate) struct GitConfig {
     pub submodules: bool,
     /// User and password.
     pub auth: Option<BasicAuth>,
+    /// The private key to log in with by ssh.
+    pub ssh_key: Option<Secret>,
+    /// Take any host's key.
+    pub any_host: bool,
     /// Take any certificate.
     pub skip_tls: bool,
+    /// Where the known hosts are.
+    pub environment: Environment,
     /// Repetition of a whole clone.
     pub retry: Retry,
 }
@@ -46,8 +58,9 @@ pub(crate) struct GitConfig {
 #[derive(Debug)]
 pub(crate) struct GitStore {
     config: GitConfig,
-    url: Url,
-    /// The URL without credentials.
+    address: Address,
+    ssh: Option<Ssh>,
+    /// The address without credentials.
     shown: String,
 }
 
@@ -55,30 +68,54 @@ impl GitStore {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// For what is not a URL of http or https.
+    /// For what is no address of http, https or ssh, and for credentials of the other kind.
     pub(crate) fn new(config: GitConfig) -> Result<Self> {
-        let url: Option<Url> = config.repo.parse().ok();
-        let mut url = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
+        let mut address = Address::parse(&config.repo).ok_or_else(|| {
             Error::Refused(
-                "artifacts[].git.repo is not an http or https URL: ssh and local repositories are not supported yet by \
-                 Tiphys, use https with usernameSecret and passwordSecret"
+                "artifacts[].git.repo is neither an http, https or ssh URL nor user@host:path; a password for ssh is not \
+                 supported, use sshPrivateKeySecret"
                     .into(),
             )
         })?;
         let mut config = config;
-        if let (Some(password), None) = (url.password(), &config.auth) {
-            let (username, password) = (crate::Secret::new(url.username()), crate::Secret::new(password));
-            config.auth = Some(BasicAuth { username, password });
+        match (&mut address, &config.ssh_key) {
+            (Address::Web(_), Some(_)) => {
+                let why = "is for ssh: give git@host:path as repo, or usernameSecret and passwordSecret instead";
+                return Err(Error::Refused(format!("artifacts[].git.sshPrivateKeySecret {why}")));
+            }
+            (Address::Ssh(..), None) => {
+                let why = "is an address of ssh, which needs sshPrivateKeySecret";
+                return Err(Error::Refused(format!("artifacts[].git.repo {why}")));
+            }
+            (Address::Ssh(..), Some(_)) => config.auth = None,
+            (Address::Web(url), None) => {
+                if let (Some(password), None) = (url.password(), &config.auth) {
+                    let (username, password) = (Secret::new(url.username()), Secret::new(password));
+                    config.auth = Some(BasicAuth { username, password });
+                }
+                // Both fail only for URLs that cannot have credentials.
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+            }
         }
-        // Both fail only for URLs that cannot have credentials.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Ok(GitStore { config, shown: url.as_str().to_owned(), url })
+        let key = config.ssh_key.as_ref();
+        let ssh = key.map(|key| Ssh::new(key, config.any_host, &config.environment, &config.retry)).transpose()?;
+        Ok(GitStore { config, shown: address.to_string(), address, ssh })
     }
 
     async fn clone_to(&self, dest: &Path) -> Result<()> {
-        let web = Web::new(&self.url, self.config.auth.as_ref(), self.config.skip_tls, &self.config.retry)?;
-        let (remote, dest) = (Remote::new(&self.config, self.url.clone(), web, Handle::current()), dest.to_owned());
+        let origin = match &self.address {
+            Address::Web(url) => Some(url),
+            Address::Ssh(..) => None,
+        };
+        let remote = Remote {
+            web: Web::new(origin, self.config.auth.as_ref(), self.config.skip_tls, &self.config.retry)?,
+            config: self.config.clone(),
+            address: self.address.clone(),
+            ssh: self.ssh.clone(),
+            runtime: Handle::current(),
+        };
+        let dest = dest.to_owned();
         blocking(move || {
             // What an earlier try left.
             let _ = std::fs::remove_dir_all(&dest);

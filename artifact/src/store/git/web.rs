@@ -13,6 +13,7 @@ use reqwest::{Client, Method, StatusCode, Url};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::fault::{Body, Fault};
 use crate::error::{Error, Result};
 use crate::retry::Retry;
 use crate::store::{BasicAuth, rest};
@@ -29,12 +30,12 @@ pub(super) struct Web {
     client: Client,
     authorization: Option<HeaderValue>,
     /// Where the credentials are for.
-    origin: Url,
+    origin: Option<Url>,
     stall: Duration,
 }
 
 impl Web {
-    pub(super) fn new(url: &Url, auth: Option<&BasicAuth>, skip_tls: bool, retry: &Retry) -> Result<Self> {
+    pub(super) fn new(origin: Option<&Url>, auth: Option<&BasicAuth>, skip_tls: bool, retry: &Retry) -> Result<Self> {
         let builder = rest::builder().redirect(reqwest::redirect::Policy::limited(REDIRECTS));
         let builder = builder.connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60));
         let client = rest::finish(builder.tls_danger_accept_invalid_certs(skip_tls))?;
@@ -46,31 +47,12 @@ impl Web {
             value.set_sensitive(true);
             value
         });
-        Ok(Web { client, authorization, origin: url.clone(), stall: retry.stall })
+        Ok(Web { client, authorization, origin: origin.cloned(), stall: retry.stall })
     }
 
-    /// The requests of one connection, with the place where the cause of a failure is put.
-    pub(super) fn requests(&self, runtime: &Handle) -> Requests {
-        Requests { web: self.clone(), runtime: runtime.clone(), fault: Fault::default(), redirected: Arc::default() }
-    }
-}
-
-/// Why a request failed: git's own errors do not keep the class.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fault(Arc<Mutex<Option<Error>>>);
-
-impl Fault {
-    /// The cause, once.
-    pub(super) fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Keeps the cause and gives git an error in its form.
-    fn keep(&self, error: Error) -> io::Error {
-        let text = error.to_string();
-        // What fails after it fails because of it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        io::Error::other(text)
+    /// The requests of one connection, and the place where the cause of a failure is put.
+    pub(super) fn requests(&self, runtime: &Handle, fault: &Fault) -> Requests {
+        Requests { web: self.clone(), runtime: runtime.clone(), fault: fault.clone(), redirected: Arc::default() }
     }
 }
 
@@ -83,10 +65,6 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn fault(&self) -> Fault {
-        self.fault.clone()
-    }
-
     /// Begins a request whose body comes through the channel; gives readers of the answer's headers and body.
     fn begin<S: AsRef<str>>(
         &self,
@@ -124,7 +102,7 @@ impl Requests {
                     let head = format!("content-type: {}\n", kind.unwrap_or_default());
                     // Whoever waits may be gone; then nobody reads the body either.
                     let _ = send_head.send(Ok(head));
-                    let mut body = rest::body(response, format!("loading {}", web.origin), web.stall);
+                    let mut body = rest::body(response, loading(&url), web.stall);
                     while let Some(chunk) = body.next().await {
                         let failed = chunk.is_err();
                         if send_chunk.send(chunk.map(Some)).await.is_err() || failed {
@@ -149,10 +127,10 @@ impl Web {
         mut headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<reqwest::Response> {
-        let doing = format!("loading {}", self.origin);
+        let doing = loading(url);
         let url: Url = url.parse().map_err(|error| Error::permanent(doing.clone(), format!("{error}")))?;
         if let Some(authorization) = &self.authorization
-            && url.origin() == self.origin.origin()
+            && self.origin.as_ref().is_some_and(|origin| url.origin() == origin.origin())
         {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -165,6 +143,11 @@ impl Web {
             outcome => outcome,
         }
     }
+}
+
+/// What a request does, in words. The query is the protocol's, not the user's.
+fn loading(url: &str) -> String {
+    format!("loading {}", url.split('?').next().unwrap_or(url))
 }
 
 /// The answer's headers, once they are there.
@@ -207,18 +190,6 @@ impl BufRead for Headers {
 }
 
 type AnswerBody = BufReader<Body>;
-
-/// The answer's body.
-pub(super) struct Body {
-    reader: StreamReader,
-    fault: Fault,
-}
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).map_err(|source| self.fault.keep(Error::io(|| "loading a repository".into(), source)))
-    }
-}
 
 /// A request's body, which is sent when git has written all of it.
 pub(super) struct Posted {
