@@ -303,6 +303,24 @@ fn a_pod_that_must_end_saves_what_it_can_in_its_time() {
 }
 
 #[test]
+fn the_controllers_word_that_main_has_ended_limits_nothing() {
+    // Argo's controller runs `argoexec kill 15 1` in every container as soon as `main` has ended.
+    let (told, grace) = (Instant::now(), Duration::from_secs(1));
+    let away = move |line: &str| line.contains("second") && told.elapsed() < 2 * grace;
+    let step = Step::new(move |line| if away(line) { Fate::Answer(503) } else { Fate::Pass });
+    assert_eq!(code(&run(step.main())), 0);
+    let mut wait = step.wait();
+    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", grace.as_secs().to_string());
+    let wait = spawn(wait);
+    step.gate.until("PUT /bucket/wf/pod/second");
+    let mut kill = step.pod.executor(&["kill", "15", &wait.id().to_string()]);
+    kill.env("ARGO_CONTAINER_NAME", "wait");
+    assert_eq!(code(&run(kill)), 0);
+    assert_eq!(code(&finish(wait)), 0, "{}", step.pod.message());
+    step.assert_whole();
+}
+
+#[test]
 fn a_pod_that_must_end_does_not_wait_for_an_api_server() {
     let step = Step::new(|_| Fate::Pass);
     step.server.plan(|_, _| ApiFate::Refuse(503, "ServiceUnavailable", "away"));

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::wait::Wait;
 use super::{init, template};
 use crate::cluster::{ClusterError, Config};
+use crate::kill::COLLECT;
 use crate::paths::Paths;
 use crate::process::{self, Event, Events};
 use crate::shared_files::{FileError, create_open_dir, replace};
@@ -93,7 +94,7 @@ fn prepare(
             Err(mpsc::TryRecvError::Empty) => {}
         }
         match events.next(Some(next)).map_err(|error| format!("cannot wait for events: {error}"))? {
-            Event::Signal(libc::SIGTERM | libc::SIGINT) => return Ok(None),
+            Event::Signal(libc::SIGTERM | libc::SIGINT | COLLECT) => return Ok(None),
             Event::Elapsed => {
                 if let Err(error) = beat() {
                     tracing::warn!("cannot show that this process lives: {error}");

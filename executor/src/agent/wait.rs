@@ -16,6 +16,7 @@ use super::report::{By, Reports};
 use super::settings::Settings;
 use super::{ends, outputs, own_work, progress, results, template};
 use crate::cluster::{ClusterError, Config};
+use crate::kill::COLLECT;
 use crate::paths::Paths;
 use crate::process::{Event, Events};
 use crate::shared_files::{Context, FileError, report_failure};
@@ -231,13 +232,18 @@ impl Watch<'_> {
             }
             let until = [next.at(), self.progress.next].into_iter().flatten().min();
             match events.next(until).map_err(|error| format!("cannot wait for events: {error}"))? {
-                Event::Signal(libc::SIGTERM | libc::SIGINT) => {
-                    self.ending.told();
+                Event::Signal(signal @ (libc::SIGTERM | libc::SIGINT | COLLECT)) => {
+                    if signal != COLLECT {
+                        self.ending.told();
+                    }
                     if !mains.any_runs() {
                         return Ok(());
                     }
-                    // They were told as well. Half of the time is theirs, half is for what they leave.
-                    let at = Instant::now() + self.settings.grace / 2;
+                    // They were told as well, and are killed when the grace period is over. If the Pod ends with it, half of
+                    // the time is theirs and half is for what they leave.
+                    let theirs =
+                        if signal == COLLECT { self.settings.grace + AFTER_KILL } else { self.settings.grace / 2 };
+                    let at = Instant::now() + theirs;
                     next = Next::GiveUp(next.at().filter(|_| matches!(next, Next::GiveUp(_))).unwrap_or(at).min(at));
                 }
                 Event::Signal(_) | Event::Mail(_) | Event::Files => {}
