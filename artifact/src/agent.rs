@@ -275,7 +275,8 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         // What is made on its way cannot be sent again by the store, only made again.
-        let again = Retry { tries: TRANSFERS, ..self.inner.options.retry.clone() };
+        let retry = self.inner.options.retry.clone();
+        let again = Retry { tries: TRANSFERS.min(retry.tries), ..retry };
         let moved = again.run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
         Ok(Saved { key: place.key, moved })
     }

@@ -146,30 +146,24 @@ async fn in_time<T, E: Into<Stop>>(
 /// Whether a connection may work the next time.
 fn passes(error: &russh::Error) -> bool {
     use russh::Error as E;
-    matches!(
-        error,
-        E::IO(_)
-            | E::HUP
-            | E::Disconnect
-            | E::SendError
-            | E::PacketAuth
-            | E::DecryptionError
-            | E::Pending
-            | E::Elapsed(_)
-    ) || matches!(error, E::ConnectionTimeout | E::KeepaliveTimeout | E::InactivityTimeout | E::ChannelOpenFailure(_))
+    let broken = matches!(error, E::IO(_) | E::HUP | E::Disconnect | E::SendError | E::PacketAuth | E::DecryptionError);
+    let late = matches!(error, E::ConnectionTimeout | E::KeepaliveTimeout | E::InactivityTimeout | E::Elapsed(_));
+    broken || late || matches!(error, E::Pending | E::ChannelOpenFailure(_))
 }
 
-/// The kinds of host keys that are asked for: those that are known, since a server shows only one of its keys.
+/// The kinds of host keys that are asked for: those that are known, since a server shows only one of its keys. All of
+/// them where none is known, so that the message can say which key the host has.
 fn algorithms(known: Option<&known_hosts::Known>) -> Vec<Algorithm> {
     let all = Preferred::DEFAULT.key.to_vec();
-    let Some(known) = known.filter(|known| !known.keys.is_empty()) else { return all };
+    let Some(known) = known else { return all };
     let is_known = |algorithm: &Algorithm| {
         known.keys.iter().any(|key| match (key.algorithm(), algorithm) {
             (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
             (known, asked) => known == *asked,
         })
     };
-    all.into_iter().filter(is_known).collect()
+    let asked: Vec<Algorithm> = all.iter().filter(|algorithm| is_known(algorithm)).cloned().collect();
+    if asked.is_empty() { all } else { asked }
 }
 
 /// Why a session ended.
