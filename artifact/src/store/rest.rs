@@ -9,6 +9,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::names::Names;
 use crate::stream::ByteStream;
 
 /// A server that does not take the connection, or says nothing for the second time, is tried again.
@@ -33,7 +34,7 @@ pub(crate) fn nearby() -> Result<Client> {
 pub(crate) fn builder() -> ClientBuilder {
     // The first provider installed stays; that there is one already is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().redirect(reqwest::redirect::Policy::none())
+    Client::builder().redirect(reqwest::redirect::Policy::none()).dns_resolver(Names)
 }
 
 pub(crate) fn finish(builder: ClientBuilder) -> Result<Client> {

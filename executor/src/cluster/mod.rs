@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Identity, Proxy, Url};
+use tiphys_artifact::Names;
 
 pub use config::{Config, Credentials};
 pub use error::ClusterError;
@@ -63,6 +64,7 @@ impl Cluster {
         // HTTP/1.1: a dead HTTP/2 connection would take all requests with it, and there are only few.
         let mut client = Client::builder()
             .http1_only()
+            .dns_resolver(Names)
             .connect_timeout(CONNECT_WITHIN)
             .tcp_keepalive(PROBE_AFTER)
             .tcp_keepalive_interval(PROBE_AFTER / 4)

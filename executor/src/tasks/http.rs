@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Response, Url};
 use serde_json::{Value, json};
 use tiphys_api::{Http, HttpHeader};
+use tiphys_artifact::Names;
 use tiphys_expr::lang::eval_bool;
 
 use crate::cluster::{Cluster, Resource};
@@ -33,12 +34,12 @@ impl Clients {
         // The first provider installed stays; that there is one already is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("tiphys-executor/", env!("CARGO_PKG_VERSION"));
-        let mut strict = Client::builder().user_agent(agent);
+        let mut strict = Client::builder().user_agent(agent).dns_resolver(Names);
         let authorities = authorities(paths)?;
         if !authorities.is_empty() {
             strict = strict.tls_certs_merge(authorities);
         }
-        let lax = Client::builder().user_agent(agent).tls_danger_accept_invalid_certs(true);
+        let lax = Client::builder().user_agent(agent).dns_resolver(Names).tls_danger_accept_invalid_certs(true);
         let failed = |error: reqwest::Error| format!("cannot make an HTTP client: {}", error.without_url());
         Ok(Self { strict: strict.build().map_err(failed)?, lax: lax.build().map_err(failed)? })
     }

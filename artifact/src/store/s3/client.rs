@@ -20,6 +20,7 @@ use rustls::pki_types::pem::PemObject;
 use super::identity::{Finder, Identity};
 use super::{Addressing, Encryption, S3Config, refused, region};
 use crate::error::{Error, Result};
+use crate::names::Names;
 
 /// A server that does not take the connection, or does not begin to answer, in this time is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -84,12 +85,9 @@ fn check(config: &S3Config, scheme: Option<&str>, host: &str) -> Result<()> {
     Ok(())
 }
 
-/// Without TLS nothing about certificates is loaded, which is most of a client's start-up time.
+/// Without TLS no certificate is loaded, which is most of a client's start-up time.
 fn http_client(config: &S3Config, insecure: bool) -> Result<SharedHttpClient> {
-    if insecure {
-        return Ok(Builder::new().build_http());
-    }
-    let mut trust = TrustStore::default();
+    let mut trust = if insecure { TrustStore::empty() } else { TrustStore::default() };
     if let Some(pem) = &config.ca {
         let certificates: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
@@ -100,7 +98,7 @@ fn http_client(config: &S3Config, insecure: bool) -> Result<SharedHttpClient> {
     let provider = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     let context = TlsContext::builder().with_trust_store(trust).build();
     let context = context.map_err(|error| Error::permanent("preparing TLS for S3", error))?;
-    Ok(provider.tls_context(context).build_https())
+    Ok(provider.tls_context(context).build_with_resolver(Names))
 }
 
 /// The clouds that want the bucket in the host name; it cannot be there when the name has dots, because certificates

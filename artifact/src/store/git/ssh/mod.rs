@@ -11,13 +11,13 @@ use russh::keys::{
     Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, decode_secret_key,
 };
 use russh::{Channel, Preferred};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use super::address::{Host, Path};
 use super::fault::Fault;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::names;
 use crate::retry::Retry;
 use crate::secret::Secret;
 
@@ -88,7 +88,7 @@ impl Ssh {
             nodelay: true,
             ..client::Config::default()
         };
-        let stream = in_time(doing, CONNECT, TcpStream::connect((host.name.as_str(), host.port))).await?;
+        let stream = in_time(doing, CONNECT, names::connect(&host.name, host.port)).await?;
         let session = client::connect_stream(Arc::new(config), stream, guard);
         let mut session = in_time(doing, ANSWER, session).await?;
         if !in_time(doing, ANSWER, self.log_in(&mut session, &host.user)).await? {
