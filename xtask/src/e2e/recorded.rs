@@ -150,13 +150,15 @@ fn fill_text(text: &str, names: &Names<'_>) -> String {
         rest = &tail[end + 1..];
     }
     out.push_str(rest);
+    // On the cluster that was recorded the server keeps its name, which is told for IPv4 alone.
+    let by_name = if names.s3.host == RECORDED_S3[0] { RECORDED_S3[1] } else { &names.s3.host };
     out.replace("{wf}", names.workflow)
         .replace("{uid}", names.uid)
         // It stands in keys of artifacts alone, and does not tell which Pod put them there: all Pods of a case share one.
         .replace("{pod}", &format!("{}-step-1000000007", names.workflow))
         .replace("{time}", TIME)
         .replace(RECORDED_S3[0], &names.s3.host)
-        .replace(&format!("\"endpoint\":\"{}\"", RECORDED_S3[1]), &format!("\"endpoint\":\"{}\"", names.s3.host))
+        .replace(&format!("\"endpoint\":\"{}\"", RECORDED_S3[1]), &format!("\"endpoint\":\"{by_name}\""))
 }
 
 #[cfg(test)]
