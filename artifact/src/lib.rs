@@ -31,6 +31,7 @@ pub use options::Options;
 pub use plugin::Plugins;
 pub use retry::Retry;
 pub use secret::{MountedSecrets, NoSecrets, Secret, Secrets};
+pub use store::rest::text as http_error;
 pub use store::{
     Addressing, BasicAuth, Body, ClientCertificate, Encryption, Entry, FileStore, HttpConfig, HttpStore, Identity,
     Listing, MemoryStore, OAuth2, Object, RawStore, S3Config, S3Store, Store,

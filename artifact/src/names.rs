@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::timeout;
 
@@ -79,23 +80,15 @@ fn ask(host: &str, family: AddrFamily) -> io::Result<Receiver<Answer>> {
 }
 
 async fn either(mut v4: Receiver<Answer>, mut v6: Receiver<Answer>) -> Answer {
-    let gone =
-        |answer: Result<Answer, oneshot::error::RecvError>| answer.unwrap_or_else(|error| Err(io::Error::other(error)));
     let (first, second) = tokio::select! {
-        first = &mut v4 => {
-            let first = gone(first);
-            let second = match first {
-                Ok(_) => timeout(RESOLUTION_DELAY, v6).await.map(gone).ok(),
-                Err(_) => Some(gone(v6.await)),
-            };
+        answer = &mut v4 => {
+            let first = heard(answer);
+            let second = other(&first, v6).await;
             (Some(first), second)
         }
-        second = &mut v6 => {
-            let second = gone(second);
-            let first = match second {
-                Ok(_) => timeout(RESOLUTION_DELAY, v4).await.map(gone).ok(),
-                Err(_) => Some(gone(v4.await)),
-            };
+        answer = &mut v6 => {
+            let second = heard(answer);
+            let first = other(&second, v4).await;
             (first, Some(second))
         }
     };
@@ -103,6 +96,19 @@ async fn either(mut v4: Receiver<Answer>, mut v6: Receiver<Answer>) -> Answer {
         (Some(Err(error)), None | Some(Err(_))) | (None, Some(Err(error))) => Err(error),
         (first, second) => Ok([first, second].into_iter().flatten().flatten().flatten().collect()),
     }
+}
+
+/// What the second family says: waited for only a moment where the first was found.
+async fn other(first: &Answer, second: Receiver<Answer>) -> Option<Answer> {
+    match first {
+        Ok(_) => timeout(RESOLUTION_DELAY, second).await.map(heard).ok(),
+        Err(_) => Some(heard(second.await)),
+    }
+}
+
+/// An answer that will never come is an error, too.
+fn heard(answer: Result<Answer, RecvError>) -> Answer {
+    answer.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]

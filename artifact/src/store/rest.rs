@@ -121,8 +121,8 @@ pub(crate) fn fault(doing: &str, error: reqwest::Error) -> Error {
     if permanent { Error::permanent(doing, text) } else { Error::transient(doing, text) }
 }
 
-/// An error with its causes, without the URL, which may carry credentials.
-pub(crate) fn text(error: reqwest::Error) -> String {
+/// What an HTTP client's error tells with its causes, without the URL, which may carry credentials.
+pub fn text(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

@@ -1,11 +1,11 @@
 //! One request and its answer, and the repetition of what failed for now.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use tiphys_artifact::http_error;
 
 use super::config::Credentials;
 use super::{Cluster, ClusterError, Pauses};
@@ -120,14 +120,7 @@ fn after(error: &ClusterError) -> Option<Duration> {
 
 fn unreachable(call: &Call, error: reqwest::Error) -> ClusterError {
     let unsent = error.is_connect();
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason = format!("{reason}: {inner}");
-        cause = inner.source();
-    }
-    ClusterError::Unreachable { doing: call.doing.clone(), reason, unsent }
+    ClusterError::Unreachable { doing: call.doing.clone(), reason: http_error(error), unsent }
 }
 
 fn unusable(call: &Call, reason: String) -> ClusterError {

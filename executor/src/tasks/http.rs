@@ -1,7 +1,6 @@
 //! `http` templates: one request, and what its answer means.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Method, Response, Url};
 use serde_json::{Value, json};
 use tiphys_api::{Http, HttpHeader};
-use tiphys_artifact::Names;
+use tiphys_artifact::{Names, http_error};
 use tiphys_expr::lang::eval_bool;
 
 use crate::cluster::{Cluster, Resource};
@@ -138,19 +137,7 @@ async fn send(clients: &Clients, cluster: &Cluster, http: &Http) -> Result<Respo
         body if body.is_empty() => request,
         body => request.body(body),
     };
-    request.send().await.map_err(|error| format!("{}: {}", shown(http), reason(error)))
-}
-
-/// All that an error tells, without the URL, which may hold secrets.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason = format!("{reason}: {inner}");
-        cause = inner.source();
-    }
-    reason
+    request.send().await.map_err(|error| format!("{}: {}", shown(http), http_error(error)))
 }
 
 fn request_body(http: &Http) -> Result<Vec<u8>, String> {
@@ -178,7 +165,7 @@ async fn value(cluster: &Cluster, header: &HttpHeader) -> Result<String, String>
 
 async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(reason)? {
+    while let Some(chunk) = response.chunk().await.map_err(http_error)? {
         if body.len() + chunk.len() > LONGEST_BODY {
             return Err(format!(
                 "the response is longer than {LONGEST_BODY} bytes, which is the most that a result can hold"
