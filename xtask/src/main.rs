@@ -29,7 +29,6 @@ usage: cargo xtask COMMAND
       --corpus FOLDER         the corpus, whose Pods are run (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only Pods of which the name holds TEXT
       --keep                  leave the namespaces for a look at them
-      --or-skip               succeed with a word about it where no cluster can be had
   bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
 
 fn main() -> ExitCode {

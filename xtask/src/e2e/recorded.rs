@@ -15,6 +15,8 @@ use super::cluster::S3;
 /// Argo's executor, and the addresses of the S3 server, in the recordings.
 const RECORDED_EXECUTOR: &str = "quay.io/argoproj/argoexec:";
 const RECORDED_S3: [&str; 2] = ["10.200.0.1:9000", "minio:9000"];
+/// What makes a step's outcome a matter of chance.
+const CHANCE: [&str; 4] = ["import random", "Math.random", "/dev/urandom", "$RANDOM"];
 /// Stands for all times in the recordings; Go's zero time, so that no deadline passes.
 const TIME: &str = "0001-01-01T00:00:00Z";
 
@@ -62,7 +64,8 @@ fn one(recorded: &Value, names: &Names<'_>) -> std::result::Result<Recorded, Str
     if recorded.to_string().contains("{ip}") {
         return Err("needs the address of another Pod".into());
     }
-    if recorded.to_string().contains("import random") {
+    let text = recorded.to_string();
+    if CHANCE.iter().any(|source| text.contains(source)) {
         return Err("tosses a coin".into());
     }
     let containers = ["initContainers", "containers"].map(|kind| recorded["spec"][kind].as_array());
@@ -180,6 +183,16 @@ mod tests {
             ("{id:never closed", "{id:never closed".to_owned()),
         ] {
             assert_eq!(fill_text(text, &names), expected);
+        }
+    }
+
+    #[test]
+    fn a_step_that_leaves_its_outcome_to_chance_is_no_test() {
+        let s3 = S3 { host: "s3:80".into(), access: String::new(), secret: String::new() };
+        let names = Names { workflow: "wf", uid: "u-1", image: "executor", s3: &s3 };
+        for source in ["import random", "exit $(( $RANDOM % 2 ))", "od -N2 /dev/urandom", "Math.random()"] {
+            let recorded = json!({"annotations": {label::NODE_NAME: "{wf}"}, "spec": {"args": [source]}});
+            assert_eq!(one(&recorded, &names).err().as_deref(), Some("tosses a coin"), "{source}");
         }
     }
 
