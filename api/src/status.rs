@@ -37,6 +37,34 @@ object! {
     }
 }
 
+impl WorkflowStatus {
+    /// All of it but its nodes, which are most of it.
+    pub fn without_nodes(&self) -> WorkflowStatus {
+        WorkflowStatus {
+            phase: self.phase,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            estimated_duration: self.estimated_duration,
+            progress: self.progress.clone(),
+            message: self.message.clone(),
+            compressed_nodes: self.compressed_nodes.clone(),
+            nodes: Nodes::default(),
+            offload_node_status_version: self.offload_node_status_version.clone(),
+            stored_templates: self.stored_templates.clone(),
+            persistent_volume_claims: self.persistent_volume_claims.clone(),
+            outputs: self.outputs.clone(),
+            conditions: self.conditions.clone(),
+            resources_duration: self.resources_duration.clone(),
+            stored_workflow_template_spec: self.stored_workflow_template_spec.clone(),
+            synchronization: self.synchronization.clone(),
+            artifact_repository_ref: self.artifact_repository_ref.clone(),
+            artifact_gc_status: self.artifact_gc_status.clone(),
+            task_results_completion_status: self.task_results_completion_status.clone(),
+            extra: self.extra.clone(),
+        }
+    }
+}
+
 object! {
     /// The state of one node of a workflow.
     pub struct NodeStatus {

@@ -269,7 +269,7 @@ impl Run {
         } else {
             inputs
         };
-        if !text.contains("{{") {
+        if !text.contains("{{") && !to_json(&inputs).contains("{{") {
             let mut processed: Template = serde_json::from_str(text).map_err(broken)?;
             processed.inputs = inputs;
             return Ok(processed);

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tiphys_api::{NodePhase, Outputs, Time, WorkflowSpec};
+use serde_json::Value;
+use tiphys_api::{ArtifactRepositoryRefStatus, NodePhase, Outputs, Time, WorkflowSpec};
 
 use crate::id::NodeId;
 
@@ -86,6 +87,10 @@ pub enum Fact {
         /// `N/M`, empty when nothing was reported.
         progress: String,
     },
+    /// Which artifact repository the workflow's artifacts go to, for those who look for them (argo: operator.go, operate).
+    ArtifactRepository(Box<ArtifactRepositoryRefStatus>),
+    /// The volume claims that exist for the workflow (argo: operator.go, createPVCs, deletePVCs).
+    VolumeClaims(Vec<Value>),
     /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
     Shutdown(Shutdown),
     /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).

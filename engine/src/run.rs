@@ -267,6 +267,14 @@ impl Run {
                 self.task_result(&node, *outputs, &progress, complete);
             }
             Fact::NodeResult { .. } => {}
+            Fact::ArtifactRepository(reference) => {
+                self.out.status_changed |= self.wf.status.artifact_repository_ref.as_ref() != Some(&reference);
+                self.wf.status.artifact_repository_ref = Some(reference);
+            }
+            Fact::VolumeClaims(claims) => {
+                self.out.status_changed |= self.wf.status.persistent_volume_claims != claims;
+                self.wf.status.persistent_volume_claims = claims;
+            }
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
             Fact::SuspendNode { node, phase, message, parameters } => {

@@ -163,7 +163,10 @@ struct Spent {
 impl Step {
     /// `init`, `main`, `wait`, one after the other so that each is measured alone.
     fn run(&self, template: &str, program: &str, arg: &str) -> Result<Spent, Failure> {
-        let _ = fs::remove_file(self.root.join("var/run/argo/ctr/main/exitcode"));
+        // Each step is a Pod of its own: nothing is known yet of what it has done.
+        for left in ["ctr/main/exitcode", "journal"] {
+            let _ = fs::remove_file(self.root.join("var/run/argo").join(left));
+        }
         let (init, init_peak) = self.executor(&["init"], template)?;
         let (main, _) = self.executor(&["emissary", "--", program, arg], template)?;
         let (wait, wait_peak) = self.executor(&["wait"], template)?;

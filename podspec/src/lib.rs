@@ -23,8 +23,10 @@ mod metadata;
 mod names;
 mod offload;
 mod plugins;
+pub mod quantity;
 mod scheduling;
 mod secrets;
+pub mod usage;
 mod volumes;
 
 pub use build::build;

@@ -43,7 +43,11 @@ spec:
 "#;
 
 fn workflow(side: &str) -> Workflow {
-    let documents = parse("workflow.yaml", &MANIFEST.replace("SIDE", side)).expect("the workflow can be read");
+    read(&MANIFEST.replace("SIDE", side))
+}
+
+fn read(manifest: &str) -> Workflow {
+    let documents = parse("workflow.yaml", manifest).expect("the workflow can be read");
     match documents.into_iter().next().expect("there is one").object {
         Object::Workflow(workflow) => *workflow,
         other => panic!("{other:?}"),
@@ -89,4 +93,31 @@ fn artifacts_are_chosen_passed_and_exported() {
             outputs.artifacts.iter().map(|artifact| (artifact.name.as_str(), key(artifact))).collect();
         assert_eq!(exported, [("of-all", format!("{step}/made"))], "{side}");
     }
+}
+
+#[test]
+fn inputs_alone_may_refer_to_inputs() {
+    // Nothing else in the template has a tag.
+    let manifest = r#"
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: wf, namespace: default}
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: revision, value: v1.2}]}
+  templates:
+    - name: main
+      inputs:
+        parameters: [{name: revision}]
+        artifacts: [{name: source, path: /src, git: {repo: "https://h/r.git", revision: "{{inputs.parameters.revision}}"}}]
+      container: {image: x}
+"#;
+    let mut revision = String::new();
+    let mut script = |request: &PodRequest| {
+        let git = request.template.inputs.artifacts[0].git.as_ref().expect("a repository");
+        revision.clone_from(&git.revision);
+        Outcome::success(Outputs::default())
+    };
+    simulate(read(manifest), &World::default(), &mut script, &Faults::default()).expect("it ends");
+    assert_eq!(revision, "v1.2");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::Number;
 
 use super::scalar::{self, Scalar};
@@ -17,7 +17,7 @@ pub(super) fn parse(text: &str, first_line: u32) -> Result<Vec<Tree>, YamlError>
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str_with_options(text, options()),
         first_line,
         anchors: HashMap::new(),
         duplicates: Vec::new(),
@@ -75,6 +75,13 @@ enum Raw {
 }
 
 const MERGE: &str = "tag:yaml.org,2002:merge";
+
+/// Comments are passed over, also where another crate of the program wants to hear of them.
+fn options() -> Options {
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options
+}
 
 impl<'a> Builder<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use tiphys_api::Template;
 
 use tiphys_contract::{container as names, env as variables, path as paths, sink::ResultSink};
+use tiphys_podspec::{quantity, usage};
 use tiphys_sandbox::{ContainerSpec, Mount, Rootfs, SandboxSpec};
 
 use super::env::{Place, environment, expand};
 use super::model::{Container, DnsConfig, Pod, Probe, Security, Unsupported};
-use super::quantity;
 use super::volume::{ARTIFACTS, PrepareError, Sources, Volumes, mounts};
 use crate::documents::Documents;
 use crate::file::{FileError, make_dir, make_shared_dir};
@@ -360,11 +360,5 @@ fn requests(container: &Container, pod: &Pod) -> BTreeMap<String, f64> {
     let asks = |container: &Container| container.resources.limits.len() + container.resources.requests.len() > 0;
     let heir = pod.all_containers().find(|container| !asks(container)).map(|container| container.name.as_str());
     let resources = if heir == Some(container.name.as_str()) { &pod.spec.resources } else { &container.resources };
-    let mut requests = BTreeMap::from([("cpu".to_owned(), 0.1), ("memory".to_owned(), 100.0 * 1_048_576.0)]);
-    for (name, value) in resources.limits.iter().chain(&resources.requests) {
-        if let Some(value) = quantity::parse(value) {
-            requests.insert(name.clone(), value);
-        }
-    }
-    requests
+    usage::requests(&resources.limits, &resources.requests)
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tiphys_podspec::quantity;
 
 use super::model::{Container, EnvSource, FieldRef, KeyRef, Pod, ResourceFieldRef, Unsupported};
-use super::quantity;
 use crate::documents::{Data, Documents};
 
 /// What the downward API can tell of a Pod besides its metadata.

@@ -5,7 +5,6 @@ mod env;
 mod make;
 mod model;
 mod probe;
-mod quantity;
 mod state;
 mod task;
 mod volume;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use tiphys_api::Time;
 use tiphys_engine::{ContainerState, ContainerStatus, PodPhase, PodState};
+use tiphys_podspec::usage;
 use tiphys_sandbox::Exit;
 
 use super::build::{Planned, Prepared};
@@ -17,7 +18,6 @@ use super::build::{Planned, Prepared};
 const MAX_MESSAGE_BYTES: u64 = 4096;
 /// Kubernetes' limit for a termination message taken from the log.
 const MAX_LOG_MESSAGE_BYTES: u64 = 2048;
-const MIB: f64 = 1_048_576.0;
 
 /// A Pod's containers and what became of them.
 #[derive(Debug)]
@@ -168,14 +168,7 @@ impl Tracker {
     fn resources_duration(&self) -> BTreeMap<String, i64> {
         let mut sum = BTreeMap::new();
         for tracked in &self.containers {
-            for (name, amount) in &tracked.planned.requests {
-                let unit = match name.as_str() {
-                    "memory" => 100.0 * MIB,
-                    "storage" | "ephemeral-storage" => 10.0 * 1024.0 * MIB,
-                    _ => 1.0,
-                };
-                *sum.entry(name.clone()).or_default() += (amount * tracked.seconds as f64 / unit) as i64;
-            }
+            usage::add(&mut sum, &tracked.planned.requests, tracked.seconds);
         }
         sum
     }

@@ -10,6 +10,7 @@ mod namespace;
 mod recorded;
 mod steps;
 mod verdict;
+mod workflows;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,6 +29,8 @@ use steps::Images;
 
 /// Cases under way at a time.
 const JOBS: usize = 6;
+/// Workflows under way at a time.
+const WORKFLOWS: usize = 12;
 
 #[derive(Default)]
 struct Options {
@@ -161,6 +164,34 @@ async fn pods(
     }
     if !options.keep {
         restricted.delete().await?;
+        namespace.delete().await?;
+    }
+    whole(options, cluster, executor, &api, &format!("tiphys-e2e-{stamp}-c"), count).await
+}
+
+/// The corpus's workflows, by our controller.
+async fn whole(
+    options: &Options,
+    cluster: &Cluster,
+    executor: &str,
+    api: &Api,
+    name: &str,
+    count: &mut Count,
+) -> Result<()> {
+    let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
+    let wanted =
+        |name: &str| options.only.as_ref().is_none_or(|only| format!("workflow {name}").contains(only.as_str()));
+    let cases: Vec<Case> = corpus::cases(&folder).into_iter().filter(|case| wanted(&case.name)).collect();
+    let namespace = Namespace::make(api, name, "privileged", &cluster.s3).await?;
+    workflows::furnish(&namespace, cluster, &folder).await?;
+    let _controller = workflows::Controller::start(cluster, name, executor)?;
+    let one = |(number, case)| workflows::run(case, number, &namespace);
+    let mut over = stream::iter(cases.iter().enumerate()).map(one).buffer_unordered(WORKFLOWS);
+    while let Some((name, begun, outcome)) = over.next().await {
+        count.add(&name, begun, &outcome);
+    }
+    drop(over);
+    if !options.keep {
         namespace.delete().await?;
     }
     Ok(())

@@ -13,6 +13,16 @@ pub const CREDENTIALS: &str = "my-minio-cred";
 /// Workflows of the tests are for a controller that does not exist, should there be one in the cluster.
 const INSTANCE: &str = "tiphys-e2e";
 
+/// Argo's kinds, as far as anything here makes them.
+const KINDS: [(&str, &str); 6] = [
+    ("Workflow", "workflows"),
+    ("WorkflowTaskResult", "workflowtaskresults"),
+    ("WorkflowTaskSet", "workflowtasksets"),
+    ("WorkflowTemplate", "workflowtemplates"),
+    ("ClusterWorkflowTemplate", "clusterworkflowtemplates"),
+    ("CronWorkflow", "cronworkflows"),
+];
+
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// The longest that the cluster may take to notice a new object.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +44,7 @@ impl<'a> Namespace<'a> {
     /// # Errors
     /// When the cluster refuses.
     pub async fn make(api: &'a Api, name: &str, security: &str, s3: &S3) -> Result<Self> {
-        for (kind, plural) in [("Workflow", "workflows"), ("WorkflowTaskResult", "workflowtaskresults")] {
+        for (kind, plural) in KINDS {
             api.create(DEFINITIONS, &definition(kind, plural)).await?;
             api.until(DEFINITIONS, &format!("{plural}.argoproj.io"), LIMIT, is_established).await?;
         }
@@ -72,6 +82,51 @@ impl<'a> Namespace<'a> {
         self.api.create(&format!("{group}/roles"), &role).await?;
         self.api.create(&format!("{group}/rolebindings"), &binding).await?;
         Ok(())
+    }
+
+    /// Lets the default service account do everything in the namespace.
+    pub async fn allow_everything(&self) -> Result<()> {
+        self.allow("everything", &["*"], &["*"], &["*"]).await
+    }
+
+    /// Makes an object of the core or of Argo's API; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or the kind is none of those that the corpus has.
+    pub async fn put(&self, object: &Value) -> Result<()> {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let collection = match kind {
+            "ConfigMap" => self.core("configmaps"),
+            "PersistentVolumeClaim" => self.core("persistentvolumeclaims"),
+            "ClusterWorkflowTemplate" => "/apis/argoproj.io/v1alpha1/clusterworkflowtemplates".to_owned(),
+            _ => match KINDS.iter().find(|(one, _)| *one == kind) {
+                Some((_, plural)) => self.argo(plural),
+                None => bail!("objects of kind {kind:?} are not made here"),
+            },
+        };
+        self.api.create(&collection, object).await.map(|_| ())
+    }
+
+    /// Follows one of Argo's objects until it is as wanted, and gives it.
+    ///
+    /// # Errors
+    /// When that is not so after `limit`.
+    pub async fn until(
+        &self,
+        plural: &str,
+        name: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        self.api.until(&self.argo(plural), name, limit, wanted).await
+    }
+
+    /// Deletes one of Argo's objects.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn remove(&self, plural: &str, name: &str) -> Result<()> {
+        self.api.delete(&format!("{}/{name}", self.argo(plural))).await
     }
 
     /// The path of a collection of the core API.
@@ -140,11 +195,12 @@ fn stuck(pod: &Value) -> Option<String> {
 fn definition(kind: &str, plural: &str) -> Value {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let version = json!({"name": "v1alpha1", "served": true, "storage": true, "schema": schema});
+    let scope = if kind.starts_with("Cluster") { "Cluster" } else { "Namespaced" };
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.argoproj.io")},
         "spec": {
-            "group": "argoproj.io", "scope": "Namespaced", "versions": [version],
+            "group": "argoproj.io", "scope": scope, "versions": [version],
             "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
         },
     })

@@ -14,7 +14,7 @@ const DECIMAL: [(&str, f64); 9] =
     [("n", 1e-9), ("u", 1e-6), ("m", 1e-3), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18)];
 
 /// The value of a quantity in its base unit (cores, bytes). None for what is no quantity.
-pub(crate) fn parse(quantity: &Value) -> Option<f64> {
+pub fn parse(quantity: &Value) -> Option<f64> {
     let text = match quantity {
         Value::Number(number) => return number.as_f64(),
         Value::String(text) => text.as_str(),

@@ -1,0 +1,304 @@
+//! `workflow-controller-configmap`: every key by name, read strictly. argo: config/config.go, config/controller.go.
+//!
+//! One key `config` may hold all of it as YAML, or each field has a key of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
+use tiphys_engine::ConfigMapData;
+use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
+
+/// The key that may hold everything.
+const WHOLE: &str = "config";
+
+/// A configuration that is refused; the one before it stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value is not YAML.
+    #[error("{key}: {reason}")]
+    Syntax {
+        /// The key.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A key is unknown, or a value has another shape.
+    #[error("{0}")]
+    Shape(String),
+    /// A key is known, and this version cannot do what it asks for.
+    #[error("{key} is not supported by this version of Tiphys: remove it from the configuration")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+    },
+}
+
+/// What the configuration says, and what the command line added.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What Pods are made of.
+    pub pod: PodConfig,
+    /// Under every workflow: spec and metadata.
+    pub workflow_defaults: Option<Arc<Workflow>>,
+    /// How many workflows run at a time; 0 means no limit.
+    pub parallelism: usize,
+    /// The same for each namespace.
+    pub namespace_parallelism: usize,
+    /// How long a Pod that is to be deleted is kept, where its workflow does not say.
+    pub pod_gc_delay: Duration,
+    /// Grace period with which Pods are deleted.
+    pub pod_gc_grace: Option<i64>,
+    /// The controller's instance id.
+    pub instance_id: String,
+}
+
+/// The fields as they are written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct Written {
+    artifact_drivers: Vec<WrittenDriver>,
+    artifact_repository: Option<ArtifactRepository>,
+    columns: Value,
+    disable_agent_pod_creation: Option<bool>,
+    executor: WrittenExecutor,
+    failed_pod_restart: WrittenSwitch,
+    images: BTreeMap<String, WrittenImage>,
+    initial_delay: String,
+    initless_pod: WrittenSwitch,
+    #[serde(rename = "instanceID")]
+    instance_id: String,
+    kube_config: Option<WrittenKubeConfig>,
+    links: Value,
+    main_container: Option<Container>,
+    metrics_config: Value,
+    namespace: String,
+    namespace_parallelism: usize,
+    nav_color: Value,
+    node_events: Value,
+    parallelism: usize,
+    persistence: Option<Value>,
+    #[serde(rename = "podGCDeleteDelayDuration")]
+    pod_gc_delete_delay_duration: String,
+    #[serde(rename = "podGCGracePeriodSeconds")]
+    pod_gc_grace_period_seconds: Option<i64>,
+    pod_spec_log_strategy: Value,
+    resource_rate_limit: Option<Value>,
+    retention_policy: Option<Value>,
+    sso: Value,
+    synchronization: Option<Value>,
+    telemetry_config: Value,
+    workflow_defaults: Option<Workflow>,
+    workflow_events: Value,
+    workflow_restrictions: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenExecutor {
+    name: String,
+    image: String,
+    image_pull_policy: String,
+    resources: Option<Value>,
+    security_context: Option<Value>,
+    env: Vec<Value>,
+    args: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenSwitch {
+    enabled: bool,
+    max_restarts: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenImage {
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenKubeConfig {
+    secret_name: String,
+    secret_key: String,
+    volume_name: String,
+    mount_path: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenDriver {
+    name: String,
+    image: String,
+    connection_timeout_seconds: i64,
+}
+
+impl Config {
+    /// Reads the ConfigMap's data over what the command line gave.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; nothing is taken then.
+    pub fn read(map: &ConfigMapData, given: &Config) -> Result<Config, ConfigError> {
+        let mut fields = Map::new();
+        for (key, text) in &map.data {
+            let value = yaml(key, text)?;
+            match (key.as_str(), value) {
+                (WHOLE, Value::Object(whole)) => fields.extend(whole),
+                (WHOLE, _) => return Err(ConfigError::Shape(format!("{WHOLE}: expected an object"))),
+                (_, Value::Null) => {}
+                (_, value) => {
+                    fields.insert(key.clone(), value);
+                }
+            }
+        }
+        // Numbers are written as text in some, as Go's YAML reader takes either.
+        let written: Written =
+            serde_json::from_value(Value::Object(fields)).map_err(|error| ConfigError::Shape(error.to_string()))?;
+        written.unsupported()?;
+        written.over(given)
+    }
+
+    /// The spec that lies under every workflow's.
+    pub fn default_spec(&self) -> Option<Arc<WorkflowSpec>> {
+        self.workflow_defaults.as_ref().map(|defaults| Arc::new(defaults.spec.clone()))
+    }
+}
+
+impl Written {
+    /// Keys that change what becomes of a workflow, and that nobody here looks at.
+    fn unsupported(&self) -> Result<(), ConfigError> {
+        let refused = [
+            ("disableAgentPodCreation", self.disable_agent_pod_creation == Some(true)),
+            ("failedPodRestart", self.failed_pod_restart.enabled),
+            ("namespace", !self.namespace.is_empty()),
+            ("persistence", self.persistence.is_some()),
+            ("resourceRateLimit", self.resource_rate_limit.is_some()),
+            ("retentionPolicy", self.retention_policy.is_some()),
+            ("synchronization", self.synchronization.is_some()),
+            ("workflowRestrictions", self.workflow_restrictions.is_some()),
+        ];
+        match refused.into_iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(ConfigError::Unsupported { key }),
+            None => Ok(()),
+        }
+    }
+
+    fn over(self, given: &Config) -> Result<Config, ConfigError> {
+        // What only the server, the user interface, or a log of Argo's looks at.
+        let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
+        // Neither metrics nor events are sent yet, so that nothing is lost by what they say.
+        let _ = (self.metrics_config, self.telemetry_config, self.node_events, self.workflow_events);
+        // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
+        let _ = (self.initial_delay, self.executor.name, self.failed_pod_restart.max_restarts);
+        let mut config = given.clone();
+        let pod = &mut config.pod;
+        if !self.executor.image.is_empty() {
+            pod.executor_image = self.executor.image;
+        }
+        if !self.executor.image_pull_policy.is_empty() {
+            pod.executor_image_pull_policy = self.executor.image_pull_policy;
+        }
+        pod.executor = ExecutorDefaults {
+            resources: self.executor.resources,
+            security_context: self.executor.security_context,
+            env: self.executor.env.into_iter().chain(given.pod.executor.env.iter().cloned()).collect(),
+            args: self.executor.args,
+        };
+        if self.initless_pod.enabled {
+            pod.layout = Layout::ImageVolume;
+        }
+        let command = |image: WrittenImage| ImageCommand { entrypoint: image.entrypoint, cmd: image.cmd };
+        pod.images = self.images.into_iter().map(|(name, image)| (name, command(image))).collect();
+        pod.kube_config = self.kube_config.map(|config| KubeConfig {
+            secret_name: config.secret_name,
+            secret_key: config.secret_key,
+            volume_name: config.volume_name,
+            mount_path: config.mount_path,
+        });
+        pod.artifact_drivers = self
+            .artifact_drivers
+            .into_iter()
+            .map(|driver| {
+                let seconds = driver.connection_timeout_seconds;
+                (driver.name, ArtifactDriver { image: driver.image, connection_timeout_seconds: seconds })
+            })
+            .collect();
+        pod.main_container = self.main_container;
+        pod.artifact_repository = self.artifact_repository.unwrap_or_default();
+        if !self.instance_id.is_empty() {
+            config.instance_id.clone_from(&self.instance_id);
+        }
+        pod.instance_id.clone_from(&config.instance_id);
+        if !self.pod_gc_delete_delay_duration.is_empty() {
+            let text = &self.pod_gc_delete_delay_duration;
+            let delay = tiphys_expr::go::parse_duration(text)
+                .map_err(|reason| ConfigError::Shape(format!("podGCDeleteDelayDuration: {reason}")))?;
+            config.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
+        }
+        pod.pod_gc_delay = config.pod_gc_delay;
+        config.pod_gc_grace = self.pod_gc_grace_period_seconds;
+        config.parallelism = self.parallelism;
+        config.namespace_parallelism = self.namespace_parallelism;
+        config.workflow_defaults = self.workflow_defaults.map(Arc::new);
+        Ok(config)
+    }
+}
+
+fn yaml(key: &str, text: &str) -> Result<Value, ConfigError> {
+    let syntax = |reason: String| ConfigError::Syntax { key: key.to_owned(), reason };
+    let trees = tiphys_api::yaml::parse(text).map_err(|error| syntax(error.to_string()))?;
+    Ok(trees.into_iter().next().map_or(Value::Null, |tree| tree.root.to_value()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(data: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Config::read(&ConfigMapData { data, ..ConfigMapData::default() }, &Config::default())
+    }
+
+    #[test]
+    fn keys_alone_and_together_say_the_same() {
+        let alone = read(&[
+            ("parallelism", "3"),
+            ("podGCDeleteDelayDuration", "7s"),
+            ("executor", "image: e:1\nresources: {requests: {cpu: 10m}}\n"),
+            ("images", "a/b:c: {entrypoint: [/x], cmd: [z]}\n"),
+            ("artifactRepository", "archiveLogs: true\ns3: {bucket: b}\n"),
+        ]);
+        let together = read(&[(
+            "config",
+            "parallelism: 3\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
+             images: {'a/b:c': {entrypoint: [/x], cmd: [z]}}\nartifactRepository: {archiveLogs: true, s3: {bucket: b}}\n",
+        )]);
+        for config in [alone.unwrap(), together.unwrap()] {
+            assert_eq!((config.parallelism, config.pod_gc_delay), (3, Duration::from_secs(7)));
+            assert_eq!(config.pod.executor_image, "e:1");
+            assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
+            assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (key, text, words) in [
+            ("paralelism", "3", "unknown field `paralelism`"),
+            ("parallelism", "many", "invalid type"),
+            ("executor", "imagee: x", "unknown field `imagee`"),
+            ("persistence", "archive: true", "persistence is not supported"),
+            ("executor", "image: [", "executor: "),
+            ("podGCDeleteDelayDuration", "soon", "podGCDeleteDelayDuration: "),
+        ] {
+            let error = read(&[(key, text)]).unwrap_err().to_string();
+            assert!(error.contains(words), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Hands what the watches tell to the workflows it is about, and begins and forgets workflows.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tiphys_contract::label;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
+
+use crate::cluster::Cluster;
+use crate::kubernetes::{Event, Kind, Pod, TaskResultObject, WorkflowMeta, watch};
+use crate::workflow::{Ending, Message, drive};
+
+/// A list of metadata alone, and each object of it.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// What one of the watches tells.
+enum Told {
+    Workflow(Event<WorkflowMeta>),
+    Pod(Event<Pod>),
+    TaskResult(Event<TaskResultObject>),
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+struct Known {
+    uid: String,
+    to: UnboundedSender<Message>,
+}
+
+/// Watches, and drives every workflow of this controller's instance until `stop` is done.
+///
+/// `namespace` is the one that is looked at, all where it is empty.
+pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Output = ()>) {
+    let (to, mut told) = mpsc::channel(1024);
+    let _watches = watches(&cluster, namespace, to);
+    let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
+    let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            event = told.recv() => match event {
+                Some(event) => dispatch.take(event, &mut driven),
+                None => return,
+            },
+            Some(ended) = driven.join_next() => match ended {
+                Ok((key, uid, ending)) => dispatch.ended(&key, &uid, ending),
+                Err(error) => tracing::error!(%error, "a workflow's task died"),
+            },
+            () = &mut stop => return,
+        }
+    }
+}
+
+/// The label selector of a controller instance's objects. argo: workflow/util, GenerateLabelSelector.
+fn instance_selector(instance: &str) -> String {
+    match instance {
+        "" => format!("!{}", label::CONTROLLER_INSTANCE_ID),
+        instance => format!("{}={instance}", label::CONTROLLER_INSTANCE_ID),
+    }
+}
+
+fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
+    let instance = instance_selector(&cluster.config().instance_id);
+    let mut watches = JoinSet::new();
+    let workflows = Kind::Workflow.within(namespace);
+    let selector = format!("{instance},{}!=true", label::COMPLETED);
+    let api = cluster.api.clone();
+    let tell = to.clone();
+    watches.spawn(async move {
+        let (events, next) = mpsc::unbounded_channel();
+        let forms = Some((METADATA_LIST, METADATA));
+        let watched = watch::<WorkflowMeta>(&api, &workflows, &selector, forms, |event| events.send(event).is_ok());
+        tokio::join!(watched, forward(next, tell, Told::Workflow));
+    });
+    let pods = Kind::Pod.within(namespace);
+    let selector = format!("{instance},{}=false", label::COMPLETED);
+    let api = cluster.api.clone();
+    let tell = to.clone();
+    watches.spawn(async move {
+        let (events, next) = mpsc::unbounded_channel();
+        let watched = watch::<Pod>(&api, &pods, &selector, None, |event| events.send(event).is_ok());
+        tokio::join!(watched, forward(next, tell, Told::Pod));
+    });
+    let results = Kind::WorkflowTaskResult.within(namespace);
+    let selector = format!("{instance},{}", label::WORKFLOW);
+    let api = cluster.api.clone();
+    watches.spawn(async move {
+        let (events, next) = mpsc::unbounded_channel();
+        let watched = watch::<TaskResultObject>(&api, &results, &selector, None, |event| events.send(event).is_ok());
+        tokio::join!(watched, forward(next, to, Told::TaskResult));
+    });
+    watches
+}
+
+async fn forward<T>(mut from: UnboundedReceiver<Event<T>>, to: mpsc::Sender<Told>, told: fn(Event<T>) -> Told) {
+    while let Some(event) = from.recv().await {
+        if to.send(told(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Dispatch {
+    cluster: Arc<Cluster>,
+    workflows: FxHashMap<Key, Known>,
+    /// Uids of Pods in the list that is being read.
+    listed: FxHashSet<String>,
+}
+
+impl Dispatch {
+    fn take(&mut self, told: Told, driven: &mut JoinSet<(Key, String, Ending)>) {
+        match told {
+            Told::Workflow(event) => self.workflow(event, driven),
+            Told::Pod(Event::Page(pods)) => {
+                for pod in pods {
+                    self.listed.insert(pod.metadata.uid.clone());
+                    self.pod(pod, Message::Pod);
+                }
+            }
+            Told::Pod(Event::Listed) => {
+                let listed = Arc::new(std::mem::take(&mut self.listed));
+                for known in self.workflows.values() {
+                    let _ = known.to.send(Message::PodsListed(listed.clone()));
+                }
+            }
+            Told::Pod(Event::Applied(pod)) => self.pod(pod, Message::Pod),
+            Told::Pod(Event::Deleted(pod)) => self.pod(pod, Message::PodGone),
+            Told::TaskResult(Event::Page(results)) => results.into_iter().for_each(|result| self.result(result)),
+            Told::TaskResult(Event::Applied(result)) => self.result(result),
+            Told::TaskResult(Event::Deleted(_) | Event::Listed) => {}
+        }
+    }
+
+    fn workflow(&mut self, event: Event<WorkflowMeta>, driven: &mut JoinSet<(Key, String, Ending)>) {
+        match event {
+            Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
+            Event::Applied(one) => self.applied(one, driven),
+            Event::Deleted(one) => {
+                // One that is completed leaves the selection; it is not gone.
+                if one.metadata.label(label::COMPLETED) != "true"
+                    && let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
+                    && known.uid == one.metadata.uid
+                {
+                    let _ = known.to.send(Message::Deleted);
+                }
+            }
+            Event::Listed => {}
+        }
+    }
+
+    fn applied(&mut self, one: WorkflowMeta, driven: &mut JoinSet<(Key, String, Ending)>) {
+        let metadata = one.metadata;
+        let key = (metadata.namespace, metadata.name);
+        if let Some(known) = self.workflows.get(&key) {
+            if known.uid == metadata.uid {
+                let _ = known.to.send(Message::Changed { version: metadata.resource_version });
+                return;
+            }
+            let _ = known.to.send(Message::Deleted);
+        }
+        let (to, inbox) = mpsc::unbounded_channel();
+        let (cluster, uid, to_self) = (self.cluster.clone(), metadata.uid, to.clone());
+        self.workflows.insert(key.clone(), Known { uid: uid.clone(), to });
+        driven.spawn(async move {
+            let ending = drive(cluster, key.0.clone(), key.1.clone(), uid.clone(), inbox, to_self).await;
+            (key, uid, ending)
+        });
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<&Known> {
+        self.workflows.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    fn pod(&mut self, pod: Pod, message: fn(Box<Pod>) -> Message) {
+        if let Some(known) = self.find(&pod.metadata.namespace, pod.metadata.label(label::WORKFLOW)) {
+            let _ = known.to.send(message(Box::new(pod)));
+        }
+    }
+
+    fn result(&mut self, result: TaskResultObject) {
+        if let Some(known) = self.find(&result.metadata.namespace, result.metadata.label(label::WORKFLOW)) {
+            let _ = known.to.send(Message::TaskResult(Box::new(result)));
+        }
+    }
+
+    fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
+        tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
+        // Another of the same name may have begun.
+        if self.workflows.get(key).is_some_and(|known| known.uid == uid) {
+            self.workflows.remove(key);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a request can come to besides success, and whether asking again can help.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A request that the API server did not fulfil.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// `reason` of the Status object, as `AlreadyExists`.
+        reason: String,
+        /// Its message: the words that users know.
+        message: String,
+        /// `Retry-After`, where the server sent it.
+        retry_after: Option<Duration>,
+    },
+    /// The server was not reached, or the answer broke off.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The answer is not what the API promises.
+    #[error("the API server's answer cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+/// The parts of a `v1` Status.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub message: String,
+    pub reason: String,
+    pub code: u16,
+}
+
+impl ApiError {
+    /// The HTTP status; 0 where there is none.
+    pub fn code(&self) -> u16 {
+        match self {
+            ApiError::Refused { code, .. } => *code,
+            _ => 0,
+        }
+    }
+
+    /// There is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == 404
+    }
+
+    /// The object is there already.
+    pub fn is_already_there(&self) -> bool {
+        matches!(self, ApiError::Refused { code: 409, reason, .. } if reason == "AlreadyExists")
+    }
+
+    /// The object is not the one that was read.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == 409 && !self.is_already_there()
+    }
+
+    /// The version from which to watch is too old.
+    pub fn is_gone(&self) -> bool {
+        self.code() == 410
+    }
+
+    /// Whether the same request can succeed later without anybody changing it. argo: util/errors, IsTransientErr: overload,
+    /// time-outs, quotas, and a server that is away.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ApiError::Refused { code: 403, message, .. } => message.contains("exceeded quota"),
+            ApiError::Refused { code: 409, message, .. } => {
+                // Quotas are kept by compare and swap; losing that race says nothing about the object.
+                message.contains("Operation cannot be fulfilled on resourcequota")
+            }
+            ApiError::Refused { code, .. } => matches!(code, 408 | 429 | 500 | 502 | 503 | 504),
+            ApiError::Unreachable(_) => true,
+            ApiError::Unreadable(_) => false,
+        }
+    }
+
+    /// What the server wants to be waited for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ApiError::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_asked_again() {
+        let refused = |code, reason: &str, message: &str| ApiError::Refused {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            retry_after: None,
+        };
+        for (error, transient) in [
+            (refused(429, "TooManyRequests", ""), true),
+            (refused(503, "", ""), true),
+            (refused(403, "Forbidden", "pods \"x\" is forbidden: exceeded quota: q"), true),
+            (refused(403, "Forbidden", "pods is forbidden: User \"a\" cannot create"), false),
+            (refused(409, "Conflict", "Operation cannot be fulfilled on resourcequotas \"q\""), true),
+            (refused(409, "Conflict", "the object has been modified"), false),
+            (refused(422, "Invalid", ""), false),
+            (ApiError::Unreachable(String::new()), true),
+        ] {
+            assert_eq!(error.is_transient(), transient, "{error:?}");
+        }
+        assert!(refused(409, "AlreadyExists", "").is_already_there());
+        assert!(refused(409, "Conflict", "").is_conflict());
+    }
+}

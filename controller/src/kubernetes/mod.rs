@@ -1,0 +1,21 @@
+//! Kubernetes as the controller uses it: requests that say whether they may be repeated, watches that never end, and the
+//! parts of objects that are looked at.
+//!
+//! `kube` brings the connection and everything about who we are. Requests and watches are our own, because the controller
+//! reads less of an object than `kube`'s types hold (a Workflow's watch brings metadata alone, a Pod's only what tells how
+//! it does), and because the server's own word (`Retry-After`, 429, 410) decides when to ask again.
+
+mod api;
+mod error;
+mod objects;
+mod path;
+mod watch;
+
+pub use api::{Api, Patch};
+pub use error::ApiError;
+pub use objects::{
+    Condition, ContainerStatus, Metadata, Pod, PodSpec, PodStatus, SpecContainer, State, TaskResultObject, Terminated,
+    Waiting, WorkflowMeta,
+};
+pub use path::{Collection, Kind};
+pub use watch::{Event, watch};

@@ -1,0 +1,64 @@
+//! `tiphys-controller`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use tiphys_controller::cluster::{Cluster, Limits};
+use tiphys_controller::kubernetes::Api;
+use tiphys_controller::options::Options;
+use tiphys_controller::{config_watch, dispatch};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Bad usage or configuration. contract: exit codes.
+const MISCONFIGURED: u8 = 64;
+
+fn main() -> ExitCode {
+    let options = Options::try_parse().unwrap_or_else(|error| {
+        let code = if error.use_stderr() { i32::from(MISCONFIGURED) } else { 0 };
+        let _ = error.print();
+        std::process::exit(code)
+    });
+    let filter = EnvFilter::new(&options.loglevel);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match options.log_format.as_str() {
+        "json" => log.json().init(),
+        _ => log.init(),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(options))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tiphys-controller: {error:#}");
+            ExitCode::from(MISCONFIGURED)
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
+    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let api = Api::new(kube::Client::try_from(config)?);
+    let given = options.config();
+    let config = config_watch::load(&api, &namespace, &options.configmap, &given).await?;
+    let watched = match options.managed_namespace.as_str() {
+        "" if options.namespaced => namespace.clone(),
+        managed => managed.to_owned(),
+    };
+    let cluster = Arc::new(Cluster::new(api, namespace, config, Limits::default()));
+    let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tracing::info!(namespace = cluster.namespace, watched, "controller started");
+    dispatch::run(cluster, &watched, async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+    .await;
+    followed.abort();
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! What a Pod's status tells the engine, and what its executor told in it.
+
+use std::collections::BTreeMap;
+
+use tiphys_contract::carry::{self, CarryError};
+use tiphys_contract::{TaskResult, container, label};
+use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, PodPhase, PodState};
+use tiphys_podspec::usage;
+
+use crate::kubernetes::{ContainerStatus, Pod, SpecContainer};
+
+/// A Pod as it was seen.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its state.
+    pub state: PodState,
+    /// What was reported by the Pod itself: in a termination message, or in annotations. None when nothing was.
+    pub report: Option<Report>,
+}
+
+/// `status.reason` of a Pod that ran into its `activeDeadlineSeconds`.
+const DEADLINE: &str = "DeadlineExceeded";
+
+/// What an executor reported.
+#[derive(Debug)]
+pub struct Report {
+    /// The results.
+    pub result: TaskResult,
+    /// Whether nothing more comes.
+    pub complete: bool,
+}
+
+/// Reads a Pod.
+///
+/// # Errors
+/// When results are there and damaged: the step then has none that could be trusted.
+pub fn read(pod: &Pod) -> (Seen, Option<CarryError>) {
+    let mut damage = None;
+    let mut told = None;
+    let mut containers = Vec::with_capacity(pod.spec.init_containers.len() + pod.spec.containers.len());
+    let statuses = pod.status.init_container_statuses.iter().map(|status| (true, status));
+    for (init, status) in statuses.chain(pod.status.container_statuses.iter().map(|status| (false, status))) {
+        let sidecar = init && pod.spec.init_containers.iter().any(|one| one.name == status.name && is_sidecar(one));
+        let (state, result) = container_state(status, &mut damage);
+        told = told.or(result);
+        containers.push(ContainerState {
+            name: status.name.clone(),
+            init: init && !sidecar,
+            ready: status.ready,
+            status: state,
+        });
+    }
+    let is_running = |one: &ContainerState| !one.init && matches!(one.status, EngineStatus::Running);
+    let phase = match phase(&pod.status.phase) {
+        // The kubelet says so before it ends the containers; what they still have to tell comes with their end.
+        PodPhase::Failed if pod.status.reason == DEADLINE && containers.iter().any(is_running) => PodPhase::Running,
+        phase => phase,
+    };
+    let over = matches!(phase, PodPhase::Succeeded | PodPhase::Failed);
+    let reporter = reporter(&containers).map(|reporter| &reporter.status);
+    let complete = match reporter {
+        Some(EngineStatus::Terminated { .. }) => true,
+        Some(EngineStatus::Running) => false,
+        _ => over,
+    };
+    let report = report(pod, told, complete, &mut damage);
+    let unschedulable =
+        pod.status.conditions.iter().find(|one| one.r#type == "PodScheduled" && one.reason == "Unschedulable");
+    let state = PodState {
+        uid: pod.metadata.uid.clone(),
+        phase,
+        message: pod.status.message.clone(),
+        reason: pod.status.reason.clone(),
+        unschedulable: unschedulable.map(|one| one.message.clone()).unwrap_or_default(),
+        ip: pod.status.pod_ip.clone(),
+        host: pod.spec.node_name.clone(),
+        containers,
+        resources_duration: if over { resources_duration(pod) } else { BTreeMap::new() },
+    };
+    (Seen { state, report }, damage)
+}
+
+/// A native sidecar is written among the init containers and runs beside the others.
+fn is_sidecar(container: &SpecContainer) -> bool {
+    container.restart_policy == "Always"
+}
+
+fn phase(word: &str) -> PodPhase {
+    match word {
+        "Running" => PodPhase::Running,
+        "Succeeded" => PodPhase::Succeeded,
+        "Failed" => PodPhase::Failed,
+        // `Unknown` was once used for nodes that are away; nothing is known then, as before the start.
+        _ => PodPhase::Pending,
+    }
+}
+
+fn container_state(status: &ContainerStatus, damage: &mut Option<CarryError>) -> (EngineStatus, Option<TaskResult>) {
+    if let Some(end) = &status.state.terminated {
+        let told = carry::from_message(&end.message).unwrap_or_else(|error| {
+            *damage = Some(error);
+            carry::Told { message: end.message.clone(), result: None }
+        });
+        let status = EngineStatus::Terminated {
+            exit_code: end.exit_code,
+            reason: end.reason.clone(),
+            message: told.message,
+            finished: end.finished_at,
+        };
+        return (status, told.result);
+    }
+    if status.state.running.is_some() {
+        return (EngineStatus::Running, None);
+    }
+    let waiting = status.state.waiting.clone().unwrap_or_default();
+    (EngineStatus::Waiting { reason: waiting.reason, message: waiting.message }, None)
+}
+
+/// The container that reports: `wait` or `supervisor`, else `main` where that is the executor itself.
+fn reporter(containers: &[ContainerState]) -> Option<&ContainerState> {
+    let aux =
+        containers.iter().find(|one| !one.init && (one.name == container::WAIT || one.name == container::SUPERVISOR));
+    aux.or_else(|| containers.iter().find(|one| !one.init && one.name == container::MAIN))
+}
+
+fn report(pod: &Pod, told: Option<TaskResult>, complete: bool, damage: &mut Option<CarryError>) -> Option<Report> {
+    if let Some(result) = told {
+        return Some(Report { result, complete });
+    }
+    let lookup = |name: &str| pod.metadata.annotations.get(name).map(String::as_str);
+    let result = carry::from_annotations(lookup).unwrap_or_else(|error| {
+        *damage = Some(error);
+        TaskResult::default()
+    });
+    // A user may give a Pod its first progress by annotation, so that one counts at any time.
+    let any = !result.is_empty() || lookup(label::OUTPUTS).is_some();
+    (any || complete).then_some(Report { result, complete })
+}
+
+fn resources_duration(pod: &Pod) -> BTreeMap<String, i64> {
+    let mut sum = BTreeMap::new();
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    for status in statuses {
+        let Some(end) = &status.state.terminated else { continue };
+        let (Some(from), Some(to)) = (end.started_at, end.finished_at) else { continue };
+        let specs = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+        let Some(spec) = specs.into_iter().find(|spec| spec.name == status.name) else { continue };
+        let requests = usage::requests(&spec.resources.limits, &spec.resources.requests);
+        usage::add(&mut sum, &requests, to.0.as_second() - from.0.as_second());
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(pod: serde_json::Value) -> Seen {
+        let (seen, damage) = read(&serde_json::from_value(pod).unwrap());
+        assert!(damage.is_none(), "{damage:?}");
+        seen
+    }
+
+    #[test]
+    fn a_termination_message_brings_the_results_with_the_end() {
+        let body = json!({"outputs": {"result": "42"}});
+        let result = TaskResult::from_json(body.to_string().as_bytes()).unwrap();
+        let message = carry::to_message(&result, "no bucket", carry::MESSAGE_BYTES).unwrap();
+        let end = |message: &str| {
+            json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message,
+            "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:20Z"}})
+        };
+        let pod = json!({
+            "metadata": {"uid": "u"},
+            "spec": {"nodeName": "host", "containers": [{"name": "wait"}, {"name": "main"}]},
+            "status": {"phase": "Succeeded", "podIP": "10.0.0.1", "containerStatuses": [
+                {"name": "wait", "state": end(&message)}, {"name": "main", "state": end("")}]},
+        });
+        let Seen { state, report } = seen(pod);
+        let report = report.unwrap();
+        assert!(report.complete && report.result == result);
+        assert_eq!((state.phase, state.host.as_str(), state.ip.as_str()), (PodPhase::Succeeded, "host", "10.0.0.1"));
+        assert_eq!(state.resources_duration["cpu"], 4);
+        let EngineStatus::Terminated { message, finished, .. } = &state.containers[0].status else {
+            panic!("{state:?}")
+        };
+        assert_eq!(message, "no bucket");
+        assert!(finished.is_some());
+    }
+
+    #[test]
+    fn annotations_are_complete_when_their_writer_has_ended() {
+        let pod = |wait: serde_json::Value| {
+            json!({
+                "metadata": {"annotations": {label::OUTPUTS: r#"{"result":"1"}"#, label::PROGRESS: "1/2"}},
+                "status": {"phase": "Running", "containerStatuses": [
+                    {"name": "wait", "state": wait}, {"name": "main", "state": {"terminated": {"exitCode": 0}}}]},
+            })
+        };
+        let report = seen(pod(json!({"running": {}}))).report.unwrap();
+        assert!(!report.complete && report.result.progress == "1/2");
+        assert!(seen(pod(json!({"terminated": {"exitCode": 0}}))).report.unwrap().complete);
+    }
+
+    #[test]
+    fn a_pod_that_has_said_nothing_reports_nothing() {
+        let pod = json!({"status": {"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}],
+            "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "ContainerCreating"}}}]}});
+        let Seen { state, report } = seen(pod);
+        assert!(report.is_none());
+        assert_eq!(state.unschedulable, "0/1 nodes");
+        assert!(
+            matches!(&state.containers[0].status, EngineStatus::Waiting { reason, .. } if reason == "ContainerCreating")
+        );
+    }
+
+    #[test]
+    fn a_deadline_has_passed_when_the_containers_have_ended() {
+        let pod = |state: serde_json::Value| {
+            json!({"status": {
+            "phase": "Failed", "reason": DEADLINE, "message": "Pod was active too long",
+            "containerStatuses": [{"name": "wait", "state": state}, {"name": "main", "state": {"terminated": {"exitCode": 143}}}]}})
+        };
+        let first = seen(pod(json!({"running": {}})));
+        assert!(first.state.phase == PodPhase::Running && first.report.is_none());
+        let last = seen(pod(json!({"terminated": {"exitCode": 0}})));
+        assert!(last.state.phase == PodPhase::Failed && last.report.unwrap().complete);
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let pod = json!({"status": {"phase": "Failed", "containerStatuses": [
+            {"name": "wait", "state": {"terminated": {"exitCode": 0, "message": "tiphys-result:1:%%"}}}]}});
+        let (seen, damage) = read(&serde_json::from_value(pod).unwrap());
+        assert!(damage.is_some() && seen.report.unwrap().complete);
+    }
+}

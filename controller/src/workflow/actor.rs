@@ -1,0 +1,572 @@
+//! Drives a workflow: tells the engine what happened, writes what it decides, does it.
+//!
+//! One task a workflow, which sleeps until it is told something. Everything that takes time is a task of its own that tells
+//! when it is through, so that a workflow takes facts while its requests are under way. One write of the status is under way
+//! at a time; what changes meanwhile goes out with the next, at once. Pods are asked for without waiting for the write:
+//! their names follow from their nodes', so that after a restart the same ones are found. What cannot be taken back (a Pod
+//! that is deleted, or labelled as done with) waits until what was learned from it is written.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::json;
+use tiphys_api::{NodeType, Workflow};
+use tiphys_contract::label;
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::AbortHandle;
+
+use super::foreign;
+use super::message::Message;
+use super::pods::{Workplace, kill_command};
+use super::prepare::Prepared;
+use super::release::{Release, decide};
+use super::status::Written;
+use crate::backoff::Backoff;
+use crate::cluster::Cluster;
+use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject};
+use crate::pod_state;
+
+/// How many messages are taken in before the engine is asked what follows from them.
+const BATCH: usize = 256;
+/// Grace period of a Pod that names none.
+const GRACE_SECONDS: u64 = 30;
+
+/// How a workflow left this controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is over, and that is written.
+    Over,
+    /// The object is gone.
+    Deleted,
+    /// It cannot be driven: it is no workflow that could be read.
+    Refused,
+}
+
+/// Drives the workflow of this name and uid to its end.
+pub async fn drive(
+    cluster: Arc<Cluster>,
+    namespace: String,
+    name: String,
+    uid: String,
+    inbox: UnboundedReceiver<Message>,
+    to: UnboundedSender<Message>,
+) -> Ending {
+    let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
+    let workflow = match place.read::<Workflow>(&place.path()).await {
+        Ok(workflow) => workflow,
+        Err(error) if error.is_not_found() => return Ending::Deleted,
+        Err(error) => {
+            tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+            return Ending::Refused;
+        }
+    };
+    if workflow.metadata.uid != *place.uid {
+        return Ending::Deleted;
+    }
+    Actor::begin(place, workflow).await.drive(inbox).await
+}
+
+/// What is known of a Pod.
+#[derive(Debug, Default)]
+struct KnownPod {
+    name: String,
+    uid: String,
+    phase: PodPhase,
+    labels: std::collections::BTreeMap<String, String>,
+    annotations: std::collections::BTreeMap<String, String>,
+    /// Containers that run.
+    running: Vec<String>,
+    grace: Option<u64>,
+    /// Whether it was labelled or deleted, or will be.
+    released: bool,
+    /// Whether it is being ended.
+    ending: bool,
+}
+
+struct Actor {
+    place: Workplace,
+    run: Run,
+    /// What is made before the first Pod.
+    prepared: Arc<OnceCell<Prepared>>,
+    written: Written,
+    /// Nodes that changed since the last write began.
+    dirty: BTreeSet<NodeId>,
+    /// Whether anything may have to be written.
+    unwritten: bool,
+    /// Whether a write is under way.
+    writing: bool,
+    backoff: Backoff,
+    /// A version that somebody else may have written, seen while a write was under way.
+    seen_version: Option<String>,
+    /// Whether the object is being read.
+    reading: bool,
+    pods: FxHashMap<NodeId, KnownPod>,
+    creating: FxHashMap<NodeId, AbortHandle>,
+    /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
+    releases: [Vec<NodeId>; 2],
+    has_task_results: bool,
+    /// Whether what was made for the workflow is being taken away.
+    clearing: bool,
+    wake_at: Option<Timestamp>,
+}
+
+impl Workplace {
+    /// Where the workflow is.
+    pub(super) fn path(&self) -> String {
+        Kind::Workflow.within(&self.namespace).named(&self.workflow)
+    }
+}
+
+impl Actor {
+    async fn begin(place: Workplace, workflow: Workflow) -> Actor {
+        let config = place.cluster.config();
+        let engine = EngineConfig { workflow_defaults: config.default_spec(), ..EngineConfig::default() };
+        let adopted = !workflow.status.nodes.is_empty();
+        let written = Written::of(&workflow);
+        let run = Run::restore(workflow, engine, Timestamp::now());
+        let mut actor = Actor {
+            place,
+            run,
+            prepared: Arc::default(),
+            clearing: false,
+            written,
+            dirty: BTreeSet::new(),
+            unwritten: false,
+            writing: false,
+            backoff: Backoff::default(),
+            seen_version: None,
+            reading: false,
+            pods: FxHashMap::default(),
+            creating: FxHashMap::default(),
+            releases: [Vec::new(), Vec::new()],
+            has_task_results: false,
+            wake_at: None,
+        };
+        if adopted {
+            actor.find_what_is_there().await;
+        }
+        actor
+    }
+
+    /// Another controller, or this one before a restart, has begun it: its Pods and results are told as they are now.
+    async fn find_what_is_there(&mut self) {
+        let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
+        let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
+        match self.place.read::<Items<TaskResultObject>>(&results).await {
+            Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
+            Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
+        }
+        let unfinished = format!("{selector},{}=false", label::COMPLETED);
+        let pods = Kind::Pod.within(&self.place.namespace).query(&[("labelSelector", &unfinished)]);
+        let list = match self.place.read::<Items<Pod>>(&pods).await {
+            Ok(list) => list.items,
+            Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
+        };
+        for pod in list {
+            self.pod(pod);
+        }
+        let nodes = self.run.workflow().status.nodes.values();
+        let lost = nodes.filter(|node| node.r#type == NodeType::Pod && !node.phase.is_fulfilled());
+        let lost = lost.map(|node| NodeId::from(node.id.as_str())).filter(|id| !self.pods.contains_key(id));
+        for node in lost.collect::<Vec<_>>() {
+            self.observe(Fact::PodGone { node });
+        }
+    }
+
+    async fn drive(mut self, mut inbox: UnboundedReceiver<Message>) -> Ending {
+        self.plan();
+        loop {
+            if self.is_through() {
+                self.finish().await;
+                return Ending::Over;
+            }
+            let wait = self.wake_at.map(until);
+            tokio::select! {
+                message = inbox.recv() => {
+                    let mut next = message;
+                    let mut taken = 0;
+                    while let Some(message) = next {
+                        if matches!(message, Message::Deleted) {
+                            self.abort();
+                            return Ending::Deleted;
+                        }
+                        self.take(message);
+                        taken += 1;
+                        next = if taken < BATCH { inbox.try_recv().ok() } else { None };
+                    }
+                }
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+            self.plan();
+        }
+    }
+
+    /// Whether everything is done and written.
+    fn is_through(&self) -> bool {
+        let let_go = || self.creating.is_empty() && self.pods.values().all(|pod| pod.released);
+        let quiet = !self.unwritten && !self.writing && !self.reading && !self.clearing;
+        self.run.is_finished() && quiet && let_go()
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Changed { version } => self.changed(version),
+            Message::Deleted => {}
+            Message::Pod(pod) => self.pod(*pod),
+            Message::PodGone(pod) => self.pod_gone(*pod),
+            Message::PodsListed(uids) => self.pods_listed(&uids),
+            Message::TaskResult(result) => self.task_result(*result),
+            Message::Fact(fact) => {
+                if let Fact::PodRefused { node, transient: false, .. } = &fact {
+                    self.creating.remove(node);
+                }
+                self.observe(fact);
+            }
+            Message::Created { node, pod } => {
+                self.creating.remove(&node);
+                // The watch may have told more of it by now.
+                if !self.pods.contains_key(&node) {
+                    self.pod(*pod);
+                }
+            }
+            Message::Cleared(left) => {
+                self.clearing = false;
+                self.observe(Fact::VolumeClaims(left));
+            }
+            Message::Written(outcome) => self.wrote(outcome),
+            Message::Read(outcome) => self.read(outcome),
+        }
+    }
+
+    fn observe(&mut self, fact: Fact) {
+        self.run.observe(fact, Timestamp::now());
+    }
+
+    /// Asks the engine what follows, does it, and writes it.
+    fn plan(&mut self) {
+        let Plan { changed, status_changed, actions, needs, wake_at } = self.run.plan(Timestamp::now());
+        self.unwritten |= status_changed || !changed.is_empty();
+        for id in changed {
+            let over = self.run.node(id.as_str()).is_some_and(|node| node.phase.is_fulfilled());
+            if over && self.pods.contains_key(&id) {
+                self.releases[1].push(id.clone());
+            }
+            self.dirty.insert(id);
+        }
+        self.wake_at = wake_at;
+        for need in needs {
+            tokio::spawn(self.place.clone().answer(need));
+        }
+        for action in actions {
+            self.act(action);
+        }
+        self.write();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::CreatePod(request) => {
+                let node = request.node.clone();
+                let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
+                let task = tokio::spawn(self.place.clone().create(*request, spec, prepared));
+                self.creating.insert(node, task.abort_handle());
+            }
+            Action::KillPod { node, .. } => self.end_pod(&node),
+            Action::EndSidecars { node, .. } => self.signal(&node),
+            Action::SaveMemo { cache, key, node } => {
+                let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
+                tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs));
+            }
+            Action::Finish => {
+                let all: Vec<NodeId> = self.pods.keys().cloned().collect();
+                self.releases[1].extend(all);
+                self.unwritten = true;
+                let (workflow, spec) = (self.run.workflow(), self.run.spec());
+                let claims = !workflow.status.persistent_volume_claims.is_empty();
+                if claims || spec.pod_disruption_budget.is_some() {
+                    self.clearing = true;
+                    tokio::spawn(self.place.clone().clear(workflow.clone(), spec.clone()));
+                }
+            }
+        }
+    }
+
+    fn end_pod(&mut self, node: &NodeId) {
+        let Some(pod) = self.pods.get_mut(node) else {
+            // It is not made, or not seen yet. One that appears after all is told to the engine, which asks again.
+            if let Some(task) = self.creating.remove(node) {
+                task.abort();
+            }
+            self.observe(Fact::PodGone { node: node.clone() });
+            return;
+        };
+        match pod.phase {
+            PodPhase::Pending if !pod.ending => {
+                pod.ending = true;
+                tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+            }
+            PodPhase::Running => self.signal(node),
+            _ => {}
+        }
+    }
+
+    /// SIGTERM to every container that runs; SIGKILL after the grace period.
+    fn signal(&mut self, node: &NodeId) {
+        let Some(pod) = self.pods.get_mut(node).filter(|pod| !pod.ending) else { return };
+        pod.ending = true;
+        let grace = Duration::from_secs(pod.grace.unwrap_or(GRACE_SECONDS));
+        for (signal, after) in [(libc_signal::TERM, Duration::ZERO), (libc_signal::KILL, grace)] {
+            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, name, signal));
+            let commands = pod.running.iter().map(command).collect();
+            tokio::spawn(self.place.clone().signal(pod.name.clone(), commands, after));
+        }
+    }
+
+    fn pod(&mut self, pod: Pod) {
+        if !pod.metadata.is_of(&self.place.uid) {
+            return;
+        }
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let node = NodeId::from(id.as_str());
+        let (seen, damage) = pod_state::read(&pod);
+        if let Some(damage) = damage {
+            tracing::error!(namespace = %self.place.namespace, pod = %pod.metadata.name, error = %damage, "results are lost");
+        }
+        if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {
+            // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
+            tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
+        }
+        let known = self.pods.entry(node.clone()).or_default();
+        known.name = pod.metadata.name;
+        known.uid = pod.metadata.uid;
+        known.phase = seen.state.phase;
+        known.labels = pod.metadata.labels;
+        known.annotations = pod.metadata.annotations;
+        known.grace = pod.spec.termination_grace_period_seconds;
+        let running = |status: &&crate::kubernetes::ContainerStatus| status.state.running.is_some();
+        known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
+        self.releases[1].push(node.clone());
+        self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
+        if let Some(report) = seen.report {
+            let outputs = Box::new(report.result.outputs.unwrap_or_default());
+            let (progress, complete) = (report.result.progress, report.complete && !self.has_task_result(&node));
+            self.observe(Fact::TaskResult { node: node.clone(), outputs, progress, complete });
+        }
+        self.observe(Fact::Pod { node, state: Box::new(seen.state) });
+    }
+
+    /// Whether the node's executor reports by an object of its own, which says itself when it is complete.
+    fn has_task_result(&self, node: &NodeId) -> bool {
+        self.has_task_results && self.run.node(node.as_str()).is_some_and(|node| node.task_result_synced == Some(false))
+    }
+
+    fn pod_gone(&mut self, pod: Pod) {
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let node = NodeId::from(id.as_str());
+        if self.pods.get(&node).is_some_and(|known| known.uid != pod.metadata.uid) {
+            return;
+        }
+        let completed = pod.metadata.label(label::COMPLETED) == "true";
+        // What it was at last may not have been told before.
+        self.pod(pod);
+        self.pods.remove(&node);
+        if !completed {
+            self.observe(Fact::PodGone { node });
+        }
+    }
+
+    fn pods_listed(&mut self, uids: &FxHashSet<String>) {
+        for (node, pod) in &self.pods {
+            if !uids.contains(&pod.uid) && !pod.released {
+                tokio::spawn(self.place.clone().look_for(node.clone(), pod.name.clone(), pod.uid.clone()));
+            }
+        }
+    }
+
+    fn task_result(&mut self, result: TaskResultObject) {
+        if !result.metadata.is_of(&self.place.uid) {
+            return;
+        }
+        self.has_task_results = true;
+        let complete = result.metadata.label(label::REPORT_OUTPUTS_COMPLETED) == "true";
+        self.observe(Fact::TaskResult {
+            node: NodeId::from(result.metadata.name.as_str()),
+            outputs: Box::new(result.outputs.unwrap_or_default()),
+            progress: result.progress,
+            complete,
+        });
+    }
+
+    /// Begins a write, unless one is under way: then it comes when that is through.
+    fn write(&mut self) {
+        if self.writing || self.reading || !self.unwritten {
+            return;
+        }
+        self.unwritten = false;
+        let [now, next] = &mut self.releases;
+        // What ends after this write has begun is not in it.
+        let run = &self.run;
+        now.extend(next.drain(..).filter(|id| run.node(id.as_str()).is_none_or(|node| node.phase.is_fulfilled())));
+        let dirty = std::mem::take(&mut self.dirty);
+        let patch = self.written.patch(self.run.workflow(), dirty.iter().map(NodeId::as_str));
+        let Some(patch) = patch else {
+            self.release();
+            return;
+        };
+        self.writing = true;
+        let place = self.place.clone();
+        tokio::spawn(async move {
+            let _turn = place.cluster.writing.acquire().await;
+            let outcome = place.cluster.api.patch(&place.path(), Patch::Merge, &patch).await;
+            place.tell(Message::Written(outcome));
+        });
+    }
+
+    fn wrote(&mut self, outcome: Result<String, ApiError>) {
+        self.writing = false;
+        match outcome {
+            Ok(version) => {
+                self.backoff.reset();
+                self.written.version = version;
+                self.release();
+                if let Some(version) = self.seen_version.take() {
+                    self.changed(version);
+                }
+            }
+            Err(error) => {
+                if !error.is_conflict() {
+                    tracing::warn!(workflow = %self.place.workflow, %error, "the status cannot be written");
+                }
+                // Whether it was written is not known, or somebody else wrote: what is there now decides.
+                self.unwritten = true;
+                let pause = if error.is_conflict() { Duration::ZERO } else { self.backoff.pause() };
+                self.read_again(error.retry_after().unwrap_or(pause));
+            }
+        }
+    }
+
+    /// Lets go of Pods whose nodes' ends are written.
+    fn release(&mut self) {
+        let config = self.place.cluster.config();
+        let spec = self.run.spec().clone();
+        let phase = self.run.workflow().status.phase;
+        for node in std::mem::take(&mut self.releases[0]) {
+            let Some(pod) = self.pods.get_mut(&node).filter(|pod| !pod.released) else { continue };
+            if !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
+                continue;
+            }
+            match decide(spec.pod_gc.as_deref(), &config, &pod.labels, pod.phase, phase) {
+                Release::Later => continue,
+                Release::Label => {
+                    tokio::spawn(self.place.clone().label_completed(pod.name.clone()));
+                }
+                Release::Delete(delay) => {
+                    let (name, uid, place) = (pod.name.clone(), pod.uid.clone(), self.place.clone());
+                    let grace = config.pod_gc_grace;
+                    tokio::spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        place.delete(name, uid, grace).await;
+                    });
+                }
+            }
+            pod.released = true;
+        }
+    }
+
+    /// The object has another version: our own write, or somebody else's.
+    fn changed(&mut self, version: String) {
+        if self.writing || self.reading {
+            self.seen_version = Some(version);
+        } else if is_newer(&version, &self.written.version) {
+            self.read_again(Duration::ZERO);
+        }
+    }
+
+    fn read_again(&mut self, after: Duration) {
+        if std::mem::replace(&mut self.reading, true) {
+            return;
+        }
+        let place = self.place.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let outcome = place.read(&place.path()).await;
+            place.tell(Message::Read(outcome.map(Box::new)));
+        });
+    }
+
+    fn read(&mut self, outcome: Result<Box<Workflow>, ApiError>) {
+        self.reading = false;
+        let theirs = match outcome {
+            Ok(theirs) if theirs.metadata.uid == *self.place.uid => theirs,
+            Ok(_) => return self.place.tell(Message::Deleted),
+            Err(error) if error.is_not_found() => return self.place.tell(Message::Deleted),
+            Err(error) => {
+                tracing::error!(workflow = %self.place.workflow, %error, "the workflow cannot be read");
+                let pause = self.backoff.pause();
+                return self.read_again(pause);
+            }
+        };
+        for fact in foreign::asked(self.run.workflow(), &theirs) {
+            self.observe(fact);
+        }
+        let ours = self.run.workflow();
+        let differs = |id: &&String| ours.status.nodes.get(id) != theirs.status.nodes.get(id);
+        self.dirty.extend(ours.status.nodes.keys().filter(differs).map(|id| NodeId::from(id.as_str())));
+        self.written = Written::over(&theirs, ours);
+        self.unwritten = true;
+        if let Some(version) = self.seen_version.take() {
+            self.changed(version);
+        }
+    }
+
+    /// Everything is written; what was kept for the workflow goes.
+    async fn finish(&mut self) {
+        if self.has_task_results {
+            let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
+            let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
+            let _turn = self.place.cluster.other.acquire().await;
+            if let Err(error) = self.place.cluster.api.delete(&results, &json!({})).await {
+                tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be deleted");
+            }
+        }
+    }
+
+    fn abort(&mut self) {
+        for task in self.creating.values() {
+            task.abort();
+        }
+    }
+}
+
+/// Signals by number, as Linux has them: the Pod's, whatever this program runs on.
+mod libc_signal {
+    pub const TERM: i32 = 15;
+    pub const KILL: i32 = 9;
+}
+
+/// A list of objects.
+#[derive(serde::Deserialize)]
+struct Items<T> {
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+}
+
+/// Whether a version is later than another. They are numbers that grow (Kubernetes, KEP-5504); where one is not, it is
+/// taken for another's.
+fn is_newer(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version > than,
+        _ => version != than,
+    }
+}
+
+/// How long it is until a moment, rounded up: a timer that fires early would only have to be set again.
+fn until(moment: Timestamp) -> Duration {
+    let nanos = moment.as_nanosecond() - Timestamp::now().as_nanosecond();
+    Duration::from_millis(u64::try_from(nanos.max(0) / 1_000_000 + 1).unwrap_or(u64::MAX / 2_000_000))
+}

@@ -1,0 +1,45 @@
+//! What a workflow is told.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+use tiphys_api::Workflow;
+use tiphys_engine::{Fact, NodeId};
+
+use crate::kubernetes::{ApiError, Pod, TaskResultObject};
+
+/// What a workflow is told: by the watches, or by its own requests when they are through.
+#[derive(Debug)]
+pub enum Message {
+    /// The object has this version now.
+    Changed {
+        /// `metadata.resourceVersion`
+        version: String,
+    },
+    /// The object is gone.
+    Deleted,
+    /// A Pod of the workflow is new or changed.
+    Pod(Box<Pod>),
+    /// A Pod is gone, as it was at last.
+    PodGone(Box<Pod>),
+    /// The watch of Pods began anew: these are all there were then, by uid.
+    PodsListed(Arc<FxHashSet<String>>),
+    /// A task result is new or changed.
+    TaskResult(Box<TaskResultObject>),
+    /// The answer to a need, or what came of a request.
+    Fact(Fact),
+    /// A Pod was created, or was there already.
+    Created {
+        /// Its node.
+        node: NodeId,
+        /// What the server made of it.
+        pod: Box<Pod>,
+    },
+    /// A write is through; with the object's new version.
+    Written(Result<String, ApiError>),
+    /// What was made for the workflow has gone, but for these volumes.
+    Cleared(Vec<Value>),
+    /// The object was read because somebody else wrote it.
+    Read(Result<Box<Workflow>, ApiError>),
+}

@@ -1,0 +1,14 @@
+//! One workflow: its engine, what is known of its Pods, and what has to be written.
+
+mod actor;
+mod foreign;
+mod message;
+mod needs;
+mod pods;
+mod prepare;
+mod release;
+mod repository;
+mod status;
+
+pub use actor::{Ending, drive};
+pub use message::Message;

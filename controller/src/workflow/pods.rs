@@ -1,0 +1,288 @@
+//! Effects on Pods: made, ended, found again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api as KubeApi, AttachParams};
+use serde_json::{Value, json};
+use tiphys_api::WorkflowSpec;
+use tiphys_contract::label;
+use tiphys_engine::{Fact, NodeId, PodRequest};
+use tiphys_podspec::{Error as PodError, Input, Request, build};
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::message::Message;
+use super::prepare::Prepared;
+use crate::backoff::Backoff;
+use crate::cluster::Cluster;
+use crate::kubernetes::{ApiError, Kind, Pod};
+
+/// Where a workflow's Pods are made.
+#[derive(Clone)]
+pub(super) struct Workplace {
+    pub cluster: Arc<Cluster>,
+    pub to: UnboundedSender<Message>,
+    pub namespace: Arc<str>,
+    pub workflow: Arc<str>,
+    pub uid: Arc<str>,
+}
+
+impl Workplace {
+    pub fn tell(&self, message: Message) {
+        // Nobody listens once the workflow is gone.
+        let _ = self.to.send(message);
+    }
+
+    /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help.
+    pub async fn create(self, request: PodRequest, spec: Arc<WorkflowSpec>, prepared: Arc<OnceCell<Prepared>>) {
+        let node = request.node.clone();
+        let refused =
+            |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
+        let made = match prepared.get_or_try_init(|| self.prepare(&spec)).await {
+            Ok(prepared) => self.build(request, &spec, prepared).await,
+            Err(message) => Err(message),
+        };
+        let (pod, config_map) = match made {
+            Ok(made) => made,
+            Err(message) => return self.tell(refused(message, false)),
+        };
+        let mut backoff = Backoff::default();
+        let mut told = String::new();
+        loop {
+            let error = match self.submit(&pod, config_map.as_ref()).await {
+                Ok(pod) => return self.tell(Message::Created { node, pod: Box::new(pod) }),
+                Err(error) => error,
+            };
+            if !error.is_transient() {
+                return self.tell(refused(error.to_string(), false));
+            }
+            let message = error.to_string();
+            if message != told {
+                self.tell(refused(message.clone(), true));
+                told = message;
+            }
+            tokio::time::sleep(error.retry_after().unwrap_or_else(|| backoff.pause())).await;
+        }
+    }
+
+    async fn build(
+        &self,
+        request: PodRequest,
+        spec: &WorkflowSpec,
+        prepared: &Prepared,
+    ) -> Result<(Value, Option<Value>), String> {
+        let mut config = prepared.config.clone();
+        let variables = request.variables;
+        let request = Request {
+            node_id: request.node.to_string(),
+            node_name: request.node_name,
+            pod_name: request.pod_name,
+            template: request.template,
+            boundary: request.boundary,
+            on_exit: request.on_exit,
+            include_script_output: request.include_script_output,
+            deadline: request.deadline,
+            active_deadline_seconds: request.active_deadline_seconds,
+            volumes: request.volumes.into_iter().chain(prepared.claims.iter().cloned()).collect(),
+            avoid_hosts: request.avoid_hosts,
+        };
+        loop {
+            let built = build(&Input {
+                workflow_name: &self.workflow,
+                namespace: &self.namespace,
+                workflow_uid: &self.uid,
+                spec,
+                request: &request,
+                config: &config,
+                substitute: &|text| substitute(text, &variables),
+            });
+            match built {
+                Ok(pod) => return Ok((pod.to_value(), pod.config_map)),
+                Err(PodError::TokenSecretUnknown { service_account }) => {
+                    let secret = self.token_secret(&service_account).await?;
+                    Arc::make_mut(&mut config).token_secrets.insert(service_account, secret);
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// The Secret with a service account's token. argo: operator.go, getServiceAccountTokenName.
+    async fn token_secret(&self, account: &str) -> Result<String, String> {
+        const ANNOTATION: &str = "workflows.argoproj.io/service-account-token.name";
+        let path = Kind::ServiceAccount.within(&self.namespace).named(account);
+        let object: Value = self.read(&path).await.map_err(|error| error.to_string())?;
+        let listed = object.pointer("/secrets/0/name").and_then(Value::as_str);
+        let annotated = object["metadata"]["annotations"][ANNOTATION].as_str();
+        let name = listed.or(annotated).map(str::to_owned);
+        Ok(name.unwrap_or_else(|| format!("{account}.service-account-token")))
+    }
+
+    /// Reads an object, again for as long as that can help.
+    pub async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let answer = {
+                let _turn = self.cluster.other.acquire().await;
+                self.cluster.api.get(path).await
+            };
+            match answer {
+                Err(error) if error.is_transient() => {
+                    tokio::time::sleep(error.retry_after().unwrap_or_else(|| backoff.pause())).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Creates the Pod, and before it the ConfigMap that it mounts.
+    async fn submit(&self, pod: &Value, config_map: Option<&Value>) -> Result<Pod, ApiError> {
+        let _turn = self.cluster.creating.acquire().await;
+        let api = &self.cluster.api;
+        if let Some(map) = config_map {
+            match api.create(Kind::ConfigMap.within(&self.namespace).path(), map).await {
+                Err(error) if !error.is_already_there() => return Err(error),
+                _ => {}
+            }
+        }
+        let pods = Kind::Pod.within(&self.namespace);
+        match api.create(pods.path(), pod).await {
+            Err(error) if error.is_already_there() => {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                let found: Pod = api.get(&pods.named(name)).await?;
+                // Argo takes any Pod of that name for its own. One of another workflow would give its results to this one.
+                if found.metadata.is_of(&self.uid) { Ok(found) } else { Err(error) }
+            }
+            answer => Ok(serde_json::from_value(answer?)?),
+        }
+    }
+
+    /// Whether a Pod that was not in a list is really gone.
+    pub async fn look_for(self, node: NodeId, name: String, uid: String) {
+        let path = Kind::Pod.within(&self.namespace).named(&name);
+        match self.read::<Pod>(&path).await {
+            Ok(pod) if pod.metadata.uid == uid => self.tell(Message::Pod(Box::new(pod))),
+            Err(error) if !error.is_not_found() => {
+                tracing::warn!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be read");
+            }
+            _ => self.tell(Message::Fact(Fact::PodGone { node })),
+        }
+    }
+
+    /// Deletes a Pod.
+    pub async fn delete(self, name: String, uid: String, grace: Option<i64>) {
+        let path = Kind::Pod.within(&self.namespace).named(&name);
+        let mut options = json!({"propagationPolicy": "Background"});
+        if !uid.is_empty() {
+            options["preconditions"] = json!({"uid": uid});
+        }
+        if let Some(seconds) = grace {
+            options["gracePeriodSeconds"] = seconds.into();
+        }
+        let mut backoff = Backoff::default();
+        loop {
+            let deleted = {
+                let _turn = self.cluster.other.acquire().await;
+                self.cluster.api.delete(&path, &options).await
+            };
+            match deleted {
+                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
+                // Another Pod has the name by now.
+                Err(error) if error.is_conflict() => return,
+                Err(error) => {
+                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
+                }
+                Ok(()) => return,
+            }
+        }
+    }
+
+    /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
+    pub async fn label_completed(self, name: String) {
+        let path = Kind::Pod.within(&self.namespace).named(&name);
+        let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
+        let mut backoff = Backoff::default();
+        loop {
+            let labelled = {
+                let _turn = self.cluster.other.acquire().await;
+                self.cluster.api.patch(&path, crate::kubernetes::Patch::Merge, &patch).await
+            };
+            match labelled {
+                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
+                Err(error) if !error.is_not_found() => {
+                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Signals containers: SIGTERM at once, SIGKILL when the grace period is over. The commands are those that Argo's
+    /// controller runs in a container; a Pod can name its own for each. argo: util/signal.go.
+    pub async fn signal(self, pod: String, commands: Vec<(String, Vec<String>)>, after: Duration) {
+        tokio::time::sleep(after).await;
+        for (container, command) in commands {
+            let _turn = self.cluster.other.acquire().await;
+            let signalled = self.exec(&pod, &container, command).await;
+            // It may have ended by itself in the meantime; then there is nothing to exec in.
+            if let Err(error) = signalled {
+                tracing::debug!(namespace = %self.namespace, pod, container, error, "not signalled");
+            }
+        }
+    }
+
+    async fn exec(&self, pod: &str, container: &str, command: Vec<String>) -> Result<(), String> {
+        const LONGEST: Duration = Duration::from_secs(30);
+        let pods: KubeApi<k8s_openapi::api::core::v1::Pod> =
+            KubeApi::namespaced(self.cluster.api.client().clone(), &self.namespace);
+        let how = AttachParams { container: Some(container.to_owned()), stderr: true, ..AttachParams::default() };
+        let run = async {
+            let mut process = pods.exec(pod, command, &how).await.map_err(|error| error.to_string())?;
+            let status = process.take_status();
+            let _ = process.join().await;
+            match status {
+                Some(status) => match status.await {
+                    Some(status) if status.status.as_deref() == Some("Failure") => {
+                        Err(status.message.unwrap_or_default())
+                    }
+                    _ => Ok(()),
+                },
+                None => Ok(()),
+            }
+        };
+        tokio::time::timeout(LONGEST, run).await.unwrap_or_else(|_| Err("no answer".into()))
+    }
+}
+
+/// What ends a container from inside: the Pod's own command for it, else the executor's.
+pub(super) fn kill_command(annotations: &BTreeMap<String, String>, container: &str, signal: i32) -> Vec<String> {
+    let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
+    let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    match own {
+        Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
+        None => ["/var/run/argo/argoexec", "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
+    }
+}
+
+/// Replaces the tags in a JSON text; tags that cannot be resolved stay.
+fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
+    if !text.contains("{{") {
+        return Ok(text.to_owned());
+    }
+    tiphys_expr::template::replace(text, variables, true).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_names_its_own_way_to_end() {
+        let annotations =
+            BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
+        assert_eq!(kill_command(&annotations, "side", 15), ["stop", "-15"]);
+        assert_eq!(kill_command(&annotations, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
+    }
+}

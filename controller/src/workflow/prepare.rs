@@ -1,0 +1,166 @@
+//! What a workflow needs before its first Pod, and what goes when it is over: its artifact repository, its volume claims, its
+//! disruption budget. argo: operator.go, createPVCs, deletePVCs, createPDBResource.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tiphys_api::{Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_contract::label;
+use tiphys_engine::Fact;
+use tiphys_podspec::PodConfig;
+
+use super::message::Message;
+use super::pods::Workplace;
+use crate::backoff::Backoff;
+use crate::kubernetes::{ApiError, Kind, Metadata, Patch};
+
+/// Keeps a claim while Pods that are over still name it.
+const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// What all Pods of a workflow are made of.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The configuration, with the workflow's own artifact repository.
+    pub config: Arc<PodConfig>,
+    /// Volumes over the workflow's claims.
+    pub claims: Vec<Value>,
+}
+
+#[derive(serde::Deserialize)]
+struct Owned {
+    metadata: Metadata,
+}
+
+impl Workplace {
+    /// Prepares the workflow; what is there already stays.
+    ///
+    /// # Errors
+    /// Why there can be no Pods, in words for a node's message.
+    pub async fn prepare(&self, spec: &WorkflowSpec) -> Result<Prepared, String> {
+        let mut config = self.cluster.config().pod.clone();
+        let found = self.repository(spec.artifact_repository_ref.as_deref()).await?;
+        if let Some(repository) = &found.artifact_repository {
+            config.artifact_repository = (**repository).clone();
+        }
+        self.tell(Message::Fact(Fact::ArtifactRepository(Box::new(found))));
+        if let Some(budget) = &spec.pod_disruption_budget {
+            self.budget(budget).await.map_err(|error| {
+                format!("unable to create PDB resource for workflow, {} error: {error}", self.workflow)
+            })?;
+        }
+        let mut claims = Vec::new();
+        for (index, template) in spec.volume_claim_templates.iter().enumerate() {
+            claims.push(self.claim(index, template).await.map_err(|error| format!("pvc create error: {error}"))?);
+        }
+        if !claims.is_empty() {
+            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
+        }
+        Ok(Prepared { config: Arc::new(config), claims })
+    }
+
+    fn owner(&self) -> Value {
+        json!([{
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.workflow, "uid": &*self.uid,
+            "controller": true, "blockOwnerDeletion": true,
+        }])
+    }
+
+    async fn budget(&self, spec: &Value) -> Result<(), ApiError> {
+        let labels = json!({label::WORKFLOW: &*self.workflow});
+        let mut spec = spec.clone();
+        if spec["selector"].is_null() {
+            spec["selector"] = json!({"matchLabels": labels});
+        }
+        let budget = json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": &*self.workflow, "labels": labels, "ownerReferences": self.owner()},
+            "spec": spec,
+        });
+        self.make(Kind::PodDisruptionBudget, &budget).await.map(|_| ())
+    }
+
+    /// Makes one claim; gives the volume over it.
+    async fn claim(&self, index: usize, template: &Value) -> Result<Value, String> {
+        let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))?;
+        let claim_name = format!("{}-{name}", self.workflow);
+        let mut claim = template.clone();
+        claim["apiVersion"] = "v1".into();
+        claim["kind"] = "PersistentVolumeClaim".into();
+        claim["metadata"]["name"] = claim_name.as_str().into();
+        claim["metadata"]["labels"][label::WORKFLOW] = (*self.workflow).into();
+        claim["metadata"]["ownerReferences"] = self.owner();
+        if let Some(claim) = claim.as_object_mut() {
+            claim.remove("status");
+        }
+        if !self.make(Kind::PersistentVolumeClaim, &claim).await.map_err(|error| error.to_string())? {
+            let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(&claim_name);
+            let there: Owned = self.read(&path).await.map_err(|error| error.to_string())?;
+            if !there.metadata.is_of(&self.uid) {
+                return Err(format!("{claim_name} pvc already exists with different ownerreference"));
+            }
+        }
+        Ok(json!({"name": name, "persistentVolumeClaim": {"claimName": claim_name}}))
+    }
+
+    /// Makes an object, again for as long as that can help. Tells whether it was made now, and not there already.
+    async fn make(&self, kind: Kind, object: &Value) -> Result<bool, ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let made = {
+                let _turn = self.cluster.other.acquire().await;
+                self.cluster.api.create(kind.within(&self.namespace).path(), object).await
+            };
+            match made {
+                Err(error) if error.is_already_there() => return Ok(false),
+                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
+                made => return made.map(|_| true),
+            }
+        }
+    }
+
+    /// Takes away what was made for a workflow that is over. What is left is collected with the workflow itself.
+    pub async fn clear(self, workflow: Workflow, spec: Arc<WorkflowSpec>) {
+        if spec.pod_disruption_budget.is_some() {
+            let path = Kind::PodDisruptionBudget.within(&self.namespace).named(&self.workflow);
+            if let Err(error) = self.cluster.api.delete(&path, &json!({})).await {
+                tracing::warn!(workflow = %self.workflow, %error, "the PodDisruptionBudget cannot be deleted");
+            }
+        }
+        let strategy = spec.volume_claim_gc.as_ref().map_or("", |gc| gc.strategy.as_str());
+        let kept = strategy != "OnWorkflowCompletion" && workflow.status.phase != WorkflowPhase::Succeeded;
+        let mut left = Vec::new();
+        for volume in &workflow.status.persistent_volume_claims {
+            let name = volume["persistentVolumeClaim"]["claimName"].as_str().unwrap_or_default();
+            let gone = !kept && self.remove_claim(name).await;
+            if !gone {
+                left.push(volume.clone());
+            }
+        }
+        self.tell(Message::Cleared(left));
+    }
+
+    async fn remove_claim(&self, name: &str) -> bool {
+        let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(name);
+        let removed = async {
+            self.cluster.api.delete(&path, &json!({})).await?;
+            // The finalizer waits for Pods that name the claim, also for those that are over. argo: deletePVCs.
+            let there: Value = match self.cluster.api.get(&path).await {
+                Err(error) if error.is_not_found() => return Ok(()),
+                there => there?,
+            };
+            let finalizers = there["metadata"]["finalizers"].as_array().into_iter().flatten();
+            let left: Vec<&Value> = finalizers.filter(|one| one.as_str() != Some(PROTECTION)).collect();
+            match self.cluster.api.patch(&path, Patch::Merge, &json!({"metadata": {"finalizers": left}})).await {
+                Err(error) if error.is_not_found() => Ok(()),
+                patched => patched.map(|_| ()),
+            }
+        };
+        let _turn = self.cluster.other.acquire().await;
+        let removed: Result<(), ApiError> = removed.await;
+        if let Err(error) = &removed {
+            tracing::error!(workflow = %self.workflow, claim = name, %error, "the volume claim cannot be deleted");
+        }
+        removed.is_ok()
+    }
+}

@@ -1,0 +1,67 @@
+//! Where a workflow's artifacts go. argo: util/../artifactrepositories.go.
+
+use tiphys_api::{ArtifactRepository, ArtifactRepositoryRef, ArtifactRepositoryRefStatus};
+
+use super::needs::ConfigMapObject;
+use super::pods::Workplace;
+use crate::kubernetes::Kind;
+
+/// The ConfigMap with repositories, where none is named.
+const DEFAULT_MAP: &str = "artifact-repositories";
+/// Its annotation that names the key to take.
+const DEFAULT_KEY: &str = "workflows.argoproj.io/default-artifact-repository";
+
+impl Workplace {
+    /// The repository that a reference leads to: in the workflow's namespace, else in the controller's. Without a reference
+    /// the default one of the workflow's namespace, else the configuration's.
+    ///
+    /// # Errors
+    /// The reference leads nowhere; in Argo's words.
+    pub(super) async fn repository(
+        &self,
+        reference: Option<&ArtifactRepositoryRef>,
+    ) -> Result<ArtifactRepositoryRefStatus, String> {
+        let (map, key) = reference.map_or(("", ""), |one| (one.config_map.as_str(), one.key.as_str()));
+        let map = if map.is_empty() { DEFAULT_MAP } else { map };
+        let own = [&*self.namespace, self.cluster.namespace.as_str()];
+        let namespaces = if reference.is_some() { &own[..] } else { &own[..1] };
+        for namespace in namespaces {
+            let path = Kind::ConfigMap.within(namespace).named(map);
+            let object = match self.read::<ConfigMapObject>(&path).await {
+                Ok(object) => object,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(format!("failed to read the ConfigMap {namespace}/{map}: {error}")),
+            };
+            let default = object.metadata.annotations.get(DEFAULT_KEY).map_or("", String::as_str);
+            let key = if key.is_empty() { default } else { key };
+            let Some(text) = object.data.get(key) else {
+                return Err(format!(
+                    "config map missing key {key} for artifact repository ref {namespace}/{map}#{key}"
+                ));
+            };
+            let repository = parse(text).map_err(|reason| format!("{namespace}/{map}#{key}: {reason}"))?;
+            return Ok(ArtifactRepositoryRefStatus {
+                config_map: map.to_owned(),
+                key: key.to_owned(),
+                namespace: (*namespace).to_owned(),
+                artifact_repository: Some(Box::new(repository)),
+                ..ArtifactRepositoryRefStatus::default()
+            });
+        }
+        if reference.is_some() {
+            return Err(format!("artifact repository ref {map}#{key} not found"));
+        }
+        let configured = self.cluster.config().pod.artifact_repository.clone();
+        Ok(ArtifactRepositoryRefStatus {
+            default: true,
+            artifact_repository: Some(Box::new(configured)),
+            ..ArtifactRepositoryRefStatus::default()
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<ArtifactRepository, String> {
+    let trees = tiphys_api::yaml::parse(text).map_err(|error| error.to_string())?;
+    let value = trees.into_iter().next().map(|tree| tree.root.to_value()).unwrap_or_default();
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}

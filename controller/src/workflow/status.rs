@@ -1,0 +1,240 @@
+//! What goes out to the API server of a workflow's status: what changed since the last write, and nothing else.
+//!
+//! A JSON merge patch (RFC 7396) that names the version it is for. Of nodes that are not over, what was written last is
+//! kept, so that only fields that changed are sent; a node that is over rarely changes again, and goes out whole then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
+use serde_json::{Map, Value, json};
+use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
+
+/// What the API server has.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The version of the object.
+    pub version: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    /// The status without its nodes.
+    head: Value,
+    /// Nodes that were not over when they were written.
+    open: FxHashMap<String, Value>,
+    /// Which other nodes there are.
+    closed: BTreeSet<String>,
+}
+
+impl Written {
+    /// What was read from the API server.
+    pub fn of(workflow: &Workflow) -> Written {
+        let mut written = Written {
+            version: workflow.metadata.resource_version.clone(),
+            labels: workflow.metadata.labels.clone(),
+            annotations: workflow.metadata.annotations.clone(),
+            head: head(&workflow.status),
+            ..Written::default()
+        };
+        for (id, node) in workflow.status.nodes.iter() {
+            written.keep(id, node, || to_value(node));
+        }
+        written
+    }
+
+    /// The same after somebody else has written: labels and annotations that are not ours stay as they are.
+    pub fn over(theirs: &Workflow, ours: &Workflow) -> Written {
+        let mut written = Written::of(theirs);
+        written.labels.retain(|name, _| ours.metadata.labels.contains_key(name));
+        written.annotations.retain(|name, _| ours.metadata.annotations.contains_key(name));
+        written
+    }
+
+    /// The patch that brings the API server from what it has to what the workflow is, as far as these nodes are concerned.
+    /// None when there is nothing to say. It counts as written from here on: if it is not accepted, read the object anew.
+    pub fn patch<'a>(&mut self, workflow: &Workflow, changed: impl Iterator<Item = &'a str>) -> Option<Value> {
+        let mut status = Map::new();
+        let head = head(&workflow.status);
+        if let Some(change) = difference(&self.head, &head) {
+            status = change;
+            self.head = head;
+        }
+        let mut nodes = Map::new();
+        for id in changed {
+            let Some(node) = workflow.status.nodes.get(id) else { continue };
+            let value = to_value(node);
+            let change = match self.open.get(id) {
+                Some(before) => difference(before, &value),
+                None if self.closed.contains(id) => Some(whole(&value)),
+                None => value.as_object().cloned(),
+            };
+            if let Some(change) = change {
+                self.keep(id, node, || value);
+                nodes.insert(id.to_owned(), Value::Object(change));
+            }
+        }
+        if !nodes.is_empty() {
+            status.insert("nodes".into(), Value::Object(nodes));
+        }
+        let mut metadata = Map::new();
+        let texts = [
+            ("labels", &mut self.labels, &workflow.metadata.labels),
+            ("annotations", &mut self.annotations, &workflow.metadata.annotations),
+        ];
+        for (name, before, now) in texts {
+            if before != now {
+                if let Some(change) = difference(&json!(before), &json!(now)) {
+                    metadata.insert(name.into(), Value::Object(change));
+                }
+                before.clone_from(now);
+            }
+        }
+        if status.is_empty() && metadata.is_empty() {
+            return None;
+        }
+        metadata.insert("resourceVersion".into(), Value::String(self.version.clone()));
+        let mut patch = json!({"metadata": metadata});
+        if !status.is_empty() {
+            patch["status"] = Value::Object(status);
+        }
+        Some(patch)
+    }
+
+    fn keep(&mut self, id: &str, node: &NodeStatus, value: impl FnOnce() -> Value) {
+        if node.phase.is_fulfilled() {
+            self.open.remove(id);
+            self.closed.insert(id.to_owned());
+        } else {
+            self.open.insert(id.to_owned(), value());
+        }
+    }
+}
+
+fn to_value(value: &impl serde::Serialize) -> Value {
+    // Types of the API have text keys, and always serialise.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// The status but for its nodes.
+fn head(status: &WorkflowStatus) -> Value {
+    let WorkflowStatus { nodes: _, .. } = status;
+    to_value(&status.without_nodes())
+}
+
+/// Fields that a node may lose, so that a merge takes them away.
+const LOSABLE: [&str; 8] =
+    ["message", "finishedAt", "daemoned", "progress", "outputs", "podIP", "synchronizationStatus", "taskResultSynced"];
+
+/// A node as a whole, over what was written of it before.
+fn whole(node: &Value) -> Map<String, Value> {
+    let mut node = node.as_object().cloned().unwrap_or_default();
+    for field in LOSABLE {
+        node.entry(field).or_insert(Value::Null);
+    }
+    node
+}
+
+/// The merge patch from one object to another; None when they are equal. What both have as objects is compared field by
+/// field, anything else is replaced.
+fn difference(before: &Value, now: &Value) -> Option<Map<String, Value>> {
+    let empty = Map::new();
+    let (before, now) = (before.as_object().unwrap_or(&empty), now.as_object().unwrap_or(&empty));
+    let mut change = Map::new();
+    for (field, value) in now {
+        match before.get(field) {
+            Some(old) if old == value => {}
+            Some(old) if old.is_object() && value.is_object() => {
+                if let Some(inner) = difference(old, value) {
+                    change.insert(field.clone(), Value::Object(inner));
+                }
+            }
+            _ => {
+                change.insert(field.clone(), value.clone());
+            }
+        }
+    }
+    for field in before.keys().filter(|field| !now.contains_key(*field)) {
+        change.insert(field.clone(), Value::Null);
+    }
+    (!change.is_empty()).then_some(change)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 7396, section 2.
+    fn merge(target: &mut Value, patch: &Value) {
+        let Some(patch) = patch.as_object() else {
+            *target = patch.clone();
+            return;
+        };
+        if !target.is_object() {
+            *target = json!({});
+        }
+        for (field, value) in patch {
+            if value.is_null() {
+                target.as_object_mut().map(|target| target.remove(field));
+            } else {
+                merge(&mut target[field.as_str()], value);
+            }
+        }
+    }
+
+    fn workflow(status: Value) -> Workflow {
+        serde_json::from_value(json!({"metadata": {"name": "w", "resourceVersion": "1"}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn only_what_changed_goes_out() {
+        let before = workflow(json!({"phase": "Running", "storedTemplates": {"a": {"name": "a"}}, "nodes": {
+            "a": {"id": "a", "phase": "Pending", "message": "m", "inputs": {"parameters": [{"name": "p", "value": "v"}]}},
+            "b": {"id": "b", "phase": "Succeeded", "message": "x"}}}));
+        let mut after = before.clone();
+        let mut written = Written::of(&before);
+        assert!(written.patch(&after, ["a", "b"].into_iter().filter(|id| *id == "a")).is_none());
+        after.status.progress = "1/2".into();
+        after.metadata.labels.insert("l".into(), "1".into());
+        for (id, node) in [
+            ("a", json!({"id": "a", "phase": "Running", "inputs": {"parameters": [{"name": "p", "value": "v"}]}})),
+            ("c", json!({"id": "c", "phase": "Pending"})),
+        ] {
+            after.status.nodes.insert(id.into(), serde_json::from_value(node).unwrap());
+        }
+        let patch = written.patch(&after, ["a", "c"].into_iter()).unwrap();
+        assert_eq!(patch["metadata"], json!({"resourceVersion": "1", "labels": {"l": "1"}}));
+        assert_eq!(patch["status"]["progress"], "1/2");
+        assert_eq!(patch["status"]["nodes"]["a"], json!({"phase": "Running", "message": null}));
+        assert_eq!(patch["status"]["nodes"]["c"]["phase"], "Pending");
+        assert_eq!(patch["status"].as_object().unwrap().len(), 2);
+        // A node that is over goes out whole, and loses what it no longer has.
+        let b = serde_json::from_value(json!({"id": "b", "phase": "Failed"})).unwrap();
+        after.status.nodes.insert("b".into(), b);
+        let patch = written.patch(&after, std::iter::once("b")).unwrap();
+        assert_eq!(patch["status"]["nodes"]["b"]["message"], Value::Null);
+        assert_eq!(patch["status"]["nodes"]["b"]["phase"], "Failed");
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!(["x"])), Just(json!(true))];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop::collection::btree_map("[a-c]", inner, 0..3).prop_map(|map| json!(map))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_leads_from_one_to_the_other(
+            before in prop::collection::btree_map("[a-d]", any_value(), 0..4),
+            now in prop::collection::btree_map("[a-d]", any_value(), 0..4),
+        ) {
+            let (before, now) = (json!(before), json!(now));
+            let mut merged = before.clone();
+            match difference(&before, &now) {
+                Some(patch) => merge(&mut merged, &Value::Object(patch)),
+                None => prop_assert_eq!(&before, &now),
+            }
+            prop_assert_eq!(merged, now);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Whole workflows of the corpus, driven by our controller on the cluster.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tiphys_tests::corpus::{self, Case};
+use tiphys_tests::normalise::normalise;
+
+use super::Outcome;
+use super::cluster::Cluster;
+use super::namespace::{CREDENTIALS, Namespace};
+use crate::difference::difference;
+use crate::shell::{cargo, run as run_command, target};
+
+/// The longest that a workflow may take.
+const LIMIT: Duration = Duration::from_secs(240);
+/// The ConfigMap that the controller reads.
+const CONFIGURATION: &str = "workflow-controller-configmap";
+/// Label of a workflow that is over.
+const COMPLETED: &str = "workflows.argoproj.io/completed";
+
+/// Cases that cannot come out as recorded, and why.
+const DIFFERENT: [(&str, &str); 0] = [];
+/// The words with which a workflow is refused that asks for what this version does not have.
+const REFUSED: &str = "is not supported by this version of Tiphys";
+
+/// A controller that is running.
+pub struct Controller(Child);
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // It is the child of this process alone, and keeps nothing that could be lost.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Controller {
+    /// Builds and starts it for one namespace.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn start(cluster: &Cluster, namespace: &str, executor: &str) -> Result<Self> {
+        run_command(cargo(&["build", "--package", "tiphys-controller"]))?;
+        let log = target().join("e2e-controller.log");
+        let file = std::fs::File::create(&log).with_context(|| log.display().to_string())?;
+        let mut command = Command::new(target().join("debug/tiphys-controller"));
+        command.args(["--namespaced", "--namespace", namespace, "--executor-image", executor]);
+        command.env("KUBECONFIG", &cluster.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Ok(Self(command.spawn().context("tiphys-controller cannot be started")?))
+    }
+}
+
+/// Puts what the corpus's workflows refer to into the namespace, and the controller's configuration.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path) -> Result<()> {
+    namespace.allow_everything().await?;
+    let secret = |key: &str| json!({"name": CREDENTIALS, "key": key});
+    let repository = json!({"archiveLogs": true, "s3": {
+        "bucket": "my-bucket", "endpoint": cluster.s3.host, "insecure": true,
+        "accessKeySecret": secret("accesskey"), "secretKeySecret": secret("secretkey"),
+    }});
+    let images = json!({
+        "argoproj/argosay:v2": {"entrypoint": ["/argosay"]}, "argoproj/argosay:v1": {"entrypoint": ["cowsay"]},
+        "docker/whalesay:latest": {"entrypoint": ["cowsay"]}, "docker/whalesay": {"entrypoint": ["cowsay"]},
+        "busybox": {"entrypoint": ["sh"]}, "busybox:latest": {"entrypoint": ["sh"]},
+        "alpine": {"entrypoint": ["sh"]}, "alpine:latest": {"entrypoint": ["sh"]},
+        "curlimages/curl": {"entrypoint": ["/usr/bin/curl"]},
+    });
+    let data = json!({"artifactRepository": repository.to_string(), "images": images.to_string()});
+    namespace
+        .put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGURATION}, "data": data}))
+        .await?;
+    for (file, text) in corpus::common(folder) {
+        let trees = tiphys_api::yaml::parse(&text).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+        for tree in trees {
+            namespace.put(&tree.root.to_value()).await.with_context(|| file.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a case; tells its name, when it began, and what came of it.
+pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>) -> (String, Instant, Outcome) {
+    let begun = Instant::now();
+    let name = format!("workflow {}", case.name);
+    let outcome = match one(case, number, namespace).await {
+        Ok(None) => Outcome::Passed,
+        Ok(Some(_)) if DIFFERENT.iter().any(|(name, _)| *name == case.name) => Outcome::Passed,
+        Ok(Some(difference)) if difference.contains(REFUSED) => Outcome::Skipped(difference),
+        Ok(Some(difference)) => Outcome::Failed(difference),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
+    (name, begun, outcome)
+}
+
+async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Option<String>> {
+    let trees = tiphys_api::yaml::parse(&case.manifest).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut manifest = trees.first().context("no manifest")?.root.to_value();
+    // Names must not meet: some manifests have one of their own.
+    let metadata = &mut manifest["metadata"];
+    let base = metadata["generateName"].as_str().or(metadata["name"].as_str()).unwrap_or("workflow");
+    let name = format!("{}-{number}", base.trim_end_matches('-'));
+    metadata["name"] = name.as_str().into();
+    metadata.as_object_mut().map(|metadata| metadata.remove("generateName"));
+    namespace.put(&manifest).await?;
+    let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
+    let workflow = namespace.until("workflows", &name, LIMIT, over).await;
+    namespace.remove("workflows", &name).await?;
+    let got = normalise(&workflow?);
+    let mut found = Vec::new();
+    for expected in &case.expected {
+        match difference(case, expected, &got) {
+            None => return Ok(None),
+            Some(text) => found.push(text),
+        }
+    }
+    Ok(Some(found.join("\n-- or --\n")))
+}
