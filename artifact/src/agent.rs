@@ -28,7 +28,7 @@ use crate::transfer::{self, Moved, beside, blocking};
 
 /// Bytes of an object that are looked at to know what it is.
 const BEGINNING: usize = 64 << 10;
-/// Whole transfers that are begun anew after the requests' own repetitions were of no avail, or bytes came damaged.
+/// Whole transfers of one artifact, should a body break off that no request can go on with, or bytes come damaged.
 const TRANSFERS: u32 = 3;
 /// Objects deleted together.
 const DELETED_TOGETHER: usize = 16;
@@ -142,8 +142,7 @@ impl Artifacts {
         }
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?;
-        let again = Retry { tries: TRANSFERS, ..self.inner.options.retry.clone() };
-        let loaded = again.run("loading an artifact", || self.load(&place, strategy, dest)).await;
+        let loaded = self.whole_transfers().run("loading an artifact", || self.load(&place, strategy, dest)).await;
         let loaded = match loaded {
             Err(gone) if gone.is_not_found() && artifact.optional => return Ok(Loaded::Skipped),
             loaded => loaded?,
@@ -153,6 +152,11 @@ impl Artifacts {
             blocking(move || mode::set(&dest, bits, recurse)).await?;
         }
         Ok(loaded)
+    }
+
+    fn whole_transfers(&self) -> Retry {
+        let retry = self.inner.options.retry.clone();
+        Retry { tries: TRANSFERS.min(retry.tries), ..retry }
     }
 
     async fn load(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
@@ -275,9 +279,8 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         // What is made on its way cannot be sent again by the store, only made again.
-        let retry = self.inner.options.retry.clone();
-        let again = Retry { tries: TRANSFERS.min(retry.tries), ..retry };
-        let moved = again.run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
+        let moved =
+            self.whole_transfers().run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
         Ok(Saved { key: place.key, moved })
     }
 
