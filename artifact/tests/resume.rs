@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use common::noise;
+use common::{noise, opened};
 use futures_util::{StreamExt, stream};
 use proxy::{Fate, Proxy};
 use tiphys_artifact::{Body, Class, Journal, NoJournal, Resume, S3Store, Store, collect};
@@ -78,7 +78,7 @@ impl World {
     }
 
     fn body(&self) -> Body {
-        Body::File { path: self.file.clone(), size: SIZE as u64 }
+        Body::File(opened(&self.file))
     }
 
     fn streamed(&self) -> Body {

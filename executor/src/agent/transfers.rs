@@ -1,10 +1,9 @@
 //! Artifact transfers: the runtime they need, started only when there are any.
 
 use std::future::Future;
-use std::path::Path;
 
 use futures_util::stream;
-use tiphys_artifact::{Artifacts, MountedSecrets, Options};
+use tiphys_artifact::{Artifacts, MountedSecrets, Opened, Options};
 
 use super::settings::Settings;
 use crate::paths::Paths;
@@ -20,8 +19,8 @@ const SMALL: u64 = 1 << 20;
 pub const OUT_OF_TIME: &str = "gave up, since the Pod must end now";
 
 /// Whether saving a file or folder is so little work that others go on beside it.
-pub fn is_small(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SMALL)
+pub fn is_small(opened: &Opened) -> bool {
+    opened.is_file() && opened.size() <= SMALL
 }
 
 /// Runs transfers of inputs to their end on this thread and a few for disks.

@@ -26,7 +26,7 @@ pub(super) async fn put<P: Protocol>(
     let target = Arc::new(inner.protocol.target(key)?);
     let again = match &body {
         Body::Bytes(bytes) => Some(Body::Bytes(bytes.clone())),
-        Body::File { path, size } => Some(Body::File { path: path.clone(), size: *size }),
+        Body::File(file) => Some(Body::File(file.clone())),
         Body::Stream(_) => None,
     };
     let outcome = put_once(inner, &target, &what, body, journal).await;
@@ -53,7 +53,7 @@ async fn put_once<P: Protocol>(
 ) -> Result<u64> {
     let known = journal.unfinished(what);
     let part_size = known.as_ref().map_or(inner.budget.part_size(), |known| known.part_size);
-    let mut parts = Parts::of(&inner.budget, part_size, body).await?;
+    let mut parts = Parts::of(&inner.budget, part_size, body);
     let first = parts.next().await?;
     if parts.ended() {
         let size = first.bytes.len() as u64;
