@@ -103,7 +103,7 @@ impl Artifacts {
     }
 
     /// The same transfers with uploads in parts noted in `journal`, so that a process that is started again does not
-    /// send again what arrived. Without, uploads that fail are removed from the server.
+    /// send again what arrived. Without, uploads that fail are removed from the server at once.
     pub fn with_journal(self, journal: impl Journal + 'static) -> Self {
         Artifacts { journal: Arc::new(journal), ..self }
     }
@@ -352,6 +352,19 @@ impl Artifacts {
         let place = self.place(artifact)?;
         let moved = self.put(&place, body).await?;
         Ok(Saved { key: place.key, moved })
+    }
+
+    /// Removes from the stores what arrived of uploads that did not come to their end, and from the journal what it has of
+    /// them. To be called when nothing is under way and nobody will go on; a process that is killed before leaves all to the
+    /// one that is started again.
+    pub async fn give_up(&self) {
+        let stores: Vec<_> = {
+            let buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.values().cloned().collect()
+        };
+        for store in stores {
+            store.give_up(&*self.journal).await;
+        }
     }
 
     /// Opens an artifact as it is stored.

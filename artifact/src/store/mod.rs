@@ -120,6 +120,10 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.put(key, body).await
     }
 
+    /// Makes the server forget the parts of uploads that were begun or gone on with here and are not finished; none may be
+    /// under way. `journal` forgets them as well. Those that the server cannot be told of now stay in both.
+    async fn give_up(&self, _journal: &dyn Journal) {}
+
     /// Deletes one object; one that is not there counts as deleted.
     ///
     /// # Errors

@@ -12,11 +12,10 @@ use tiphys_contract::key::{self, Packing};
 use tiphys_contract::path::ctr;
 use tokio::sync::Semaphore;
 
+use super::ending::Ending;
 use super::journal::Journal;
 use super::settings::Settings;
-use super::uploads::Uploads;
 use super::{locations, template, transfers};
-use crate::cluster::Patience;
 use crate::paths::{self, Paths};
 
 /// What was saved, and the first thing that was not.
@@ -79,7 +78,7 @@ pub struct What<'a> {
 
 /// Saves the outputs and, where logs are archived, the log of each container that has one. What the journal has as
 /// saved is not saved again; what the time does not suffice for has failed.
-pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Saved {
+pub fn save(what: &What<'_>, journal: &mut Journal, ending: &Ending) -> Saved {
     let What { paths, settings, template, artifacts, containers } = *what;
     let mut saved = Saved::default();
     let mut failures = Vec::new();
@@ -111,11 +110,10 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
         true => Ok(jobs.iter().map(|_| Ok(())).collect()),
         false => {
             let journal = RefCell::new(journal);
-            transfers::run_with(paths, settings.outgoing(), async |artifacts| {
-                let artifacts = &artifacts.clone().with_journal(Uploads::of(paths));
+            transfers::run_saving(paths, settings, ending, async |artifacts| {
                 let large = Semaphore::new(1);
                 let upload = async |job: &Job| {
-                    let in_time = patience.bound(in_turn(artifacts, job, &large)).await;
+                    let in_time = ending.transfers.bound(in_turn(artifacts, job, &large)).await;
                     in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)))?;
                     if !matches!(job.content, Content::Saved) {
                         journal.borrow_mut().note_saved(&job.id, &job.reported);
