@@ -231,6 +231,20 @@ object! {
     }
 }
 
+impl HdfsArtifact {
+    /// What to do instead of a `holder.hdfs`. Hadoop's own protocol is not spoken: its Kerberos libraries cannot be loaded
+    /// into a static program, and without Kerberos few clusters take it. The same files are to be had by WebHDFS.
+    pub fn refusal(&self, holder: &str) -> String {
+        let address = self.addresses.first();
+        let namenode = address.map_or("NAMENODE", |address| address.split(':').next().unwrap_or(address));
+        let path = self.path.trim_start_matches('/');
+        format!(
+            "{holder}.hdfs is not supported by Tiphys: use {holder}.http with the cluster's WebHDFS address, such as \
+             http://{namenode}:9870/webhdfs/v1/{path}?op=OPEN for an input and ?op=CREATE&overwrite=true for an output"
+        )
+    }
+}
+
 object! {
     /// Text given in place.
     pub struct RawArtifact {

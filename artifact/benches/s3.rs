@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tiphys_artifact::archive::{Level, write_tgz};
-use tiphys_artifact::{Artifacts, Options, Secret, Source};
+use tiphys_artifact::{Artifacts, Opened, Options, Secret, Source};
 use tiphys_s3server::S3Server;
 
 type Failure = Box<dyn std::error::Error>;
@@ -60,7 +60,7 @@ fn transfer(verb: &str, artifact: &str, path: &Path) -> Result<(), Failure> {
     runtime.block_on(async {
         let artifacts = Artifacts::new(secrets, Options::default());
         match verb {
-            "save" => artifacts.save_output(Source::Path(path), &artifact).await.map(drop),
+            "save" => artifacts.save_output(Source::Itself(&Opened::at(path)?), &artifact).await.map(drop),
             _ => artifacts.load_input(&artifact, path).await.map(drop),
         }
     })?;

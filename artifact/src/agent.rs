@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::journal::{Journal, NoJournal};
 use crate::location::{self, Place};
 use crate::mode;
+use crate::opened::Opened;
 use crate::options::Options;
 use crate::plugin::Plugins;
 use crate::retry::Retry;
@@ -28,7 +29,7 @@ use crate::transfer::{self, Moved, beside, blocking};
 
 /// Bytes of an object that are looked at to know what it is.
 const BEGINNING: usize = 64 << 10;
-/// Whole transfers that are begun anew after the requests' own repetitions were of no avail, or bytes came damaged.
+/// Whole transfers of one artifact, should a body break off that no request can go on with, or bytes come damaged.
 const TRANSFERS: u32 = 3;
 /// Objects deleted together.
 const DELETED_TOGETHER: usize = 16;
@@ -68,15 +69,15 @@ pub enum Loaded {
     Unpacked(Unpacked),
 }
 
-/// Where an output is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An output on disk.
+#[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     /// The file or directory itself.
-    Path(&'a Path),
+    Itself(&'a Opened),
     /// A tar that holds it.
-    Tar(&'a Path),
+    Tar(&'a Opened),
     /// A tar in gzip that holds it: stored as it is where that is what is wanted.
-    Tgz(&'a Path),
+    Tgz(&'a Opened),
 }
 
 /// What became of an output.
@@ -102,7 +103,7 @@ impl Artifacts {
     }
 
     /// The same transfers with uploads in parts noted in `journal`, so that a process that is started again does not
-    /// send again what arrived. Without, uploads that fail are removed from the server.
+    /// send again what arrived. Without, uploads that fail are removed from the server at once.
     pub fn with_journal(self, journal: impl Journal + 'static) -> Self {
         Artifacts { journal: Arc::new(journal), ..self }
     }
@@ -142,8 +143,7 @@ impl Artifacts {
         }
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?;
-        let again = Retry { tries: TRANSFERS, ..self.inner.options.retry.clone() };
-        let loaded = again.run("loading an artifact", || self.load(&place, strategy, dest)).await;
+        let loaded = self.whole_transfers().run("loading an artifact", || self.load(&place, strategy, dest)).await;
         let loaded = match loaded {
             Err(gone) if gone.is_not_found() && artifact.optional => return Ok(Loaded::Skipped),
             loaded => loaded?,
@@ -153,6 +153,11 @@ impl Artifacts {
             blocking(move || mode::set(&dest, bits, recurse)).await?;
         }
         Ok(loaded)
+    }
+
+    fn whole_transfers(&self) -> Retry {
+        let retry = self.inner.options.retry.clone();
+        Retry { tries: TRANSFERS.min(retry.tries), ..retry }
     }
 
     async fn load(&self, place: &Place, strategy: Option<Strategy>, dest: &Path) -> Result<Loaded> {
@@ -197,15 +202,14 @@ impl Artifacts {
         dest: &Path,
     ) -> Result<Loaded> {
         let at = partial.to_owned();
-        let found = move || std::fs::metadata(&at).map_err(|source| Error::source(&at, source));
-        let found = blocking(found).await?;
+        let found = blocking(move || Opened::at(&at)).await?;
         if found.is_dir() {
             refuse_packed(place, strategy)?;
             let (partial, dest) = (partial.to_owned(), dest.to_owned());
             blocking(move || transfer::publish(&partial, &dest)).await?;
             return Ok(Loaded::Directory(moved));
         }
-        let object = Object { size: Some(found.len()), stream: stream_of_file(partial, found.len()) };
+        let object = Object { size: Some(found.size()), stream: stream_of_file(&found) };
         self.load_object(object, strategy, dest).await
     }
 
@@ -269,100 +273,75 @@ impl Artifacts {
     /// without archive becomes one object a file below the key.
     ///
     /// # Errors
-    /// `NotFound` if there is nothing at the source; those of location, store and disk. Whether an optional artifact
-    /// may be missing is for the caller to say.
+    /// Those of location, store and disk.
     pub async fn save_output(&self, source: Source<'_>, artifact: &Artifact) -> Result<Saved> {
         let place = self.place(artifact)?;
         let strategy = location::strategy(artifact)?.unwrap_or(Strategy::Tar(Level::DEFAULT));
         // What is made on its way cannot be sent again by the store, only made again.
-        let retry = self.inner.options.retry.clone();
-        let again = Retry { tries: TRANSFERS.min(retry.tries), ..retry };
-        let moved = again.run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
+        let moved =
+            self.whole_transfers().run("saving an artifact", || self.save(&place, source, artifact, strategy)).await?;
         Ok(Saved { key: place.key, moved })
     }
 
     async fn save(&self, place: &Place, source: Source<'_>, artifact: &Artifact, strategy: Strategy) -> Result<Moved> {
         match (source, strategy) {
-            (Source::Tgz(path), Strategy::Tar(_)) if Codec::of_name(&place.key) == Codec::Gzip => {
-                self.put_file(place, path).await
+            (Source::Tgz(tgz), Strategy::Tar(_)) if Codec::of_name(&place.key) == Codec::Gzip => {
+                self.put(place, Body::File(tgz.clone())).await
             }
-            (Source::Tar(path) | Source::Tgz(path), Strategy::Tar(level)) => {
-                self.put_compressed(place, path, level).await
+            (Source::Tar(tar) | Source::Tgz(tar), Strategy::Tar(level)) => {
+                let (tar, codec) = (io::BufReader::with_capacity(64 << 10, tar.reader()), Codec::of_name(&place.key));
+                // Compressed on its way to the store.
+                let packed = write_blocking(move |writer| archive::compress(tar, codec, level, writer));
+                self.put(place, Body::Stream(packed)).await
             }
-            (Source::Path(path), strategy) => self.save_path(place, path, strategy).await,
-            (Source::Tar(path) | Source::Tgz(path), strategy) => self.repack(place, path, artifact, strategy).await,
+            (Source::Itself(source), strategy) => self.save_itself(place, source, strategy).await,
+            (Source::Tar(tar) | Source::Tgz(tar), strategy) => self.repack(place, tar, artifact, strategy).await,
         }
     }
 
-    /// Compresses a tar on its way to the store.
-    async fn put_compressed(&self, place: &Place, tar: &Path, level: Level) -> Result<Moved> {
-        let path = tar.to_owned();
-        let tar = blocking(move || File::open(&path).map_err(|source| Error::source(&path, source))).await?;
-        let (tar, codec) = (io::BufReader::with_capacity(64 << 10, tar), Codec::of_name(&place.key));
-        let body = Body::Stream(write_blocking(move |writer| archive::compress(tar, codec, level, writer)));
+    async fn put(&self, place: &Place, body: Body) -> Result<Moved> {
         let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
         Ok(Moved { objects: 1, bytes })
     }
 
     /// Unpacks what the emissary packed, because another form is wanted. This is the one case that needs space for a
     /// second copy on disk.
-    async fn repack(&self, place: &Place, tgz: &Path, artifact: &Artifact, strategy: Strategy) -> Result<Moved> {
-        let folder = beside(tgz, ".unpacked");
+    async fn repack(&self, place: &Place, tar: &Opened, artifact: &Artifact, strategy: Strategy) -> Result<Moved> {
+        let folder = beside(tar.path(), ".unpacked");
         let dest = folder.join(if artifact.name.is_empty() { "artifact" } else { &artifact.name });
         let limits = self.inner.options.limits;
-        let (from, to, parent) = (tgz.to_owned(), dest.clone(), folder.clone());
-        blocking(move || {
-            let at = |source| Error::io(|| from.display().to_string(), source);
-            let file = File::open(&from).map_err(|source| Error::source(&from, source))?;
+        let (from, parent) = (tar.clone(), folder.clone());
+        let unpacked = blocking(move || {
+            let at = |source| Error::io(|| parent.display().to_string(), source);
             std::fs::create_dir_all(&parent).map_err(at)?;
-            archive::unpack_tar(file, &to, &limits).map(drop)
-        })
-        .await?;
-        let moved = self.save_path(place, &dest, strategy).await;
+            archive::unpack_tar(from.reader(), &dest, &limits)?;
+            Opened::at(&dest)
+        });
+        let moved = self.save_itself(place, &unpacked.await?, strategy).await;
         // The copy served its purpose; should removing it fail, the volume goes with the Pod.
         let _ = blocking(move || Ok(std::fs::remove_dir_all(&folder))).await;
         moved
     }
 
-    async fn put_file(&self, place: &Place, path: &Path) -> Result<Moved> {
-        let path = path.to_owned();
-        let size = {
-            let path = path.clone();
-            let size = move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source));
-            blocking(size).await?.len()
-        };
-        let bytes = place.store.put_with(&place.key, Body::File { path, size }, &*self.journal).await?;
-        Ok(Moved { objects: 1, bytes })
-    }
-
-    async fn save_path(&self, place: &Place, path: &Path, strategy: Strategy) -> Result<Moved> {
-        let path = path.to_owned();
-        let kind = {
-            let path = path.clone();
-            blocking(move || std::fs::metadata(&path).map_err(|source| Error::source(&path, source)))
-        };
-        let metadata = kind.await?;
+    async fn save_itself(&self, place: &Place, source: &Opened, strategy: Strategy) -> Result<Moved> {
+        source.check_kind()?;
         if strategy == Strategy::None
-            && let Some(moved) = place.store.save(&place.key, &path).await?
+            && let Some(moved) = place.store.save(&place.key, source).await?
         {
             return Ok(moved);
         }
+        let (packed, codec) = (source.clone(), Codec::of_name(&place.key));
         let body = match strategy {
-            Strategy::None if metadata.is_dir() => {
-                return transfer::save_directory(&*place.store, &place.key, &path).await;
+            Strategy::None if source.is_dir() => {
+                return transfer::save_directory(&*place.store, &place.key, source).await;
             }
-            Strategy::None if metadata.is_file() => Body::File { path, size: metadata.len() },
-            Strategy::None => {
-                return Err(Error::Refused(format!("{} is not a regular file or directory", path.display())));
-            }
+            Strategy::None => Body::File(packed),
             Strategy::Tar(level) => {
-                let codec = Codec::of_name(&place.key);
-                Body::Stream(write_blocking(move |writer| archive::write_tar(&path, codec, level, writer)))
+                Body::Stream(write_blocking(move |writer| archive::write_tar(&packed, codec, level, writer)))
             }
-            Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&path, writer))),
+            Strategy::Zip => Body::Stream(write_blocking(move |writer| archive::write_zip(&packed, writer))),
         };
-        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
-        Ok(Moved { objects: 1, bytes })
+        self.put(place, body).await
     }
 
     /// Stores bytes as they are, such as a log; for streams of any length.
@@ -371,8 +350,21 @@ impl Artifacts {
     /// Those of location and store.
     pub async fn save_body(&self, body: Body, artifact: &Artifact) -> Result<Saved> {
         let place = self.place(artifact)?;
-        let bytes = place.store.put_with(&place.key, body, &*self.journal).await?;
-        Ok(Saved { key: place.key, moved: Moved { objects: 1, bytes } })
+        let moved = self.put(&place, body).await?;
+        Ok(Saved { key: place.key, moved })
+    }
+
+    /// Removes from the stores what arrived of uploads that did not come to their end, and from the journal what it has of
+    /// them. To be called when nothing is under way and nobody will go on; a process that is killed before leaves all to the
+    /// one that is started again.
+    pub async fn give_up(&self) {
+        let stores: Vec<_> = {
+            let buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.values().cloned().collect()
+        };
+        for store in stores {
+            store.give_up(&*self.journal).await;
+        }
     }
 
     /// Opens an artifact as it is stored.

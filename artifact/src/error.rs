@@ -54,12 +54,24 @@ pub enum Error {
         /// Why.
         source: Cause,
     },
+    /// A failure that may pass, of a request that was repeated as often and as long as it may be ([`crate::Retry`]). It
+    /// tells its class as before.
+    #[error("{0}")]
+    Exhausted(Box<Error>),
     /// Length or checksum differ from what the store promised.
     #[error("{what} arrived damaged: {why}")]
     Corrupt {
         /// Store and key.
         what: String,
         /// The difference.
+        why: String,
+    },
+    /// The object was replaced while it was loaded: no repeated request helps, a whole new transfer does.
+    #[error("{doing}: it was replaced meanwhile ({why})")]
+    Changed {
+        /// The operation with its object.
+        doing: String,
+        /// The store's words.
         why: String,
     },
     /// A local file operation failed.
@@ -78,14 +90,23 @@ impl Error {
         match self {
             Error::NotFound { .. } => Class::NotFound,
             Error::Transient { .. } => Class::Transient,
-            Error::Corrupt { .. } => Class::Corrupt,
+            Error::Corrupt { .. } | Error::Changed { .. } => Class::Corrupt,
+            Error::Exhausted(last) => last.class(),
             Error::Refused(_) | Error::Archive(_) | Error::Permanent { .. } | Error::Io { .. } => Class::Permanent,
         }
     }
 
-    /// Whether the same operation may succeed when it is repeated.
+    /// Whether the same operation may succeed when it is repeated, and may be.
     pub fn retry(&self) -> bool {
-        matches!(self.class(), Class::Transient | Class::Corrupt)
+        matches!(self, Error::Transient { .. } | Error::Corrupt { .. } | Error::Changed { .. })
+    }
+
+    /// The same failure, of which nobody further out tries again either.
+    pub(crate) fn exhausted(self) -> Self {
+        match self.retry() {
+            true => Error::Exhausted(Box::new(self)),
+            false => self,
+        }
     }
 
     /// Whether the object is simply not there.

@@ -45,10 +45,11 @@ impl Retry {
     }
 
     /// Runs `operation` until it succeeds, fails for good ([`crate::Error::retry`]), or tries or time are used up; the
-    /// last error is returned.
+    /// last error is returned. A `run` around this one, such as a whole transfer's around its requests', does not repeat
+    /// what was repeated enough here.
     ///
     /// # Errors
-    /// The last try's.
+    /// The last try's; [`crate::Error::Exhausted`] where another could have been made.
     pub async fn run<T, F, Fut>(&self, what: &str, mut operation: F) -> Result<T>
     where
         F: FnMut() -> Fut,
@@ -63,7 +64,7 @@ impl Retry {
             };
             let wait = jitter(pause);
             if !error.retry() || attempt >= self.tries || begin.elapsed() + wait > self.within {
-                return Err(error);
+                return Err(error.exhausted());
             }
             tracing::warn!(attempt, ?wait, "{what} failed and is tried again: {error}");
             tokio::time::sleep(wait).await;
@@ -82,7 +83,7 @@ fn jitter(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
+    use crate::error::{Class, Error};
     use std::cell::Cell;
 
     async fn tries(retry: Retry, fail: impl Fn(u32) -> Option<Error>) -> (u32, bool) {
@@ -103,6 +104,32 @@ mod tests {
         assert_eq!(tries(retry.clone(), |n| (n < 4).then(|| Error::transient("get", "503"))).await, (4, true));
         assert_eq!(tries(retry.clone(), |_| Some(Error::permanent("get", "403"))).await, (1, false));
         assert_eq!(tries(Retry { tries: 3, ..retry }, |_| Some(Error::transient("get", "503"))).await, (3, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_repeated_enough_is_not_begun_anew() {
+        let retry = Retry { tries: 3, ..Retry::default() };
+        for (damaged, class) in [(false, Class::Transient), (true, Class::Corrupt)] {
+            let fail = || match damaged {
+                false => Error::transient("get", "503"),
+                true => Error::corrupt("s3://b/k", "another checksum"),
+            };
+            let (count, begun) = (Cell::new(0), Cell::new(0));
+            let request = || {
+                count.set(count.get() + 1);
+                async move { Err::<(), _>(fail()) }
+            };
+            let whole = retry.run("whole", || {
+                begun.set(begun.get() + 1);
+                retry.run("request", request)
+            });
+            let error = whole.await.unwrap_err();
+            assert_eq!((count.get(), begun.get(), error.class(), error.retry()), (3, 1, class, false));
+            assert_eq!(error.to_string(), fail().to_string());
+            // What no request of its own repeats is begun anew.
+            let begun = tries(retry.clone(), |n| (n < 3).then(fail)).await;
+            assert_eq!(begun, (3, true));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,7 @@
 //!
 //! Both bridges hold a handful of chunks at most; that is what bounds the memory of a transfer of any size.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -12,6 +10,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
+use crate::opened::Opened;
 
 /// Chunks of an object, in order. After an `Err` nothing follows; an end without `Err` is a complete object.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -156,17 +155,14 @@ impl Write for StreamWriter {
     }
 }
 
-/// The file's bytes: `size` of them, as it was when the transfer began.
-pub(crate) fn file(path: &Path, size: u64) -> ByteStream {
-    let path = path.to_owned();
+/// The file's bytes, as many as it had when it was opened.
+pub(crate) fn file(file: &Opened) -> ByteStream {
+    let file = file.clone();
     write_blocking(move |writer| {
-        let at = || format!("reading {}", path.display());
-        let file = File::open(&path).map_err(|source| Error::io(at, source))?;
-        let copied = io::copy(&mut file.take(size), writer).map_err(|source| Error::io(at, source))?;
-        if copied < size {
-            return Err(Error::permanent(at(), format!("it shrank from {size} to {copied} bytes during the upload")));
-        }
-        Ok(())
+        let mut content = file.reader().take(file.size());
+        let copied = io::copy(&mut content, writer);
+        copied.map_err(|source| Error::io(|| format!("reading {}", file.path().display()), source))?;
+        file.check_read(content.limit())
     })
 }
 

@@ -11,6 +11,7 @@ use futures_util::stream::{self, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
+use crate::opened::{Item, Kind, Opened};
 use crate::store::{Body, Entry, Store, prefix};
 use crate::stream::{ByteStream, read_blocking};
 
@@ -143,27 +144,25 @@ fn below(key: &str, prefix: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// The first failure; objects stored before it stay.
-pub async fn save_directory(store: &dyn Store, key: &str, source: &Path) -> Result<Moved> {
+pub async fn save_directory(store: &dyn Store, key: &str, source: &Opened) -> Result<Moved> {
     let prefix = prefix(key);
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let root = source.to_owned();
+    let root = source.clone();
     let walking = blocking(move || {
-        std::fs::metadata(&root).map_err(|error| Error::source(&root, error))?;
-        walk(&root, &mut |path, size| {
-            let relative = path.strip_prefix(&root).unwrap_or(path);
-            let Some(name) = relative.to_str() else {
-                return Err(Error::Refused(format!("{}: a name that is not UTF-8 cannot be a key", path.display())));
-            };
-            // The receiver goes away when an upload fails; its error is the one reported.
-            let _ = sender.blocking_send((name.to_owned(), path.to_owned(), size));
-            Ok(())
-        })
+        for item in root.walk()? {
+            let item = item?;
+            if item.meta.kind == Kind::File {
+                // The receiver goes away when an upload fails; its error is the one reported.
+                let _ = sender.blocking_send((key_below(&item)?, item));
+            }
+        }
+        Ok(())
     });
     let files = stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) });
     let saving = files
-        .map(|(name, path, size)| {
+        .map(|(name, item)| {
             let key = format!("{prefix}{name}");
-            async move { store.put(&key, small_or_file(path, size).await?).await }
+            async move { store.put(&key, small_or_file(item).await?).await }
         })
         .buffer_unordered(TOGETHER)
         .try_fold(Moved::default(), |moved, bytes| async move { moved.and(bytes) });
@@ -173,28 +172,24 @@ pub async fn save_directory(store: &dyn Store, key: &str, source: &Path) -> Resu
     Ok(moved)
 }
 
-/// A small file is read at once: one trip to a blocking thread instead of a bridge.
-async fn small_or_file(path: PathBuf, size: u64) -> Result<Body> {
-    if size > crate::stream::CHUNK as u64 {
-        return Ok(Body::File { path, size });
-    }
-    blocking(move || match std::fs::read(&path) {
-        Ok(bytes) => Ok(Body::Bytes(bytes.into())),
-        Err(source) => Err(Error::io(|| format!("reading {}", path.display()), source)),
-    })
-    .await
+fn key_below(item: &Item) -> Result<String> {
+    let refused = || Error::Refused(format!("{}: a name that is not UTF-8 cannot be a key", item.path().display()));
+    item.below.to_str().map(str::to_owned).ok_or_else(refused)
 }
 
-/// Regular files below `folder` in lexical order.
-fn walk(folder: &Path, found: &mut impl FnMut(&Path, u64) -> Result<()>) -> Result<()> {
-    for (path, metadata) in sorted(folder)? {
-        if metadata.is_dir() {
-            walk(&path, found)?;
-        } else if metadata.is_file() {
-            found(&path, metadata.len())?;
+/// A small file is read at once: one trip to a blocking thread instead of a bridge.
+async fn small_or_file(item: Item) -> Result<Body> {
+    blocking(move || {
+        let file = item.open()?;
+        if !file.is_file() || file.size() > crate::stream::CHUNK as u64 {
+            return Ok(Body::File(file));
         }
-    }
-    Ok(())
+        let bytes = file.bytes();
+        bytes
+            .map(|bytes| Body::Bytes(bytes.into()))
+            .map_err(|source| Error::io(|| format!("reading {}", file.path().display()), source))
+    })
+    .await
 }
 
 /// A folder's items in order of their names' bytes, links not followed.

@@ -14,11 +14,11 @@ use std::io::Write;
 
 use bytes::Bytes;
 use clouds::Flavour;
-use common::noise;
+use common::{noise, opened};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tiphys_artifact::{
-    Artifacts, Body, Class, Environment, Error, FileStore, MemoryStore, Options, Place, S3Store, Secret, Store,
+    Artifacts, Body, Class, Environment, Error, FileStore, MemoryStore, Opened, Options, Place, S3Store, Secret, Store,
     collect, load_directory, load_file, save_directory,
 };
 
@@ -77,7 +77,7 @@ async fn bodies(store: &dyn Store) {
         let data = noise(size, size as u64);
         let path = folder.path().join("file");
         std::fs::write(&path, &data).unwrap();
-        let written = store.put("bodies/file", Body::File { path, size: size as u64 }).await.unwrap();
+        let written = store.put("bodies/file", Body::File(opened(&path))).await.unwrap();
         assert_eq!(written, size as u64);
         assert!(get(store, "bodies/file").await == data, "file of {size}");
         let chunks: Vec<_> = data.chunks(70_001).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
@@ -114,7 +114,9 @@ async fn broken_bodies(store: &dyn Store) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "short").unwrap();
-    let error = store.put("broken/new", Body::File { path, size: 100 }).await.unwrap_err();
+    let file = opened(&path);
+    std::fs::write(&path, "sho").unwrap();
+    let error = store.put("broken/new", Body::File(file)).await.unwrap_err();
     assert!(error.to_string().contains("shrank"), "{error}");
     assert_eq!(keys(store, "broken").await, ["broken/kept"]);
 }
@@ -141,7 +143,7 @@ async fn disk(store: &dyn Store) {
     std::fs::write(source.join("deep/er/two words"), "2").unwrap();
     std::fs::write(source.join("deep/large"), noise(300_000, 1)).unwrap();
     std::os::unix::fs::symlink("one", source.join("link")).unwrap();
-    let moved = save_directory(store, "disk/dir", &source).await.unwrap();
+    let moved = save_directory(store, "disk/dir", &opened(&source)).await.unwrap();
     assert_eq!((moved.objects, moved.bytes), (3, 300_002));
     let dest = folder.path().join("dest");
     assert_eq!(load_directory(store, "disk/dir", &dest).await.unwrap(), moved);
@@ -152,7 +154,7 @@ async fn disk(store: &dyn Store) {
     assert_eq!(std::fs::read(folder.path().join("new/one")).unwrap(), b"1");
     assert!(load_directory(store, "disk/none", &dest).await.unwrap_err().is_not_found());
     assert!(load_file(store, "disk/dir", &folder.path().join("x")).await.unwrap_err().is_not_found());
-    assert!(save_directory(store, "disk/x", &folder.path().join("nothing")).await.unwrap_err().is_not_found());
+    assert!(Opened::at(&folder.path().join("nothing")).unwrap_err().is_not_found());
 }
 
 /// More objects than a page of a listing has.
@@ -164,7 +166,7 @@ async fn many(store: &dyn Store) {
         std::fs::create_dir_all(&below).unwrap();
         std::fs::write(below.join(format!("{number}")), format!("{number}")).unwrap();
     }
-    assert_eq!(save_directory(store, "many", &source).await.unwrap().objects, 1200);
+    assert_eq!(save_directory(store, "many", &opened(&source)).await.unwrap().objects, 1200);
     assert_eq!(keys(store, "many").await.len(), 1200);
     let dest = folder.path().join("dest");
     assert_eq!(load_directory(store, "many", &dest).await.unwrap().objects, 1200);

@@ -8,11 +8,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use common::{Server, noise, tree};
+use common::{Server, noise, opened, tree};
 use serde_json::{Value, json};
 use tiphys_api::Artifact;
 use tiphys_artifact::archive::{GzipWriter, Level, write_tgz};
-use tiphys_artifact::{Artifacts, Body, Error, Loaded, NoSecrets, Options, Secret, Source, collect};
+use tiphys_artifact::{Artifacts, Body, Error, Loaded, NoSecrets, Opened, Options, Secret, Source, collect};
 
 struct World {
     server: Server,
@@ -103,7 +103,7 @@ async fn a_directory_comes_back_as_it_was() {
         ("best.tzst", json!({"archive": {"tar": {"compressionLevel": 9}}})),
     ] {
         let there = world.at(name, archive);
-        let saved = world.artifacts.save_output(Source::Path(&source), &there).await.unwrap();
+        let saved = world.artifacts.save_output(Source::Itself(&opened(&source)), &there).await.unwrap();
         assert_eq!((saved.key.as_str(), saved.moved.objects), (name, 1));
         assert_eq!(world.get(name).await.len() as u64, saved.moved.bytes);
         let loaded = world.load(&there, name).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_directory_comes_back_as_it_was() {
     }
     // Without archive links and empty folders are no objects.
     let there = world.at("plain", json!({"archive": {"none": {}}}));
-    assert_eq!(world.artifacts.save_output(Source::Path(&source), &there).await.unwrap().moved.objects, 4);
+    assert_eq!(world.artifacts.save_output(Source::Itself(&opened(&source)), &there).await.unwrap().moved.objects, 4);
     assert!(matches!(world.load(&there, "plain").await.unwrap(), Loaded::Directory(moved) if moved.objects == 4));
     assert_eq!(std::fs::read_to_string(world.path("plain/b/script")).unwrap(), "#!/bin/sh\n");
     let listed = world.artifacts.list(&there).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_file_comes_back_under_any_name() {
     std::fs::write(&source, &data).unwrap();
     for archive in [json!({}), json!({"archive": {"none": {}}}), json!({"archive": {"zip": {}}})] {
         let there = world.at("file", archive);
-        world.artifacts.save_output(Source::Path(&source), &there).await.unwrap();
+        world.artifacts.save_output(Source::Itself(&opened(&source)), &there).await.unwrap();
         world.load(&there, "other name").await.unwrap();
         assert!(std::fs::read(world.path("other name")).unwrap() == data);
     }
@@ -145,7 +145,7 @@ async fn what_the_emissary_packed_is_sent_or_packed_anew() {
     let tgz = world.path("packed.tgz");
     write_tgz(&source, Level::DEFAULT, std::fs::File::create(&tgz).unwrap()).unwrap();
     let there = world.at("tgz", json!({}));
-    world.artifacts.save_output(Source::Tgz(&tgz), &there).await.unwrap();
+    world.artifacts.save_output(Source::Tgz(&opened(&tgz)), &there).await.unwrap();
     assert_eq!(world.get("tgz").await, std::fs::read(&tgz).unwrap(), "it is not packed twice");
     // A tar that is not compressed yet, as the executor stages it.
     let tar = world.path("packed.tar");
@@ -154,26 +154,26 @@ async fn what_the_emissary_packed_is_sent_or_packed_anew() {
     std::fs::write(&tar, &plain).unwrap();
     for (name, begins) in [("tar.tgz", &[0x1f, 0x8b][..]), ("tar.tar.zst", &[0x28, 0xb5])] {
         let there = world.at(name, json!({}));
-        world.artifacts.save_output(Source::Tar(&tar), &there).await.unwrap();
+        world.artifacts.save_output(Source::Tar(&opened(&tar)), &there).await.unwrap();
         assert!(world.get(name).await.starts_with(begins));
         world.load(&there, name).await.unwrap();
         assert_eq!(tree(&source), tree(&world.path(name)));
     }
     let zstd = world.at("packed.tzst", json!({}));
-    world.artifacts.save_output(Source::Tgz(&tgz), &zstd).await.unwrap();
+    world.artifacts.save_output(Source::Tgz(&opened(&tgz)), &zstd).await.unwrap();
     assert!(world.get("packed.tzst").await.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     world.load(&zstd, "zstd").await.unwrap();
     assert_eq!(tree(&source), tree(&world.path("zstd")));
     for (name, archive) in [("zip", json!({"archive": {"zip": {}}})), ("dir", json!({"archive": {"none": {}}}))] {
         let there = world.at(name, archive);
-        world.artifacts.save_output(Source::Tgz(&tgz), &there).await.unwrap();
+        world.artifacts.save_output(Source::Tgz(&opened(&tgz)), &there).await.unwrap();
         world.load(&there, name).await.unwrap();
         assert_eq!(std::fs::read_to_string(world.path(name).join("a.txt")).unwrap(), "text");
     }
     std::fs::write(source.with_file_name("one"), "single").unwrap();
     write_tgz(&source.with_file_name("one"), Level::DEFAULT, std::fs::File::create(&tgz).unwrap()).unwrap();
     let there = world.at("one", json!({"archive": {"none": {}}}));
-    world.artifacts.save_output(Source::Tgz(&tgz), &there).await.unwrap();
+    world.artifacts.save_output(Source::Tgz(&opened(&tgz)), &there).await.unwrap();
     assert_eq!(world.get("one").await, "single");
     let left: Vec<_> = std::fs::read_dir(world.folder.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("unpacked")), "{left:?}");
@@ -236,11 +236,7 @@ async fn what_is_missing_is_skipped_or_named() {
     assert_eq!(world.load(&artifact(json!({"name": "a", "optional": true})), "x").await.unwrap(), Loaded::Skipped);
     let error = world.load(&artifact(json!({"name": "a"})), "x").await.unwrap_err();
     assert_eq!(error.to_string(), "required artifact \"a\" not supplied");
-    let gone = world.path("nothing");
-    let error = world.artifacts.save_output(Source::Path(&gone), &world.at("k", json!({}))).await.unwrap_err();
-    assert!(error.is_not_found(), "{error}");
-    let error = world.artifacts.save_output(Source::Tgz(&gone), &world.at("k", json!({}))).await.unwrap_err();
-    assert!(error.is_not_found(), "{error}");
+    assert!(Opened::at(&world.path("nothing")).unwrap_err().is_not_found());
     assert!(!world.path("x").exists());
 }
 
@@ -250,7 +246,7 @@ async fn an_earlier_attempt_is_replaced() {
     let source = world.path("source");
     sample(&source);
     let tgz = world.at("tgz", json!({"mode": 0o700}));
-    world.artifacts.save_output(Source::Path(&source), &tgz).await.unwrap();
+    world.artifacts.save_output(Source::Itself(&opened(&source)), &tgz).await.unwrap();
     world.put("file", b"file").await;
     let file = world.at("file", json!({"mode": 0o777}));
     std::fs::create_dir_all(world.path("in.tmpdir/rest")).unwrap();
@@ -288,7 +284,7 @@ async fn raw_text_is_written_verbatim() {
     let raw = artifact(json!({"name": "raw", "raw": {"data": "line\nline"}, "mode": 0o600}));
     assert_eq!(world.load(&raw, "raw").await.unwrap(), Loaded::File(9));
     assert_eq!(std::fs::read_to_string(world.path("raw")).unwrap(), "line\nline");
-    let error = world.artifacts.save_output(Source::Path(&world.path("raw")), &raw).await.unwrap_err();
+    let error = world.artifacts.save_output(Source::Itself(&opened(&world.path("raw"))), &raw).await.unwrap_err();
     assert!(error.to_string().contains("artifacts[].raw cannot be saved"), "{error}");
 }
 

@@ -190,10 +190,14 @@ async fn a_failed_upload_is_given_up_and_shows_nothing() {
 async fn an_object_that_changes_meanwhile_is_an_error() {
     let world = world().await;
     world.put("key", &noise(LARGE, 10)).await;
-    let object = world.direct.open("key").await.unwrap();
+    let (proxy, store) = world.through(|_, _| Fate::Pass).await;
+    let object = store.open("key").await.unwrap();
     world.put("key", &noise(LARGE, 11)).await;
     let error = collect(object.stream).await.unwrap_err();
-    assert_eq!(error.class(), Class::Corrupt, "{error}");
+    assert_eq!((error.class(), error.retry()), (Class::Corrupt, true), "{error}");
+    assert!(error.to_string().contains("it was replaced meanwhile"), "{error}");
+    // Six ranges are on their way together; none is asked for twice.
+    assert!(proxy.count("GET") <= 7, "{}", proxy.count("GET"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use common::quick;
+use common::{opened, quick};
 use futures_util::{StreamExt, stream};
 use tiphys_api::Artifact;
 use tiphys_artifact::{
@@ -147,7 +147,7 @@ async fn bodies_are_saved_in_each_form() {
     let path = folder.path().join("file");
     std::fs::write(&path, "from disk").unwrap();
     assert_eq!(store.put("", Body::Bytes(Bytes::from_static(b"memory"))).await.unwrap(), 6);
-    assert_eq!(store.put("", Body::File { path, size: 9 }).await.unwrap(), 9);
+    assert_eq!(store.put("", Body::File(opened(&path))).await.unwrap(), 9);
     assert_eq!(store.put("", chunks("stream")).await.unwrap(), 6);
     let seen = site.seen.lock().unwrap();
     assert!(seen.iter().all(|(head, _)| head.starts_with("put /put ")));
@@ -209,7 +209,7 @@ async fn what_is_made_on_its_way_is_made_again_for_a_redirect() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "content").unwrap();
     let source = folder.path().join("file");
-    saver().save_output(Source::Path(&source), &artifact(&name.url)).await.unwrap();
+    saver().save_output(Source::Itself(&opened(&source)), &artifact(&name.url)).await.unwrap();
     let seen = target.seen.lock().unwrap();
     assert_eq!(seen.len(), 1);
     std::fs::write(folder.path().join("saved"), &seen[0].1).unwrap();
@@ -249,7 +249,7 @@ async fn a_directory_without_archive_is_refused() {
     }
     let mut artifact = artifact(&site.url);
     artifact.archive = serde_json::from_value(serde_json::json!({"none": {}})).unwrap();
-    let error = saver().save_output(Source::Path(folder.path()), &artifact).await.unwrap_err();
+    let error = saver().save_output(Source::Itself(&opened(folder.path())), &artifact).await.unwrap_err();
     assert!(error.to_string().contains("artifacts[].http is one file"), "{error}");
     assert!(site.seen.lock().unwrap().is_empty(), "nothing was sent");
 }

@@ -13,7 +13,7 @@ use common::{Server, quick};
 use serde_json::{Value, json};
 use site::{Answer, Request, Site, answer};
 use tiphys_api::Artifact;
-use tiphys_artifact::{Artifacts, Body, Environment, Error, NoSecrets, Options, Retry, Secret, collect};
+use tiphys_artifact::{Artifacts, Body, Class, Environment, Error, NoSecrets, Options, Retry, Secret, collect};
 
 /// The keys of the embedded server.
 #[derive(Clone)]
@@ -257,5 +257,7 @@ async fn a_token_service_that_never_answers_is_an_error_in_time() {
     options.retry = Retry { tries: 2, ..quick() };
     let there = artifact("127.0.0.1:1", json!({"roleARN": "arn:aws:iam::2:role/other"}));
     let error = Artifacts::new(NoSecrets, options).open(&there).await.err().unwrap();
-    assert!(error.retry() && error.to_string().contains("assuming arn:aws:iam::2:role/other"), "{error}");
+    assert!(error.to_string().contains("assuming arn:aws:iam::2:role/other"), "{error}");
+    // As often as it may be asked, and the store is not asked again on top of that.
+    assert_eq!((error.class(), error.retry(), service.count("POST")), (Class::Transient, false, 2));
 }

@@ -61,7 +61,9 @@ fn child() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match verb {
-            "save" => drop(artifacts.save_output(Source::Path(Path::new(path)), &artifact).await.unwrap()),
+            "save" => {
+                drop(artifacts.save_output(Source::Itself(&common::opened(Path::new(path))), &artifact).await.unwrap())
+            }
             _ => match artifacts.load_input(&artifact, Path::new(path)).await.unwrap() {
                 Loaded::Unpacked(done) => assert_eq!(done.entries, 644),
                 Loaded::Directory(moved) => assert_eq!(moved.objects, 642),

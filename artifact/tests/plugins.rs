@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::tree;
+use common::{opened, tree};
 use serde_json::json;
 use tiphys_api::{Artifact, PluginArtifact};
 use tiphys_artifact::{
-    Artifacts, Body, Error, FileStore, Listing, Loaded, MemoryStore, Moved, NoSecrets, Object, Options, Result, Source,
-    Store, load_directory, load_file, save_directory,
+    Artifacts, Body, Error, FileStore, Listing, Loaded, MemoryStore, Moved, NoSecrets, Object, Opened, Options, Result,
+    Source, Store, load_directory, load_file, save_directory,
 };
 
 /// A plugin that reads and writes files and directories by their path, as Argo's `Load` and `Save` do.
@@ -54,7 +54,7 @@ impl Store for OnDisk {
         }
     }
 
-    async fn save(&self, key: &str, source: &Path) -> Result<Option<Moved>> {
+    async fn save(&self, key: &str, source: &Opened) -> Result<Option<Moved>> {
         if source.is_dir() { save_directory(&self.store, key, source).await.map(Some) } else { Ok(None) }
     }
 
@@ -95,7 +95,7 @@ async fn plugins_of_both_kinds_load_and_save() {
     for plugin in ["objects", "disk"] {
         for (key, archive) in [("tgz", json!({})), ("zip", json!({"zip": {}})), ("dir", json!({"none": {}}))] {
             let there = artifact(plugin, key, archive);
-            artifacts.save_output(Source::Path(&source), &there).await.unwrap();
+            artifacts.save_output(Source::Itself(&opened(&source)), &there).await.unwrap();
             let dest = folder.path().join(format!("{plugin}-{key}"));
             std::fs::create_dir_all(dest.join("rest of an earlier attempt")).unwrap();
             let loaded = artifacts.clone().load_input(&there, &dest).await.unwrap();

@@ -7,10 +7,12 @@ mod proxy;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::{BehaviorVersion, Region};
 use bytes::Bytes;
-use common::noise;
+use common::{noise, opened};
 use futures_util::{StreamExt, stream};
 use proxy::{Fate, Proxy};
 use tiphys_artifact::{Body, Class, Journal, NoJournal, Resume, S3Store, Store, collect};
@@ -78,12 +80,27 @@ impl World {
     }
 
     fn body(&self) -> Body {
-        Body::File { path: self.file.clone(), size: SIZE as u64 }
+        Body::File(opened(&self.file))
     }
 
     fn streamed(&self) -> Body {
         let chunks: Vec<_> = self.data.chunks(300_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         Body::Stream(stream::iter(chunks).boxed())
+    }
+
+    /// Uploads in parts that the server knows of.
+    async fn uploads(&self) -> usize {
+        let server = &self.server.server;
+        let keys = Credentials::new(server.access_key(), server.secret_key().expose(), None, None, "test");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(keys)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url(format!("http://{}", server.endpoint()))
+            .force_path_style(true);
+        let client = aws_sdk_s3::Client::from_conf(config.build());
+        client.list_multipart_uploads().bucket(common::BUCKET).send().await.unwrap().uploads().len()
     }
 
     async fn stored(&self) -> Bytes {
@@ -140,6 +157,37 @@ async fn an_upload_that_is_gone_begins_anew() {
 }
 
 #[tokio::test]
+async fn what_failed_for_now_is_given_up_when_nobody_goes_on() {
+    let world = world().await;
+    for stream in [false, true] {
+        let kept = Kept::default();
+        let (_proxy, store) = world.failing(Fate::Answer(503, "SlowDown")).await;
+        let body = if stream { world.streamed() } else { world.body() };
+        store.put_with("key", body, &kept).await.unwrap_err();
+        assert_eq!((kept.count(), world.uploads().await), (1, 1), "it could be gone on with");
+        store.give_up(&kept).await;
+        assert_eq!((kept.count(), world.uploads().await), (0, 0));
+        // What came to its end is not touched.
+        store.put_with("small", Body::Bytes(Bytes::from_static(b"small")), &kept).await.unwrap();
+        store.give_up(&kept).await;
+        assert!(world.direct.open("small").await.is_ok());
+    }
+    // A server that cannot be told keeps the parts, and the journal knows them.
+    let kept = Kept::default();
+    let away = |_, first: &str| match first.contains("partNumber=4") || first.starts_with("DELETE") {
+        true => Fate::Answer(503, "SlowDown"),
+        false => Fate::Pass,
+    };
+    let proxy = Proxy::start(world.server.server.endpoint(), away).await;
+    let mut config = world.server.config_at(&proxy.endpoint);
+    (config.retry.tries, config.memory) = (1, config.part_size);
+    let store = S3Store::new(config).unwrap();
+    store.put_with("key", world.body(), &kept).await.unwrap_err();
+    store.give_up(&kept).await;
+    assert_eq!((proxy.count("DELETE"), kept.count(), world.uploads().await), (1, 1, 1));
+}
+
+#[tokio::test]
 async fn an_upload_that_is_given_up_is_removed() {
     let world = world().await;
     let kept = Kept::default();
@@ -168,13 +216,17 @@ async fn an_upload_that_is_given_up_is_removed() {
     let mut config = world.server.config_at(&proxy.endpoint);
     config.memory = config.part_size;
     let store = S3Store::new(config).unwrap();
+    let store = Arc::new(store);
     let put = tokio::spawn({
-        let body = world.body();
+        let (store, body) = (store.clone(), world.body());
         async move { store.put("key", body).await }
     });
     waits.await.unwrap();
     put.abort();
     assert!(put.await.is_err());
+    assert_eq!(world.uploads().await, 1);
+    store.give_up(&NoJournal).await;
     gone.await.unwrap();
+    assert_eq!(world.uploads().await, 0);
     assert!(world.direct.open("key").await.err().unwrap().is_not_found());
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{noise, quick, tree};
+use common::{noise, opened, quick, tree};
 use serde_json::{Value, json};
 use site::{Answer, Request, Site, answer};
 use tiphys_api::Artifact;
@@ -118,12 +118,12 @@ async fn files_and_directories_go_to_the_datanode_and_come_back() {
     // A tar that is made on its way: neither a flag nor a file is needed for it.
     let auth = json!({"auth": {"basicAuth": {"usernameSecret": key("user"), "passwordSecret": key("password")}}});
     let there = cluster.at("dir.tgz", "CREATE&overwrite=true", auth.clone());
-    artifacts.save_output(Source::Path(&source), &there).await.unwrap();
+    artifacts.save_output(Source::Itself(&opened(&source)), &there).await.unwrap();
     artifacts.load_input(&cluster.at("dir.tgz", "OPEN", auth), &cluster.path("dest")).await.unwrap();
     assert_eq!(tree(&cluster.path("dest")), tree(&source));
     let mut plain = cluster.at("file", "CREATE", json!({}));
     plain.archive = serde_json::from_value(json!({"none": {}})).unwrap();
-    artifacts.save_output(Source::Path(&source.join("deep/noise")), &plain).await.unwrap();
+    artifacts.save_output(Source::Itself(&opened(&source.join("deep/noise"))), &plain).await.unwrap();
     assert!(cluster.files.lock().unwrap()["/webhdfs/v1/file"] == noise(3 << 20, 1));
     assert_eq!(cluster.misplaced.load(Ordering::Relaxed), 0, "the namenode gets no bodies");
     // robot:p4ss, which is not for the datanode.
@@ -174,7 +174,7 @@ async fn a_token_is_asked_for_once_and_shown_to_the_whole_cluster() {
         });
         let there = cluster.at("x", "CREATE", json!({"auth": {"oauth2": oauth2}}));
         std::fs::write(cluster.path("x"), "content").unwrap();
-        artifacts.save_output(Source::Path(&cluster.path("x")), &there).await.unwrap();
+        artifacts.save_output(Source::Itself(&opened(&cluster.path("x"))), &there).await.unwrap();
         assert_eq!(
             (shown(&cluster.names), shown(&cluster.data)),
             (vec!["Bearer t0ken".into()], vec!["Bearer t0ken".into()])

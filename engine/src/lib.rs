@@ -14,6 +14,7 @@ mod fact;
 mod field_selector;
 mod frame;
 mod globals;
+mod hdfs;
 mod id;
 mod manual_retry;
 mod memo;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use tiphys_api::{Task, Template, TemplateType, WorkflowSpec};
 
+use crate::hdfs;
+
 /// A field that is not supported yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
@@ -20,6 +22,9 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
     if spec.synchronization.is_some() {
         found.push(refuse("spec.synchronization".into(), "synchronization (locks)"));
     }
+    let given = hdfs::of_artifacts(&spec.arguments.artifacts);
+    found
+        .extend(given.map(|(i, message)| Unsupported { path: format!("spec.arguments.artifacts[{i}].hdfs"), message }));
     let reached = reachable(spec);
     for (index, template) in spec.templates.iter().enumerate() {
         if !reached.contains(template.name.as_str()) {
@@ -32,6 +37,8 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
         if let Some(field) = template.template_type().and_then(|kind| refused_kind(kind, without)) {
             found.push(refuse(format!("{path}.{field}"), &format!("template '{}': {field}", template.name)));
         }
+        let stored = hdfs::of_template(template).into_iter();
+        found.extend(stored.map(|(field, message)| Unsupported { path: format!("{path}.{field}"), message }));
     }
     found
 }
@@ -40,6 +47,9 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
 pub(crate) fn unsupported_template(template: &Template, without: &[TemplateType]) -> Option<String> {
     if template.synchronization.is_some() {
         return Some(refuse(String::new(), &format!("template '{}': synchronization (locks)", template.name)).message);
+    }
+    if let Some((_, message)) = hdfs::of_template(template).into_iter().next() {
+        return Some(format!("template '{}': {message}", template.name));
     }
     let field = template.template_type().and_then(|kind| refused_kind(kind, without))?;
     Some(refuse(String::new(), &format!("template '{}': {field}", template.name)).message)
@@ -110,6 +120,23 @@ mod tests {
         assert_eq!(
             found(spec, &[TemplateType::Resource]),
             ["spec.templates[1].http: template 'b': http is not supported by this version of Tiphys"]
+        );
+    }
+
+    #[test]
+    fn what_is_in_hdfs_is_refused() {
+        let artifact = json!({"name": "x", "hdfs": {"addresses": ["nn:8020"], "path": "/p"}});
+        let mut spec = json!({"entrypoint": "a", "arguments": {"artifacts": [artifact]}, "templates": [
+            {"name": "a", "inputs": {"artifacts": [artifact]}, "container": {"image": "i"}},
+            {"name": "unused", "inputs": {"artifacts": [artifact]}, "container": {"image": "i"}}]});
+        let paths: Vec<_> =
+            found(spec.clone(), &[]).into_iter().map(|one| one.split(": ").next().unwrap().to_owned()).collect();
+        assert_eq!(paths, ["spec.arguments.artifacts[0].hdfs", "spec.templates[0].inputs.artifacts[0].hdfs"]);
+        let template = serde_json::from_value(spec["templates"][0].take()).unwrap();
+        let message = unsupported_template(&template, &[]).unwrap();
+        assert!(
+            message.starts_with("template 'a': artifact 'x': artifacts[].hdfs is not supported by Tiphys: use"),
+            "{message}"
         );
     }
 

@@ -125,6 +125,11 @@ impl Paths {
     }
 }
 
+/// A path of `main`'s, as it is to be looked up from [`Paths::main_filesystem`] on: cleaned, links and all.
+pub fn in_main(at: &str) -> PathBuf {
+    tiphys_contract::overlap::clean(at).into()
+}
+
 /// The cleaned path without its leading slash; the root becomes the name `root`.
 fn relative(at: &str) -> String {
     match tiphys_contract::overlap::clean(at).trim_start_matches('/') {

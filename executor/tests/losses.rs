@@ -279,10 +279,50 @@ fn who_limits_the_tries_gets_no_more() {
     wait.env("EXECUTOR_RETRY_BACKOFF_STEPS", "3").env("EXECUTOR_RETRY_BACKOFF_DURATION", "1ms");
     assert_eq!(code(&run(wait)), 64);
     assert!(step.pod.message().starts_with("artifact second failed to save: "), "{}", step.pod.message());
-    // A whole transfer may be begun three times.
-    let sent = step.gate.count("PUT /bucket/wf/pod/second");
-    assert!((3..=9).contains(&sent), "{sent} requests");
-    assert_eq!(step.gate.count("PUT /bucket/wf/pod/first"), 1);
+    assert_eq!(["second", "first"].map(|key| step.gate.count(&format!("PUT /bucket/wf/pod/{key}"))), [3, 1]);
+}
+
+/// A step whose outputs have parts, of which the third never arrives.
+fn in_parts(plan: impl FnMut(&str) -> Fate + Send + 'static) -> (Step, Command) {
+    let step = Step::new(plan);
+    let mut template: Value = serde_json::from_slice(&fs::read(step.pod.paths.template()).unwrap()).unwrap();
+    let output = |name: &str, archive: Value| {
+        json!({"name": name, "path": step.pod.at("large"), "archive": archive,
+        "s3": {"key": name}})
+    };
+    template["outputs"]["artifacts"] = json!([output("file", json!({"none": {}})),
+        output("packed", json!({"tar": {"compressionLevel": 0}})), {"name": "folder", "path": step.pod.at(""),
+        "archive": {"none": {}}, "s3": {"key": "folder"}}]);
+    fs::write(step.pod.paths.template(), template.to_string()).unwrap();
+    let script = format!("mkdir -p {0}; head -c 13000000 /dev/urandom > {0}/large", step.pod.at(""));
+    assert_eq!(code(&run(step.pod.emissary("main", &script))), 0);
+    let mut wait = step.wait();
+    wait.env("ARTIFACT_S3_UPLOAD_PART_SIZE_MIB", "5").env("EXECUTOR_RETRY_BACKOFF_DURATION", "1ms");
+    (step, wait)
+}
+
+#[test]
+fn of_uploads_that_fail_for_good_nothing_stays() {
+    let (step, mut wait) = in_parts(|line| if line.contains("partNumber=3") { Fate::Answer(503) } else { Fate::Pass });
+    wait.env("EXECUTOR_RETRY_BACKOFF_STEPS", "2");
+    assert_eq!(code(&run(wait)), 64);
+    assert_eq!((step.gate.count("?uploads"), step.gate.count("partNumber=3")), (3, 6));
+    assert_eq!(step.store.uploads(), 0);
+    assert_eq!(fs::read_dir(step.pod.paths.uploads()).map_or(0, Iterator::count), 0, "nor in the journal");
+}
+
+#[test]
+fn of_uploads_that_a_pods_end_stops_nothing_stays() {
+    let (step, mut wait) = in_parts(|line| if line.contains("partNumber=3") { Fate::Stall } else { Fate::Pass });
+    wait.env("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "4");
+    let wait = spawn(wait);
+    step.gate.until("partNumber=3");
+    let told = Instant::now();
+    signal(&wait, TERM);
+    assert_eq!(code(&finish(wait)), 64);
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
+    assert_eq!(step.store.uploads(), 0);
+    assert_eq!(step.result()["metadata"]["labels"][COMPLETED], "true");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstatat, mkdi
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::error::{Error, Result};
+use crate::opened::DEEPEST;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
 /// Argo's modes of folders (executor.go, untar).
@@ -22,8 +23,6 @@ const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 /// Longer paths cannot be used by any program.
 const LONGEST_NAME: usize = 4095;
-/// More folders in each other than any honest archive has; walking them later takes stack.
-const DEEPEST: usize = 500;
 
 /// The folder.
 pub(super) struct Root {

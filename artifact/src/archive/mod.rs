@@ -6,6 +6,7 @@ use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::opened::Opened;
 
 mod beneath;
 mod gzip;
@@ -60,15 +61,12 @@ pub struct Unpacked {
     pub skipped: Vec<String>,
 }
 
-/// Writes the file or directory `source` as tar in gzip: `<name>` for a file, `<name>/<path>` in lexical order for a
-/// directory, links kept as links (argo: util/archive/archive.go).
+/// Writes the file or directory `source` as tar in gzip, as [`write_tar`].
 ///
 /// # Errors
 /// `NotFound` if there is no `source`; anything that is neither file nor directory is refused.
 pub fn write_tgz(source: &Path, level: Level, out: impl Write + Send) -> Result<()> {
-    let mut gzip = GzipWriter::new(out, level);
-    tar_write::write(source, &mut gzip)?;
-    gzip.finish().map(drop).map_err(|error| Error::io(|| format!("packing {}", source.display()), error))
+    write_tar(&Opened::at(source)?, Codec::Gzip, level, out)
 }
 
 /// How a tar is compressed.
@@ -90,18 +88,25 @@ impl Codec {
     }
 }
 
-/// Writes the tar of [`write_tgz`] in `codec`.
+/// Writes the file or directory as tar in `codec`: `<name>` for a file, `<name>/<path>` in lexical order for a directory,
+/// links kept as links (argo: util/archive/archive.go).
 ///
 /// # Errors
-/// As [`write_tgz`].
-pub fn write_tar(source: &Path, codec: Codec, level: Level, out: impl Write + Send) -> Result<()> {
-    if codec == Codec::Gzip {
-        return write_tgz(source, level, out);
+/// What cannot be read; anything that is neither file nor directory is refused.
+pub fn write_tar(source: &Opened, codec: Codec, level: Level, out: impl Write + Send) -> Result<()> {
+    let at = |error| Error::io(|| format!("packing {}", source.path().display()), error);
+    match codec {
+        Codec::Gzip => {
+            let mut gzip = GzipWriter::new(out, level);
+            tar_write::write(source, &mut gzip)?;
+            gzip.finish().map(drop).map_err(at)
+        }
+        Codec::Zstd => {
+            let mut zstd = zstd_write::ZstdWriter::new(out, level).map_err(at)?;
+            tar_write::write(source, &mut zstd)?;
+            zstd.finish().map(drop).map_err(at)
+        }
     }
-    let at = |error| Error::io(|| format!("packing {}", source.display()), error);
-    let mut zstd = zstd_write::ZstdWriter::new(out, level).map_err(at)?;
-    tar_write::write(source, &mut zstd)?;
-    zstd.finish().map(drop).map_err(at)
 }
 
 /// Compresses a tar that is there already; one in gzip is compressed anew.
@@ -137,11 +142,11 @@ pub fn compress(mut tar: impl BufRead, codec: Codec, level: Level, mut out: impl
     }
 }
 
-/// Writes the file or directory `source` as zip with the same names; `out` need not seek.
+/// Writes the file or directory as zip with the same names; `out` need not seek.
 ///
 /// # Errors
-/// As [`write_tgz`].
-pub fn write_zip(source: &Path, out: impl Write) -> Result<()> {
+/// As [`write_tar`].
+pub fn write_zip(source: &Opened, out: impl Write) -> Result<()> {
     zip_write::write(source, out)
 }
 

@@ -1,8 +1,6 @@
 //! Writing zip as a stream: sizes follow each file's bytes, so nothing has to be written twice.
 
-use std::fs::{File, Metadata};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use zip::result::ZipError;
@@ -10,20 +8,39 @@ use zip::write::SimpleFileOptions;
 use zip::write::StreamWriter;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::tar_write::base;
 use crate::error::{Error, Result};
-use crate::transfer::sorted;
+use crate::opened::{Kind, Meta, Opened};
 
 /// From this size on an entry needs the format's 64-bit fields, which must be known beforehand.
 const LARGE: u64 = (u32::MAX - (1 << 20)) as u64;
 
 /// Writes `source` as zip to `out`.
-pub(super) fn write(source: &Path, out: impl Write) -> Result<()> {
-    let (metadata, name) = base(source)?;
-    let name = utf8(source, name.to_str())?.to_owned();
+pub(super) fn write(source: &Opened, out: impl Write) -> Result<()> {
+    source.check_kind()?;
+    let name = source.name();
+    let name = utf8(source.path(), name.to_str())?;
     let mut zip = ZipWriter::new_stream(out);
-    append(&mut zip, source, &name, &metadata)?;
-    zip.finish().map(drop).map_err(|error| packing(source, error))
+    if source.is_file() {
+        append_file(&mut zip, name, source)?;
+    } else {
+        zip.add_directory(name, options(source.meta())).map_err(|error| packing(source.path(), error))?;
+        for item in source.walk()? {
+            let item = item?;
+            let path = item.path();
+            let at = |error| packing(&path, error);
+            let name = format!("{name}/{}", utf8(&path, item.below.to_str())?);
+            match item.meta.kind {
+                Kind::File => append_file(&mut zip, &name, &item.open()?)?,
+                Kind::Folder => zip.add_directory(&*name, options(item.meta)).map_err(at)?,
+                Kind::Link => {
+                    let target = item.target()?;
+                    zip.add_symlink(&*name, utf8(&path, target.to_str())?, options(item.meta)).map_err(at)?;
+                }
+                Kind::Other => item.leave_out(),
+            }
+        }
+    }
+    zip.finish().map(drop).map_err(|error| packing(source.path(), error))
 }
 
 fn packing(path: &Path, error: ZipError) -> Error {
@@ -39,37 +56,17 @@ fn utf8<'a>(path: &Path, name: Option<&'a str>) -> Result<&'a str> {
     })
 }
 
-fn append<W: Write>(zip: &mut ZipWriter<StreamWriter<W>>, path: &Path, name: &str, metadata: &Metadata) -> Result<()> {
-    let at = |error| packing(path, error);
-    let options = SimpleFileOptions::default()
+fn options(meta: Meta) -> SimpleFileOptions {
+    SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .large_file(metadata.len() >= LARGE)
-        .unix_permissions(metadata.mode() & 0o777);
-    if metadata.is_dir() {
-        zip.add_directory(name, options).map_err(at)?;
-        for (below, metadata) in sorted(path)? {
-            let last = utf8(&below, below.file_name().and_then(|name| name.to_str()))?;
-            append(zip, &below, &format!("{name}/{last}"), &metadata)?;
-        }
-        return Ok(());
-    }
-    if metadata.is_symlink() {
-        let target = std::fs::read_link(path).map_err(|error| at(error.into()))?;
-        return zip.add_symlink(name, utf8(path, target.to_str())?, options).map_err(at);
-    }
-    if !metadata.is_file() {
-        tracing::warn!("{} is neither file, folder nor link: it is left out of the artifact", path.display());
-        return Ok(());
-    }
-    let file = File::open(path).map_err(|error| at(error.into()))?;
-    zip.start_file(name, options).map_err(at)?;
-    let mut content = file.take(metadata.len());
+        .large_file(meta.size >= LARGE)
+        .unix_permissions(meta.mode & 0o777)
+}
+
+fn append_file<W: Write>(zip: &mut ZipWriter<StreamWriter<W>>, name: &str, file: &Opened) -> Result<()> {
+    let at = |error| packing(file.path(), error);
+    zip.start_file(name, options(file.meta())).map_err(at)?;
+    let mut content = file.reader().take(file.size());
     std::io::copy(&mut content, zip).map_err(|error| at(error.into()))?;
-    match content.limit() {
-        0 => Ok(()),
-        missing => Err(Error::permanent(
-            format!("packing {}", path.display()),
-            format!("it shrank by {missing} bytes while it was read"),
-        )),
-    }
+    file.check_read(content.limit())
 }

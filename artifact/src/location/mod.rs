@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tiphys_api::kube::KeySelector;
 use tiphys_api::{
-    Artifact, ArtifactLocation, ArtifactoryArtifact, ClientCertAuth, HdfsArtifact, HttpArtifact, OAuth2Auth,
-    S3Artifact, S3EncryptionOptions,
+    Artifact, ArtifactLocation, ArtifactoryArtifact, ClientCertAuth, HttpArtifact, OAuth2Auth, S3Artifact,
+    S3EncryptionOptions,
 };
 
 mod clouds;
@@ -88,7 +88,7 @@ pub(crate) fn place_within(
         ))));
     }
     if let Some(hdfs) = &artifact.hdfs {
-        return Err(named(refused_hdfs(hdfs)));
+        return Err(named(Error::Refused(hdfs.refusal("artifacts[]"))));
     }
     if let Some(place) = clouds::place(artifact, secrets, options, budget) {
         return place.map_err(named);
@@ -112,17 +112,6 @@ pub(crate) fn place_within(
         return Err(Error::Refused(format!("artifact {:?} has no location: give it s3, http or raw", artifact.name)));
     };
     Ok(Place { store, key: String::new() })
-}
-
-/// Hadoop's own protocol is not spoken: its Kerberos libraries cannot be loaded into a static program, and without
-/// Kerberos few clusters take it. The same files are to be had by WebHDFS.
-fn refused_hdfs(hdfs: &HdfsArtifact) -> Error {
-    let namenode = hdfs.addresses.first().map_or("NAMENODE", |address| address.split(':').next().unwrap_or(address));
-    let path = hdfs.path.trim_start_matches('/');
-    Error::Refused(format!(
-        "artifacts[].hdfs is not supported by Tiphys: use artifacts[].http with the cluster's WebHDFS address, such as \
-         http://{namenode}:9870/webhdfs/v1/{path}?op=OPEN for an input and ?op=CREATE&overwrite=true for an output"
-    ))
 }
 
 /// A message with the artifact's name.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::{Body, Entry, Listing, Object, Store, failed_listing, one_page, prefix};
 use crate::error::{Error, Result};
+use crate::opened::Opened;
 use crate::stream;
 use crate::transfer::{blocking, write_file};
 
@@ -44,16 +45,12 @@ impl Store for FileStore {
     async fn open(&self, key: &str) -> Result<Object> {
         let path = self.path(key)?;
         let what = self.describe(key);
-        let (path, size) = blocking(move || match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => Ok((path, found.len())),
-            Ok(_) => Err(Error::NotFound { what }),
-            Err(gone) if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Err(Error::NotFound { what })
-            }
-            Err(source) => Err(Error::io(|| format!("opening {what}"), source)),
+        let file = blocking(move || match Opened::at(&path) {
+            Ok(found) if !found.is_file() => Err(Error::NotFound { what }),
+            outcome => outcome,
         })
         .await?;
-        Ok(Object { size: Some(size), stream: stream::file(&path, size) })
+        Ok(Object { size: Some(file.size()), stream: stream::file(&file) })
     }
 
     async fn put(&self, key: &str, body: Body) -> Result<u64> {

@@ -4,7 +4,7 @@
 //! come on top of them for all stores alike ([`crate::transfer`]).
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use futures_util::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
 use crate::journal::Journal;
+use crate::opened::Opened;
 use crate::stream::{self as bytes_stream, ByteStream};
 use crate::transfer::Moved;
 
@@ -51,13 +52,8 @@ pub struct Object {
 pub enum Body {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A file on disk.
-    File {
-        /// Where it is.
-        path: PathBuf,
-        /// Its size when the transfer began; a file that shrinks meanwhile is an error.
-        size: u64,
-    },
+    /// A file on disk, as long as it was when it was opened; one that shrinks meanwhile is an error.
+    File(Opened),
     /// Bytes that are being made, of unknown length.
     Stream(ByteStream),
 }
@@ -67,7 +63,7 @@ impl Body {
     pub fn size(&self) -> Option<u64> {
         match self {
             Body::Bytes(bytes) => Some(bytes.len() as u64),
-            Body::File { size, .. } => Some(*size),
+            Body::File(file) => Some(file.size()),
             Body::Stream(_) => None,
         }
     }
@@ -76,7 +72,7 @@ impl Body {
     pub fn into_stream(self) -> ByteStream {
         match self {
             Body::Bytes(bytes) => bytes_stream::once(bytes),
-            Body::File { path, size } => bytes_stream::file(&path, size),
+            Body::File(file) => bytes_stream::file(&file),
             Body::Stream(stream) => stream,
         }
     }
@@ -124,6 +120,10 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.put(key, body).await
     }
 
+    /// Makes the server forget the parts of uploads that were begun or gone on with here and are not finished; none may be
+    /// under way. `journal` forgets them as well. Those that the server cannot be told of now stay in both.
+    async fn give_up(&self, _journal: &dyn Journal) {}
+
     /// Deletes one object; one that is not there counts as deleted.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Store::put`].
-    async fn save(&self, _key: &str, _source: &Path) -> Result<Option<Moved>> {
+    async fn save(&self, _key: &str, _source: &Opened) -> Result<Option<Moved>> {
         Ok(None)
     }
 

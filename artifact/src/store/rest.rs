@@ -78,7 +78,7 @@ async fn refusal(doing: &str, response: Response) -> Error {
         None if !matches!(code, "NoSuchBucket" | "ContainerNotFound") => not_found(doing),
         // Parts that the store forgot.
         Some(false) if code == "InvalidBlockList" => not_found(doing),
-        _ if status == StatusCode::PRECONDITION_FAILED => Error::corrupt(doing, text),
+        _ if status == StatusCode::PRECONDITION_FAILED => Error::Changed { doing: doing.into(), why: text },
         _ if matches!(code, "BadDigest" | "InvalidDigest" | "Md5Mismatch" | "Crc64Mismatch" | "IncompleteBody") => {
             Error::corrupt(doing, text)
         }

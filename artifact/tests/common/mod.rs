@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use tiphys_artifact::{Addressing, Retry, S3Config, Secret};
+use tiphys_artifact::{Addressing, Opened, Retry, S3Config, Secret};
 use tiphys_s3server::S3Server;
 
 pub const BUCKET: &str = "artifacts";
@@ -53,6 +53,11 @@ impl Server {
         config.retry = quick();
         config
     }
+}
+
+/// What is at a path of a test's own.
+pub fn opened(path: &Path) -> Opened {
+    Opened::at(path).unwrap()
 }
 
 /// Bytes that do not compress and differ everywhere.

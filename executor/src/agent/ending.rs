@@ -12,9 +12,11 @@ use crate::process::{Event, Events};
 pub struct Ending {
     /// For transfers of artifacts.
     pub transfers: Patience,
+    /// For removing what arrived of transfers that were given up.
+    pub removals: Patience,
     /// For reports, which come after the transfers.
     pub reports: Patience,
-    limits: [Limit; 2],
+    limits: [Limit; 3],
     grace: Duration,
 }
 
@@ -22,16 +24,18 @@ impl Ending {
     /// Nobody has told the Pod to end.
     pub fn new(grace: Duration) -> Self {
         let (transfers, of_transfers) = Patience::limited();
+        let (removals, of_removals) = Patience::limited();
         let (reports, of_reports) = Patience::limited();
-        Self { transfers, reports, limits: [of_transfers, of_reports], grace }
+        Self { transfers, removals, reports, limits: [of_transfers, of_removals, of_reports], grace }
     }
 
     /// The Pod must end now: SIGKILL comes after the grace period. Three quarters of it are for transfers; a tenth is kept
     /// for the way out on a busy node.
     pub fn told(&self) {
         let now = Instant::now();
-        let [transfers, reports] = &self.limits;
+        let [transfers, removals, reports] = &self.limits;
         transfers.set(now + self.grace.mul_f64(0.75));
+        removals.set(now + self.grace.mul_f64(0.8));
         reports.set(now + self.grace.mul_f64(0.9));
     }
 

@@ -1,7 +1,6 @@
 //! How the user's containers ended, as far as they did not succeed.
 
-use std::fs;
-
+use tiphys_artifact::Opened;
 use tiphys_contract::path::ctr;
 use tiphys_contract::{Cause, Ended, exit};
 
@@ -15,7 +14,8 @@ pub fn of(paths: &Paths, containers: &[&str], past_deadline: bool) -> Vec<Ended>
 }
 
 fn ended(paths: &Paths, name: String, exit_code: i32, past_deadline: bool) -> Ended {
-    let noted = fs::read(paths.ctr(&name).join(ctr::ENDED)).ok();
+    let noted = Opened::beneath(&paths.shared, &paths.ctr(&name).join(ctr::ENDED));
+    let noted = noted.ok().and_then(|opened| opened.bytes().ok());
     let noted = noted.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // Who was killed together with its emissary could not note it.
     let unknown = if exit_code == exit::KILLED { "killed" } else { "exit" };
@@ -33,6 +33,7 @@ fn ended(paths: &Paths, name: String, exit_code: i32, past_deadline: bool) -> En
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn causes_are_what_emissaries_noted() {

@@ -5,9 +5,9 @@ use tiphys_api::{Artifact, Template};
 use tiphys_artifact::Body;
 use tiphys_contract::{Offloaded, TaskResult, offload};
 
+use super::ending::Ending;
 use super::settings::Settings;
 use super::{locations, transfers};
-use crate::cluster::Patience;
 use crate::paths::Paths;
 
 /// The way to the repository.
@@ -19,7 +19,7 @@ pub struct Offloading<'a> {
     /// Whose archive location is the repository.
     pub template: &'a Template,
     /// How long that may take.
-    pub patience: &'a Patience,
+    pub ending: &'a Ending,
 }
 
 impl Offloading<'_> {
@@ -38,8 +38,8 @@ impl Offloading<'_> {
         let artifact = locations::for_output(&named, location, &offload::file_name(&sha256)).map_err(failed)?;
         let whole = locations::complete(&artifact, location).map_err(failed)?;
         let body = Bytes::from(content);
-        let stored = transfers::run_with(self.paths, self.settings.outgoing(), async |artifacts| {
-            self.patience.bound(artifacts.save_body(Body::Bytes(body), &whole)).await
+        let stored = transfers::run_saving(self.paths, self.settings, self.ending, async |artifacts| {
+            self.ending.transfers.bound(artifacts.save_body(Body::Bytes(body), &whole)).await
         });
         match stored.map_err(failed)? {
             Some(Ok(_)) => {}

@@ -3,21 +3,20 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tiphys_api::{Artifact, ArtifactLocation, Template};
 use tiphys_artifact::archive::{Level, Strategy};
-use tiphys_artifact::{Artifacts, Body, Source, strategy};
+use tiphys_artifact::{Artifacts, Body, Opened, Source, Unresolved, strategy};
 use tiphys_contract::key::{self, Packing};
 use tiphys_contract::path::ctr;
 use tokio::sync::Semaphore;
 
+use super::ending::Ending;
 use super::journal::Journal;
 use super::settings::Settings;
-use super::uploads::Uploads;
 use super::{locations, template, transfers};
-use crate::cluster::Patience;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 
 /// What was saved, and the first thing that was not.
 #[derive(Debug, Default)]
@@ -42,11 +41,11 @@ struct Job {
 /// Where a job's bytes are.
 enum Content {
     /// An uncompressed tar that the emissary made.
-    Tar(PathBuf),
+    Tar(Opened),
     /// The file or folder itself.
-    Itself(PathBuf),
+    Itself(Opened),
     /// A log, stored as it is.
-    Log(PathBuf),
+    Log(Opened),
     /// In the store already.
     Saved,
 }
@@ -79,7 +78,7 @@ pub struct What<'a> {
 
 /// Saves the outputs and, where logs are archived, the log of each container that has one. What the journal has as
 /// saved is not saved again; what the time does not suffice for has failed.
-pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Saved {
+pub fn save(what: &What<'_>, journal: &mut Journal, ending: &Ending) -> Saved {
     let What { paths, settings, template, artifacts, containers } = *what;
     let mut saved = Saved::default();
     let mut failures = Vec::new();
@@ -111,11 +110,10 @@ pub fn save(what: &What<'_>, journal: &mut Journal, patience: &Patience) -> Save
         true => Ok(jobs.iter().map(|_| Ok(())).collect()),
         false => {
             let journal = RefCell::new(journal);
-            transfers::run_with(paths, settings.outgoing(), async |artifacts| {
-                let artifacts = &artifacts.clone().with_journal(Uploads::of(paths));
+            transfers::run_saving(paths, settings, ending, async |artifacts| {
                 let large = Semaphore::new(1);
                 let upload = async |job: &Job| {
-                    let in_time = patience.bound(in_turn(artifacts, job, &large)).await;
+                    let in_time = ending.transfers.bound(in_turn(artifacts, job, &large)).await;
                     in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)))?;
                     if !matches!(job.content, Content::Saved) {
                         journal.borrow_mut().note_saved(&job.id, &job.reported);
@@ -155,20 +153,30 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
     artifact.path = locations::clean_path(&artifact)?;
     let path = artifact.path.as_str();
     let strategy = strategy(&artifact).map_err(|error| error.to_string())?.unwrap_or(Strategy::Tar(Level::DEFAULT));
-    let (packing, content) = match (strategy, template::is_in_main(template, path)) {
-        (Strategy::Tar(_), true) => (Packing::Tar, Content::Tar(paths.staged_tar(&artifact.name))),
-        (Strategy::Tar(_), false) => (Packing::Tar, Content::Itself(paths.mirrored(path))),
-        (Strategy::Zip, true) => (Packing::Zip, Content::Itself(paths.staged_artifact(&artifact.name))),
-        (Strategy::Zip, false) => (Packing::Zip, Content::Itself(paths.mirrored(path))),
-        (Strategy::None, true) => (Packing::None, Content::Itself(paths.staged_artifact(&artifact.name))),
-        (Strategy::None, false) => (Packing::None, Content::Itself(paths.mirrored(path))),
+    let packing = match strategy {
+        Strategy::Tar(_) => Packing::Tar,
+        Strategy::Zip => Packing::Zip,
+        Strategy::None => Packing::None,
     };
-    if content.path().is_none_or(|path| !path.exists()) {
-        return match artifact.optional {
-            true => Ok(None),
-            false => Err(format!("output artifact {:?}: {path} does not exist in container main", artifact.name)),
-        };
-    }
+    let staged = |file: PathBuf| Opened::beneath(&paths.shared, &file);
+    let found = match (packing, template::is_in_main(template, path)) {
+        (Packing::Tar, true) => staged(paths.staged_tar(&artifact.name)).map(Content::Tar),
+        (_, true) => staged(paths.staged_artifact(&artifact.name)).map(Content::Itself),
+        // What `main` would find there: links lead to its own volumes, never to a file of this container.
+        (_, false) => Opened::within(&paths.main_filesystem, &paths::in_main(path)).map(Content::Itself),
+    };
+    let content = match found {
+        Ok(content) => content,
+        Err(Unresolved::Missing) if artifact.optional => return Ok(None),
+        Err(Unresolved::Missing) => {
+            return Err(format!("output artifact {:?}: {path} does not exist in container main", artifact.name));
+        }
+        Err(astray @ Unresolved::Astray { .. }) if artifact.optional => {
+            tracing::warn!("the optional output artifact {:?} is left out: {path}: {astray}", artifact.name);
+            return Ok(None);
+        }
+        Err(error) => return Err(format!("output artifact {:?}: {path} of container main: {error}", artifact.name)),
+    };
     let file_name = key::file_name(&artifact.name, path, packing);
     let id = id_of_output(&artifact.name);
     job(id, artifact, template.archive_location.as_deref(), &file_name, content).map(Some)
@@ -178,11 +186,13 @@ fn output(paths: &Paths, template: &Template, artifact: &Artifact) -> Result<Opt
 /// started.
 fn log(paths: &Paths, location: Option<&ArtifactLocation>, container: &str) -> Result<Option<Job>, String> {
     let path = paths.ctr(container).join(ctr::COMBINED);
-    if !path.exists() {
-        return Ok(None);
-    }
+    let log = match Opened::beneath(&paths.shared, &path) {
+        Ok(log) => log,
+        Err(Unresolved::Missing) => return Ok(None),
+        Err(error) => return Err(format!("cannot read the log {}: {error}", path.display())),
+    };
     let artifact = Artifact { name: key::log_artifact_name(container), ..Artifact::default() };
-    job(id_of_log(container), artifact, location, &key::log_file_name(container), Content::Log(path)).map(Some)
+    job(id_of_log(container), artifact, location, &key::log_file_name(container), Content::Log(log)).map(Some)
 }
 
 /// A user's artifact may be called as a log is.
@@ -208,8 +218,8 @@ fn job(
 
 /// Uploads, large things one after the other.
 async fn in_turn(artifacts: &Artifacts, job: &Job, large: &Semaphore) -> Result<(), String> {
-    let _turn = match job.content.path() {
-        Some(path) if transfers::is_small(path) => None,
+    let _turn = match job.content.opened() {
+        Some(opened) if transfers::is_small(opened) => None,
         // The semaphore lives as long as the transfers and is never closed.
         Some(_) => large.acquire().await.ok(),
         None => None,
@@ -220,14 +230,8 @@ async fn in_turn(artifacts: &Artifacts, job: &Job, large: &Semaphore) -> Result<
 async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {
     let result = match &job.content {
         Content::Tar(tar) => artifacts.save_output(Source::Tar(tar), &job.whole).await.map(drop),
-        Content::Itself(path) => artifacts.save_output(Source::Path(path), &job.whole).await.map(drop),
-        Content::Log(path) => match fs::metadata(path) {
-            Ok(meta) => {
-                let body = Body::File { path: path.clone(), size: meta.len() };
-                artifacts.save_body(body, &job.whole).await.map(drop)
-            }
-            Err(error) => return Err(format!("cannot read the log {}: {error}", path.display())),
-        },
+        Content::Itself(itself) => artifacts.save_output(Source::Itself(itself), &job.whole).await.map(drop),
+        Content::Log(log) => artifacts.save_body(Body::File(log.clone()), &job.whole).await.map(drop),
         Content::Saved => return Ok(()),
     };
     result.map_err(|error| job.failed(error))?;
@@ -236,10 +240,10 @@ async fn upload(artifacts: &Artifacts, job: &Job) -> Result<(), String> {
 }
 
 impl Content {
-    /// Where it lies on disk, unless it is saved.
-    fn path(&self) -> Option<&Path> {
+    /// What lies on disk, unless it is saved.
+    fn opened(&self) -> Option<&Opened> {
         match self {
-            Self::Tar(path) | Self::Itself(path) | Self::Log(path) => Some(path),
+            Self::Tar(opened) | Self::Itself(opened) | Self::Log(opened) => Some(opened),
             Self::Saved => None,
         }
     }
@@ -249,9 +253,9 @@ impl Content {
 fn remove(paths: &Paths, content: &Content) {
     // All of it goes with the Pod at the latest.
     let _ = match content {
-        Content::Tar(path) => fs::remove_file(path),
-        Content::Itself(path) if path.starts_with(&paths.shared) && path.is_dir() => fs::remove_dir_all(path),
-        Content::Itself(path) if path.starts_with(&paths.shared) => fs::remove_file(path),
+        Content::Tar(tar) => fs::remove_file(tar.path()),
+        Content::Itself(it) if it.path().starts_with(&paths.shared) && it.is_dir() => fs::remove_dir_all(it.path()),
+        Content::Itself(it) if it.path().starts_with(&paths.shared) => fs::remove_file(it.path()),
         Content::Itself(_) | Content::Log(_) | Content::Saved => Ok(()),
     };
 }

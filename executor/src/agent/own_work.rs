@@ -1,9 +1,10 @@
 //! Templates whose work the executor does itself, as `main`'s command: `resource` and `data`. Their results go the way of
 //! all results; where a `wait` saves the log of a resource template, it tells both together.
 
-use std::fs;
+use std::fmt::Display;
 
 use tiphys_api::{Outputs, Template};
+use tiphys_artifact::{Opened, Unresolved};
 use tiphys_contract::{TaskResult, exit};
 
 use super::ending::Ending;
@@ -12,7 +13,7 @@ use super::settings::Settings;
 use super::template;
 use crate::cluster::{ClusterError, Config};
 use crate::paths::Paths;
-use crate::shared_files::{Context, replace};
+use crate::shared_files::replace;
 
 /// Does the work and reports what comes of it. Returns the exit code.
 ///
@@ -53,10 +54,12 @@ pub fn run(
 /// The text for the user when they cannot be read.
 pub fn left(paths: &Paths) -> Result<Outputs, String> {
     let file = paths.main_result();
-    if !file.exists() {
-        return Ok(Outputs::default());
-    }
-    let json = fs::read(&file).on("read", &file).map_err(|error| error.to_string())?;
-    let result = TaskResult::from_json(&json).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let failed = |error: &dyn Display| format!("cannot read {}: {error}", file.display());
+    let json = match Opened::beneath(&paths.shared, &file) {
+        Err(Unresolved::Missing) => return Ok(Outputs::default()),
+        Err(error) => return Err(failed(&error)),
+        Ok(opened) => opened.bytes().map_err(|error| failed(&error))?,
+    };
+    let result = TaskResult::from_json(&json).map_err(|error| failed(&error))?;
     Ok(result.outputs.unwrap_or_default())
 }

@@ -149,7 +149,7 @@ impl<'a> Reports<'a> {
             unable = errors.iter().filter(|_| !too_long).map(ToString::to_string).collect();
             unable.iter().for_each(|error| tracing::warn!("{error}; the results are stored instead"));
         }
-        let offloading = Offloading { paths, settings, template, patience: &ending.transfers };
+        let offloading = Offloading { paths, settings, template, ending };
         let reference = match offloading.put(&result) {
             Ok(reference) => reference,
             Err(text) => return Delivered::new(By::Calls, unable.into_iter().chain([text])),

@@ -1,16 +1,17 @@
 //! What a step leaves as text: its result, and its output parameters.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::fmt::Display;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use tiphys_api::{AnyString, Parameter, Template};
+use tiphys_artifact::{Opened, Unresolved};
 use tiphys_contract::container;
 use tiphys_contract::path::ctr;
 
 use super::template;
 use crate::emissary::reason;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 
 /// In Argo a result longer than this loses its beginning (argo: executor.go, CaptureScriptResult).
 const ARGOS_LONGEST: u64 = 256 * 1024;
@@ -33,12 +34,14 @@ pub struct ScriptResult {
 /// The text for the user when the file cannot be read, or a result that must be kept whole is too long.
 pub fn script_result(paths: &Paths, keeps_last: bool) -> Result<ScriptResult, String> {
     let file = paths.ctr(container::MAIN).join(ctr::STDOUT);
-    let failed = |error| format!("cannot read the output of container main from {}: {error}", file.display());
-    let length = match fs::metadata(&file) {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ScriptResult::default()),
-        Err(error) => return Err(failed(error)),
+    let failed =
+        |error: &dyn Display| format!("cannot read the output of container main from {}: {error}", file.display());
+    let opened = match Opened::beneath(&paths.shared, &file) {
+        Ok(opened) => opened,
+        Err(Unresolved::Missing) => return Ok(ScriptResult::default()),
+        Err(error) => return Err(failed(&error)),
     };
+    let length = opened.size();
     if !keeps_last && length > LONGEST {
         return Err(format!(
             "the output of container main has {length} bytes, more than the {LONGEST} that outputs.result can have: \
@@ -46,31 +49,26 @@ pub fn script_result(paths: &Paths, keeps_last: bool) -> Result<ScriptResult, St
         ));
     }
     let limit = if keeps_last { ARGOS_LONGEST } else { LONGEST };
-    let bytes = tail(&file, limit).map_err(failed)?;
-    let is_cut = length > limit + 1 || (length == limit + 1 && bytes.len() as u64 == limit && !ends_in_newline(&file));
+    let bytes = tail(&opened, limit).map_err(|error| failed(&error))?;
+    let is_cut =
+        length > limit + 1 || (length == limit + 1 && bytes.len() as u64 == limit && !ends_in_newline(&opened));
     let warning = is_cut.then(|| {
         format!("the output of container main has {length} bytes, of which outputs.result has only the last {limit}")
     });
     Ok(ScriptResult { text: Some(text(&bytes)), warning })
 }
 
-fn ends_in_newline(path: &Path) -> bool {
-    let last = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0];
-        file.read_exact(&mut byte).map(|()| byte)
-    });
-    last.is_ok_and(|byte| byte == *b"\n")
+fn ends_in_newline(output: &Opened) -> bool {
+    let mut byte = [0];
+    let last = output.file().read_exact_at(&mut byte, output.size().saturating_sub(1));
+    last.is_ok() && byte == *b"\n"
 }
 
-fn tail(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
+fn tail(output: &Opened, longest: u64) -> io::Result<Vec<u8>> {
     // One byte more, for the newline that may go.
-    let start = length.saturating_sub(longest + 1);
-    file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    let start = output.size().saturating_sub(longest + 1);
+    let mut bytes = vec![0; (output.size() - start) as usize];
+    output.file().read_exact_at(&mut bytes, start)?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
@@ -89,13 +87,11 @@ pub fn parameters(paths: &Paths, template: &Template) -> (Vec<Parameter>, Result
         let Some(source) = parameter.value_from.as_ref().filter(|source| !source.path.is_empty()) else {
             continue;
         };
-        let in_main = template::is_in_main(template, &source.path);
-        let file = if in_main { paths.staged_parameter(&source.path) } else { paths.mirrored(&source.path) };
-        let value = match (fs::read(&file), &source.default) {
+        let value = match (value(paths, template, &source.path), &source.default) {
             (Ok(bytes), _) => text(&bytes),
             (Err(_), Some(default)) => default.to_string(),
-            (Err(error), None) => {
-                let (name, path, reason) = (&parameter.name, &source.path, reason(&error));
+            (Err(reason), None) => {
+                let (name, path) = (&parameter.name, &source.path);
                 let failure = format!("output parameter {name:?}: cannot read {path} of container main: {reason}");
                 return (parameters, Err(failure));
             }
@@ -103,6 +99,15 @@ pub fn parameters(paths: &Paths, template: &Template) -> (Vec<Parameter>, Result
         parameter.value = Some(AnyString(value.strip_suffix('\n').unwrap_or(&value).to_owned()));
     }
     (parameters, Ok(()))
+}
+
+/// The content of a parameter's file, or why it cannot be read.
+fn value(paths: &Paths, template: &Template, path: &str) -> Result<Vec<u8>, String> {
+    let opened = match template::is_in_main(template, path) {
+        true => Opened::beneath(&paths.shared, &paths.staged_parameter(path)),
+        false => Opened::within(&paths.main_filesystem, &paths::in_main(path)),
+    };
+    opened.map_err(|error| error.to_string())?.bytes().map_err(|error| reason(&error))
 }
 
 /// Bytes as text; each byte that is not UTF-8 becomes a replacement character, as Go's JSON writes it.
@@ -118,6 +123,7 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
 
     #[test]
     fn a_result_keeps_its_end() {
@@ -136,10 +142,13 @@ mod tests {
             (long(7) + "\n\n", long(0)[1..].to_owned() + "\n"),
         ] {
             fs::write(&file, content).unwrap();
-            assert!(text(&tail(&file, ARGOS_LONGEST).unwrap()) == expected);
+            assert!(text(&tail(&Opened::at(&file).unwrap(), ARGOS_LONGEST).unwrap()) == expected);
         }
         fs::write(&file, b"a\xff\xfeb\xe2\x82c").unwrap();
-        assert_eq!(text(&tail(&file, ARGOS_LONGEST).unwrap()), "a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}c");
+        assert_eq!(
+            text(&tail(&Opened::at(&file).unwrap(), ARGOS_LONGEST).unwrap()),
+            "a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}c"
+        );
     }
 
     #[test]

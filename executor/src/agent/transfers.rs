@@ -1,12 +1,14 @@
 //! Artifact transfers: the runtime they need, started only when there are any.
 
 use std::future::Future;
-use std::path::Path;
+use std::time::Duration;
 
 use futures_util::stream;
-use tiphys_artifact::{Artifacts, MountedSecrets, Options};
+use tiphys_artifact::{Artifacts, MountedSecrets, Opened, Options};
 
+use super::ending::Ending;
 use super::settings::Settings;
+use super::uploads::Uploads;
 use crate::paths::Paths;
 use crate::plugins::Sockets;
 
@@ -16,12 +18,15 @@ const TOGETHER: usize = 4;
 /// several threads and has many requests in flight of its own: one of them at a time fills the machine.
 const SMALL: u64 = 1 << 20;
 
+/// Results do not wait longer for a store to forget what has failed.
+const REMOVALS: Duration = Duration::from_secs(5);
+
 /// Why a transfer was given up.
 pub const OUT_OF_TIME: &str = "gave up, since the Pod must end now";
 
 /// Whether saving a file or folder is so little work that others go on beside it.
-pub fn is_small(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SMALL)
+pub fn is_small(opened: &Opened) -> bool {
+    opened.is_file() && opened.size() <= SMALL
 }
 
 /// Runs transfers of inputs to their end on this thread and a few for disks.
@@ -32,11 +37,29 @@ pub fn run<T>(paths: &Paths, settings: &Settings, transfers: impl AsyncFnOnce(&A
     run_with(paths, settings.transfers.clone(), transfers)
 }
 
-/// As [`run`], with other options.
+/// As [`run`], for what is saved: requests are repeated for longer, uploads that a process before this one has begun are
+/// gone on with, and of those that come to nothing nothing stays in the stores.
 ///
 /// # Errors
 /// The text for the user when the runtime cannot be started.
-pub fn run_with<T>(paths: &Paths, options: Options, transfers: impl AsyncFnOnce(&Artifacts) -> T) -> Result<T, String> {
+pub fn run_saving<T>(
+    paths: &Paths,
+    settings: &Settings,
+    ending: &Ending,
+    transfers: impl AsyncFnOnce(&Artifacts) -> T,
+) -> Result<T, String> {
+    run_with(paths, settings.outgoing(), async |artifacts| {
+        let artifacts = artifacts.clone().with_journal(Uploads::of(paths));
+        let result = transfers(&artifacts).await;
+        let removed = tokio::time::timeout(REMOVALS, ending.removals.bound(artifacts.give_up())).await;
+        if !matches!(removed, Ok(Some(()))) {
+            tracing::warn!("there is no time to remove what arrived of uploads that failed: it stays in the store");
+        }
+        result
+    })
+}
+
+fn run_with<T>(paths: &Paths, options: Options, transfers: impl AsyncFnOnce(&Artifacts) -> T) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_stack_size(512 * 1024)

@@ -161,7 +161,7 @@ impl Left<'_> {
         }
         let artifacts = if has_outputs { &template.outputs.artifacts[..] } else { &[] };
         let what = outputs::What { paths, settings, template, artifacts, containers: &template::mains(template) };
-        let saved = outputs::save(&what, journal, &ending.transfers);
+        let saved = outputs::save(&what, journal, ending);
         outputs.artifacts = saved.artifacts;
         failures.extend(saved.errors);
         result.outputs = Some(outputs);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use tiphys_api as api;
-use tiphys_artifact::{Body, ByteStream, Entry, Error, Listing, Moved, Object, Result, Store};
+use tiphys_artifact::{Body, ByteStream, Entry, Error, Listing, Moved, Object, Opened, Result, Store};
 
 use super::grpc::{Channel, GrpcError, NOT_FOUND, UNIMPLEMENTED};
 use super::proto::{
@@ -164,9 +164,9 @@ impl Store for PluginStore {
     }
 
     async fn put(&self, key: &str, body: Body) -> Result<u64> {
-        if let Body::File { path, size } = &body {
-            self.save_path(key, path).await?;
-            return Ok(*size);
+        if let Body::File(file) = &body {
+            self.save_path(key, &file.present_path()?).await?;
+            return Ok(file.size());
         }
         match self.takes_streams().await? {
             true => self.send(key, body.into_stream()).await,
@@ -214,9 +214,11 @@ impl Store for PluginStore {
         tree::open_to_all(dest).await.map(Some)
     }
 
-    async fn save(&self, key: &str, source: &Path) -> Result<Option<Moved>> {
-        let moved = tree::measure(source).await?;
-        self.save_path(key, source).await?;
+    async fn save(&self, key: &str, source: &Opened) -> Result<Option<Moved>> {
+        // Without the links that led there: the plugin's container has files of its own.
+        let path = source.present_path()?;
+        let moved = tree::measure(&path).await?;
+        self.save_path(key, &path).await?;
         Ok(Some(moved))
     }
 

@@ -52,6 +52,11 @@ impl Store {
         self.root.path().join("bucket").join(key)
     }
 
+    /// How many uploads in parts are under way, or were left.
+    pub fn uploads(&self) -> usize {
+        std::fs::read_dir(self.root.path().join(".tiphys-s3/uploads")).unwrap().count()
+    }
+
     pub fn put(&self, key: &str, bytes: &[u8]) {
         let path = self.path(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::opened::Opened;
 use crate::stream;
 
 /// The body of a request.
@@ -23,21 +24,21 @@ impl Sent {
 /// A body that can be sent any number of times.
 pub(super) enum Kept {
     Bytes(Bytes),
-    File { path: PathBuf, size: u64 },
+    File(Opened),
 }
 
 impl Kept {
     pub(super) fn size(&self) -> u64 {
         match self {
             Kept::Bytes(bytes) => bytes.len() as u64,
-            Kept::File { size, .. } => *size,
+            Kept::File(file) => file.size(),
         }
     }
 
     pub(super) fn stream(&self) -> stream::ByteStream {
         match self {
             Kept::Bytes(bytes) => stream::once(bytes.clone()),
-            Kept::File { path, size } => stream::file(path, *size),
+            Kept::File(file) => stream::file(file),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Files behind `http` and `https` URLs: loaded with GET, saved with PUT (argo: artifacts/http/http.go). Artifactory is
 //! spoken to so as well, and Hadoop by WebHDFS.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,6 +14,7 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 use super::token::Tokens;
 use super::{Body, Listing, Object, Store, failed_listing, rest};
 use crate::error::{Error, Result};
+use crate::opened::Opened;
 use crate::stream::ByteStream;
 use crate::transfer::{self, Moved};
 
@@ -294,11 +294,11 @@ impl Store for HttpStore {
     async fn put(&self, _key: &str, body: Body) -> Result<u64> {
         match body {
             Body::Bytes(bytes) => self.put_kept(Kept::Bytes(bytes)).await,
-            Body::File { path, size } => self.put_kept(Kept::File { path, size }).await,
+            Body::File(file) => self.put_kept(Kept::File(file)).await,
             Body::Stream(stream) if self.config.save_via_file || self.redirected.load(Ordering::Relaxed) => {
                 let kept = TemporaryFile::new();
-                let size = transfer::write_file(stream, &kept.path).await?;
-                self.put_kept(Kept::File { path: kept.path.clone(), size }).await
+                transfer::write_file(stream, &kept.path).await?;
+                self.put_kept(Kept::File(Opened::at(&kept.path)?)).await
             }
             Body::Stream(stream) => self.put_once(stream).await,
         }
@@ -316,16 +316,15 @@ impl Store for HttpStore {
         Ok(false)
     }
 
-    async fn save(&self, _key: &str, source: &Path) -> Result<Option<Moved>> {
-        let (field, source) = (self.config.field, source.to_owned());
-        transfer::blocking(move || match source.is_dir() {
+    async fn save(&self, _key: &str, source: &Opened) -> Result<Option<Moved>> {
+        match source.is_dir() {
             // Its files would each take the place of the one before.
             true => Err(Error::Refused(format!(
-                "{field} is one file, but {} is a directory: set archive.tar or archive.zip instead of archive.none",
-                source.display()
+                "{} is one file, but {} is a directory: set archive.tar or archive.zip instead of archive.none",
+                self.config.field,
+                source.path().display()
             ))),
             false => Ok(None),
-        })
-        .await
+        }
     }
 }

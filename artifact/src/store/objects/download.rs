@@ -214,6 +214,13 @@ impl<P: Protocol> RangeSource<P> {
                 false => Err(Error::transient(doing(), format!("only {} bytes came", bytes.len()))),
             }
         };
-        self.inner.retry.run("loading a range", get).await
+        // An object that was replaced stays so: the whole download begins anew, or nothing does.
+        let get = || async {
+            match get().await {
+                Err(changed @ Error::Changed { .. }) => Ok(Err(changed)),
+                outcome => outcome.map(Ok),
+            }
+        };
+        self.inner.retry.run("loading a range", get).await?
     }
 }

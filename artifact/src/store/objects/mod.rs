@@ -12,6 +12,7 @@ use crc_fast::CrcAlgorithm;
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use self::unfinished::Unfinished;
 use super::{Body, Entry, Listing, Object, Store, prefix};
 use crate::budget::Budget;
 use crate::error::Result;
@@ -21,6 +22,7 @@ use crate::stream::ByteStream;
 
 mod download;
 mod parts;
+mod unfinished;
 mod upload;
 
 /// The requests of a store. Each is made once, with an error of the right class when it fails.
@@ -135,18 +137,19 @@ pub(crate) struct Whole {
 
 /// A store of objects with one protocol.
 #[derive(Debug)]
-pub(crate) struct Objects<P> {
+pub(crate) struct Objects<P: Protocol> {
     inner: Arc<Inner<P>>,
 }
 
 #[derive(Debug)]
-struct Inner<P> {
+struct Inner<P: Protocol> {
     protocol: P,
     retry: Retry,
     budget: Arc<Budget>,
+    unfinished: Unfinished<P>,
 }
 
-impl<P> Clone for Objects<P> {
+impl<P: Protocol> Clone for Objects<P> {
     fn clone(&self) -> Self {
         Objects { inner: self.inner.clone() }
     }
@@ -155,7 +158,7 @@ impl<P> Clone for Objects<P> {
 impl<P: Protocol> Objects<P> {
     /// Objects behind `protocol`, moved within `budget`.
     pub(crate) fn new(protocol: P, retry: Retry, budget: Arc<Budget>) -> Self {
-        Objects { inner: Arc::new(Inner { protocol, retry, budget }) }
+        Objects { inner: Arc::new(Inner { protocol, retry, budget, unfinished: Unfinished::default() }) }
     }
 }
 
@@ -175,6 +178,10 @@ impl<P: Protocol> Store for Objects<P> {
 
     async fn put_with(&self, key: &str, body: Body, journal: &dyn Journal) -> Result<u64> {
         upload::put(&self.inner, key, body, journal).await
+    }
+
+    async fn give_up(&self, journal: &dyn Journal) {
+        upload::give_up(&self.inner, journal).await;
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

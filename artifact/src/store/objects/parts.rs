@@ -54,20 +54,18 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Parts of `usual` bytes, as long as the protocol's number of parts suffices.
-    pub(super) async fn of(budget: &Arc<Budget>, usual: usize, body: Body) -> Result<Self> {
+    pub(super) fn of(budget: &Arc<Budget>, usual: usize, body: Body) -> Self {
         let source = match body {
             Body::Bytes(bytes) => {
                 Source::Stream { stream: futures_util::stream::empty().boxed(), rest: bytes, ended: false }
             }
             Body::Stream(stream) => Source::Stream { stream, rest: Bytes::new(), ended: false },
-            Body::File { path, size } => {
-                let name = path.display().to_string();
-                let at = name.clone();
-                let open = move || File::open(&path).map_err(|source| Error::io(|| format!("reading {at}"), source));
-                Source::File { file: Arc::new(blocking(open).await?), at: 0, size, name }
+            Body::File(file) => {
+                let (size, name) = (file.size(), file.path().display().to_string());
+                Source::File { file: file.file().clone(), at: 0, size, name }
             }
         };
-        Ok(Parts { budget: budget.clone(), usual, source, number: 0 })
+        Parts { budget: budget.clone(), usual, source, number: 0 }
     }
 
     pub(super) fn ended(&self) -> bool {

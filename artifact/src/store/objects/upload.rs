@@ -1,18 +1,24 @@
 //! Uploads: one request for what fits a part, else parts of which a few are in flight. A part that fails is sent again
-//! alone; an upload that is given up is removed from the server.
+//! alone; an upload that fails for good is removed from the server. One that fails for now or is dropped in the middle can
+//! be gone on with, or given up together with all others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crc_fast::{CrcAlgorithm, Digest};
+use futures_util::{StreamExt, stream};
 use tokio::task::JoinSet;
 
 use super::parts::{Part, Parts};
+use super::unfinished::Begun;
 use super::{Inner, Protocol, Sent, Upload, Whole};
 use crate::error::{Class, Error, Result};
 use crate::journal::{Journal, Resume};
 use crate::store::Body;
+
+/// Uploads given up together.
+const TOGETHER: usize = 8;
 
 /// Stores `body` under `key`.
 pub(super) async fn put<P: Protocol>(
@@ -26,7 +32,7 @@ pub(super) async fn put<P: Protocol>(
     let target = Arc::new(inner.protocol.target(key)?);
     let again = match &body {
         Body::Bytes(bytes) => Some(Body::Bytes(bytes.clone())),
-        Body::File { path, size } => Some(Body::File { path: path.clone(), size: *size }),
+        Body::File(file) => Some(Body::File(file.clone())),
         Body::Stream(_) => None,
     };
     let outcome = put_once(inner, &target, &what, body, journal).await;
@@ -53,7 +59,7 @@ async fn put_once<P: Protocol>(
 ) -> Result<u64> {
     let known = journal.unfinished(what);
     let part_size = known.as_ref().map_or(inner.budget.part_size(), |known| known.part_size);
-    let mut parts = Parts::of(&inner.budget, part_size, body).await?;
+    let mut parts = Parts::of(&inner.budget, part_size, body);
     let first = parts.next().await?;
     if parts.ended() {
         let size = first.bytes.len() as u64;
@@ -91,8 +97,6 @@ struct Transfer<'a, P: Protocol> {
     what: &'a str,
     journal: &'a dyn Journal,
     resume: Resume,
-    /// Gives the upload up when the transfer itself is given up in the middle.
-    leftover: Leftover<P>,
 }
 
 impl<'a, P: Protocol> Transfer<'a, P> {
@@ -103,27 +107,22 @@ impl<'a, P: Protocol> Transfer<'a, P> {
         journal: &'a dyn Journal,
         resume: Resume,
     ) -> Self {
-        let (inner, target) = (inner.clone(), target.clone());
-        let begun = || Begun { inner: inner.clone(), target: target.clone(), upload: resume.upload.clone() };
-        let leftover = Leftover((!journal.remembers()).then(begun));
-        Transfer { inner, target, what, journal, resume, leftover }
+        Transfer { inner: inner.clone(), target: target.clone(), what, journal, resume }
     }
 
     async fn run(mut self, first: Part, parts: Parts) -> Result<u64> {
-        let outcome = self.send_all(first, parts).await;
-        self.leftover.0 = None;
-        let Err(error) = &outcome else {
-            self.journal.forget(self.what);
-            return outcome;
-        };
-        match error.class() {
-            Class::NotFound => self.journal.forget(self.what),
-            Class::Transient if self.journal.remembers() => {}
-            _ => {
-                abort(&self.inner, &self.target, &self.resume.upload, self.what).await;
-                self.journal.forget(self.what);
-            }
+        let begun = Begun { target: self.target.clone(), upload: self.resume.upload.clone() };
+        if let Some(Begun { target, upload }) = self.inner.unfinished.add(self.what, begun) {
+            abort(&self.inner, &target, &upload, self.what).await;
         }
+        let outcome = self.send_all(first, parts).await;
+        match outcome.as_ref().map_err(Error::class) {
+            Err(Class::Transient) if self.journal.remembers() => return outcome,
+            Ok(_) | Err(Class::NotFound) => {}
+            Err(_) => drop(abort(&self.inner, &self.target, &self.resume.upload, self.what).await),
+        }
+        self.inner.unfinished.remove(self.what);
+        self.journal.forget(self.what);
         outcome
     }
 
@@ -215,28 +214,25 @@ async fn send_part<P: Protocol>(
     Ok(Sent { number, size: part.bytes.len() as u64, sum, tag })
 }
 
-/// Lets the server forget the parts. Should that fail they cost space until the store's own rules remove them.
-async fn abort<P: Protocol>(inner: &Inner<P>, target: &P::Target, upload: &Upload, what: &str) {
-    if let Err(error) = inner.protocol.abort(target, upload).await {
-        tracing::warn!("the parts of {what} stay on the server: {error}");
-    }
-}
-
-/// An upload that has begun.
-struct Begun<P: Protocol> {
-    inner: Arc<Inner<P>>,
-    target: Arc<P::Target>,
-    upload: Upload,
-}
-
-/// What a transfer leaves on the server when it is dropped.
-struct Leftover<P: Protocol>(Option<Begun<P>>);
-
-impl<P: Protocol> Drop for Leftover<P> {
-    fn drop(&mut self) {
-        let Some(Begun { inner, target, upload }) = self.0.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { abort(&inner, &target, &upload, "an upload that was given up").await });
+/// Gives up what is not finished.
+pub(super) async fn give_up<P: Protocol>(inner: &Arc<Inner<P>>, journal: &dyn Journal) {
+    let unfinished = stream::iter(inner.unfinished.take());
+    let give_up = async |(what, Begun { target, upload }): (String, Begun<P>)| {
+        if abort(inner, &target, &upload, &what).await {
+            journal.forget(&what);
         }
+    };
+    unfinished.for_each_concurrent(TOGETHER, give_up).await;
+}
+
+/// Lets the server forget the parts, and says whether it has. If not they cost space until the store's own rules remove
+/// them.
+async fn abort<P: Protocol>(inner: &Inner<P>, target: &P::Target, upload: &Upload, what: &str) -> bool {
+    match inner.protocol.abort(target, upload).await {
+        Err(error) if !error.is_not_found() => {
+            tracing::warn!("the parts of {what} stay on the server: {error}");
+            false
+        }
+        _ => true,
     }
 }

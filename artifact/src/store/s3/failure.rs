@@ -28,14 +28,8 @@ const PASSING: [&str; 16] = [
     "PriorRequestNotComplete",
 ];
 /// Codes of a body that changed on its way.
-const DAMAGED: [&str; 6] = [
-    "BadDigest",
-    "IncompleteBody",
-    "InvalidDigest",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
-    "PreconditionFailed",
-];
+const DAMAGED: [&str; 5] =
+    ["BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"];
 
 /// Whether the service answered with one of these codes.
 pub(super) fn code_is<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, codes: &[&str]) -> bool {
@@ -52,13 +46,21 @@ pub(super) fn fault<E>(doing: String, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    match class(&error) {
+    if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 412) {
+        return Error::Changed { doing, why: message(&error) };
+    }
+    let fault = match class(&error) {
         Class::NotFound => {
             Error::NotFound { what: doing.split_once(' ').map_or(doing.clone(), |(_, what)| what.into()) }
         }
         Class::Corrupt => Error::corrupt(doing, message(&error)),
         Class::Transient => Error::transient(doing, message(&error)),
         Class::Permanent => Error::permanent(doing, message(&error)),
+    };
+    match own(&error) {
+        // Credentials were asked for often enough.
+        Some(own) if !own.retry() => fault.exhausted(),
+        _ => fault,
     }
 }
 
@@ -72,7 +74,6 @@ fn class<E: ProvideErrorMetadata + StdError + 'static>(error: &SdkError<E, HttpR
                 "" if status == 404 => Class::NotFound,
                 code if PASSING.contains(&code) => Class::Transient,
                 code if DAMAGED.contains(&code) => Class::Corrupt,
-                _ if status == 412 => Class::Corrupt,
                 // Not implemented, and no space left: neither passes by waiting a little.
                 _ if status >= 500 && !matches!(status, 501 | 507) || status == 429 || status == 408 => {
                     Class::Transient

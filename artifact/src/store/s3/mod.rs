@@ -213,6 +213,10 @@ impl Store for S3Store {
         self.objects.put_with(key, body, journal).await
     }
 
+    async fn give_up(&self, journal: &dyn Journal) {
+        self.objects.give_up(journal).await;
+    }
+
     async fn delete(&self, key: &str) -> Result<()> {
         self.objects.delete(key).await
     }
