@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tiphys_api::{NodePhase, Outputs, Time, WorkflowSpec};
+use tiphys_api::{NodePhase, NodeResult, Outputs, Time, WorkflowSpec};
 
 use crate::id::NodeId;
 
@@ -73,18 +73,14 @@ pub enum Fact {
         /// Whether nothing more will be reported.
         complete: bool,
     },
-    /// What an agent or plugin reported of a node that has no Pod.
+    /// What became of a task: a node without a Pod ([`crate::Action::RunTask`]). After a restart a driver tells of every
+    /// task that is still kept somewhere, also of those without a result: the engine takes back those whose node is over.
     NodeResult {
         /// The node.
         node: NodeId,
-        /// The phase it reached.
-        phase: NodePhase,
-        /// A message.
-        message: String,
-        /// Outputs.
-        outputs: Option<Box<Outputs>>,
-        /// `N/M`, empty when nothing was reported.
-        progress: String,
+        /// What was reported. In phase Unknown nothing was yet; a task that is not over may report more later. A task
+        /// that cannot be carried out (no agent's Pod, say) is in phase Error.
+        result: Box<NodeResult>,
     },
     /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
     Shutdown(Shutdown),

@@ -266,7 +266,7 @@ impl Run {
             Fact::TaskResult { node, outputs, progress, complete } => {
                 self.task_result(&node, *outputs, &progress, complete);
             }
-            Fact::NodeResult { .. } => {}
+            Fact::NodeResult { node, result } => self.node_result(&node, *result),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
             Fact::SuspendNode { node, phase, message, parameters } => {
@@ -281,7 +281,10 @@ impl Run {
             return Some(fact);
         }
         let node = match &fact {
-            Fact::Pod { node, .. } | Fact::PodGone { node } | Fact::TaskResult { node, .. } => node,
+            Fact::Pod { node, .. }
+            | Fact::PodGone { node }
+            | Fact::TaskResult { node, .. }
+            | Fact::NodeResult { node, .. } => node,
             _ => return Some(fact),
         };
         let begun = self.by_id.get(node).is_some_and(|key| !matches!(self.frames[*key].body, Body::New));
