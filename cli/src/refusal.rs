@@ -19,7 +19,7 @@ pub fn outcome(workflow: &Workflow, documents: &Documents, problem: &str) -> Wor
     let mut run = Run::new(workflow.clone(), EngineConfig::default(), now);
     loop {
         let plan = run.plan(now);
-        let runs = plan.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
+        let runs = plan.actions.iter().any(|action| matches!(action, Action::CreatePod(_) | Action::RunTask(_)));
         if run.is_finished() && !runs {
             return run.workflow().clone();
         }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::de::DeserializeOwned;
 use tiphys_contract::label;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::kubernetes::{Event, Kind, Pod, TaskResultObject, WorkflowMeta, watch};
+use crate::kubernetes::{Api, Collection, Event, Kind, Pod, TaskResultObject, TaskSetObject, WorkflowMeta, watch};
 use crate::workflow::{Ending, Message, drive};
 
 /// A list of metadata alone, and each object of it.
@@ -20,6 +22,7 @@ enum Told {
     Workflow(Event<WorkflowMeta>),
     Pod(Event<Pod>),
     TaskResult(Event<TaskResultObject>),
+    TaskSet(Event<TaskSetObject>),
 }
 
 /// Namespace and name.
@@ -64,35 +67,30 @@ fn instance_selector(instance: &str) -> String {
 
 fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
     let instance = instance_selector(&cluster.config().instance_id);
+    let unfinished = format!("{instance},{}!=true", label::COMPLETED);
     let mut watches = JoinSet::new();
-    let workflows = Kind::Workflow.within(namespace);
-    let selector = format!("{instance},{}!=true", label::COMPLETED);
-    let api = cluster.api.clone();
-    let tell = to.clone();
-    watches.spawn(async move {
-        let (events, next) = mpsc::unbounded_channel();
-        let forms = Some((METADATA_LIST, METADATA));
-        let watched = watch::<WorkflowMeta>(&api, &workflows, &selector, forms, |event| events.send(event).is_ok());
-        tokio::join!(watched, forward(next, tell, Told::Workflow));
-    });
-    let pods = Kind::Pod.within(namespace);
-    let selector = format!("{instance},{}=false", label::COMPLETED);
-    let api = cluster.api.clone();
-    let tell = to.clone();
-    watches.spawn(async move {
-        let (events, next) = mpsc::unbounded_channel();
-        let watched = watch::<Pod>(&api, &pods, &selector, None, |event| events.send(event).is_ok());
-        tokio::join!(watched, forward(next, tell, Told::Pod));
-    });
-    let results = Kind::WorkflowTaskResult.within(namespace);
-    let selector = format!("{instance},{}", label::WORKFLOW);
-    let api = cluster.api.clone();
-    watches.spawn(async move {
-        let (events, next) = mpsc::unbounded_channel();
-        let watched = watch::<TaskResultObject>(&api, &results, &selector, None, |event| events.send(event).is_ok());
-        tokio::join!(watched, forward(next, to, Told::TaskResult));
-    });
+    let mut begin = |watch| drop(watches.spawn(watch));
+    let metadata = Some((METADATA_LIST, METADATA));
+    let source = |kind: Kind| (cluster.api.clone(), kind.within(namespace), to.clone());
+    begin(follow(source(Kind::Workflow), unfinished.clone(), metadata, Told::Workflow).boxed());
+    let steps = format!("{instance},{}=false", label::COMPLETED);
+    begin(follow(source(Kind::Pod), steps, None, Told::Pod).boxed());
+    let results = format!("{instance},{}", label::WORKFLOW);
+    begin(follow(source(Kind::WorkflowTaskResult), results, None, Told::TaskResult).boxed());
+    begin(follow(source(Kind::WorkflowTaskSet), unfinished, None, Told::TaskSet).boxed());
     watches
+}
+
+/// Watches a collection, and passes on what it tells as fast as that is taken in.
+async fn follow<T: DeserializeOwned>(
+    (api, collection, to): (Api, Collection, mpsc::Sender<Told>),
+    selector: String,
+    forms: Option<(&'static str, &'static str)>,
+    told: fn(Event<T>) -> Told,
+) {
+    let (events, next) = mpsc::unbounded_channel();
+    let watched = watch::<T>(&api, &collection, &selector, forms, |event| events.send(event).is_ok());
+    tokio::join!(watched, forward(next, to, told));
 }
 
 async fn forward<T>(mut from: UnboundedReceiver<Event<T>>, to: mpsc::Sender<Told>, told: fn(Event<T>) -> Told) {
@@ -130,7 +128,9 @@ impl Dispatch {
             Told::Pod(Event::Deleted(pod)) => self.pod(pod, Message::PodGone),
             Told::TaskResult(Event::Page(results)) => results.into_iter().for_each(|result| self.result(result)),
             Told::TaskResult(Event::Applied(result)) => self.result(result),
-            Told::TaskResult(Event::Deleted(_) | Event::Listed) => {}
+            Told::TaskSet(Event::Page(sets)) => sets.into_iter().for_each(|set| self.task_set(set)),
+            Told::TaskSet(Event::Applied(set)) => self.task_set(set),
+            Told::TaskResult(Event::Deleted(_) | Event::Listed) | Told::TaskSet(Event::Deleted(_) | Event::Listed) => {}
         }
     }
 
@@ -183,6 +183,12 @@ impl Dispatch {
     fn result(&mut self, result: TaskResultObject) {
         if let Some(known) = self.find(&result.metadata.namespace, result.metadata.label(label::WORKFLOW)) {
             let _ = known.to.send(Message::TaskResult(Box::new(result)));
+        }
+    }
+
+    fn task_set(&mut self, set: TaskSetObject) {
+        if let Some(known) = self.find(&set.metadata.namespace, &set.metadata.name) {
+            let _ = known.to.send(Message::TaskSet(Box::new(set)));
         }
     }
 

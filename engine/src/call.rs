@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tiphys_api::{Arguments, Inputs, NodePhase, NodeType, Parameter, Task, Template, TemplateType};
 use tiphys_expr::template::{self, Layered};
 
-use crate::frame::{Body, Call, CallerKind, Frame, Key, Parent, PodBody, RetryBody};
+use crate::frame::{Body, Call, CallerKind, Frame, Key, Parent, RetryBody};
 use crate::globals::config_map_value;
 use crate::id::{NodeId, pod_name};
 use crate::node::Birth;
@@ -373,9 +373,8 @@ impl Run {
             Some(TemplateType::Suspend) => self.begin_suspend(key, &processed),
             Some(TemplateType::Steps) => self.begin_steps(key, base, processed),
             Some(TemplateType::Dag) => self.begin_dag(key, base, processed),
-            Some(TemplateType::Http | TemplateType::Plugin) | None => {
-                Err(Stop::Failed(format!("Template '{}' missing specification", processed.name)))
-            }
+            Some(TemplateType::Http | TemplateType::Plugin) => self.begin_agent_task(key, processed),
+            None => Err(Stop::Failed(format!("Template '{}' missing specification", processed.name))),
         }
     }
 
@@ -432,9 +431,6 @@ impl Run {
 
     /// Sets a timer for a node that is still Pending.
     pub(crate) fn watch_pending(&mut self, key: Key, at: Timestamp) {
-        if let Body::Pod(PodBody { pending_deadline, .. }) = &mut self.frames[key].body {
-            *pending_deadline = Some(at);
-        }
         self.timers.insert((at, Event2::Pending(key)));
     }
 

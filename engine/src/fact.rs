@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tiphys_api::{ArtifactRepositoryRefStatus, NodePhase, Outputs, Time, WorkflowSpec};
+use tiphys_api::{ArtifactRepositoryRefStatus, NodePhase, NodeResult, Outputs, Time, WorkflowSpec};
 
 use crate::id::NodeId;
 
@@ -74,18 +74,14 @@ pub enum Fact {
         /// Whether nothing more will be reported.
         complete: bool,
     },
-    /// What an agent or plugin reported of a node that has no Pod.
+    /// What became of a task: a node without a Pod ([`crate::Action::RunTask`]). After a restart a driver tells of every
+    /// task that is still kept somewhere, also of those without a result: the engine takes back those whose node is over.
     NodeResult {
         /// The node.
         node: NodeId,
-        /// The phase it reached.
-        phase: NodePhase,
-        /// A message.
-        message: String,
-        /// Outputs.
-        outputs: Option<Box<Outputs>>,
-        /// `N/M`, empty when nothing was reported.
-        progress: String,
+        /// What was reported. In phase Unknown nothing was yet; a task that is not over may report more later. A task
+        /// that cannot be carried out (no agent's Pod, say) is in phase Error.
+        result: Box<NodeResult>,
     },
     /// Which artifact repository the workflow's artifacts go to, for those who look for them (argo: operator.go, operate).
     ArtifactRepository(Box<ArtifactRepositoryRefStatus>),

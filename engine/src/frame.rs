@@ -75,6 +75,7 @@ pub(crate) enum Body {
     /// Not begun: waiting for a fact, a lock or room.
     New,
     Pod(PodBody),
+    AgentTask(AgentTaskBody),
     Suspend,
     Steps(Box<StepsBody>),
     Group(Box<GroupBody>),
@@ -93,14 +94,20 @@ pub(crate) struct PodBody {
     pub rank: u8,
     /// Whether it counts against the workflow's parallelism.
     pub active: bool,
-    /// The moment at which a node that is still Pending fails (`timeout`, `pendingTimeout`).
-    pub pending_deadline: Option<Timestamp>,
     /// Whether the kill was asked for.
     pub killed: bool,
     /// Whether everything that will be reported was.
     pub complete: bool,
     /// The Pod's end, held back until its outputs are there.
     pub held: Option<Box<PodState>>,
+}
+
+/// An `http` or `plugin` template.
+pub(crate) struct AgentTaskBody {
+    /// Whether it was asked for and not taken back.
+    pub asked: bool,
+    /// Whether its result is kept.
+    pub memoized: bool,
 }
 
 /// A steps template at work.

@@ -4,6 +4,7 @@
 //! which [`Need`]s to answer, and when to ask again. There is no clock, file, network or random number in here; the time
 //! is handed in. See ARCHITECTURE.md for how it stays incremental.
 
+mod agent_task;
 mod aggregate;
 mod artifacts;
 mod call;
@@ -41,6 +42,6 @@ mod workflow;
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use id::{NodeId, PodNameFormat, pod_name};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
-pub use plan::{Action, Need, Plan, PodRequest};
+pub use plan::{Action, Need, Plan, PodRequest, TaskRequest};
 pub use run::{EngineConfig, Run};
 pub use unsupported::{Unsupported, unsupported};

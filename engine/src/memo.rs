@@ -1,11 +1,11 @@
 //! Memoization: a result with the same key is not computed again. argo: operator.go, executeTemplate; controller/cache.
 
-use tiphys_api::{MemoizationStatus, NodePhase, NodeType, TemplateType};
+use tiphys_api::{MemoizationStatus, NodePhase, NodeType};
 
 use crate::call::Prepared;
 use crate::frame::{Body, Key};
 use crate::id::NodeId;
-use crate::node::Birth;
+use crate::node::{Birth, node_type};
 use crate::plan::{Action, Need};
 use crate::run::{Run, Stop};
 
@@ -38,17 +38,11 @@ impl Run {
         let status =
             MemoizationStatus { hit: Some(fresh), key: memoize.key.clone(), cache_name: cache, ..Default::default() };
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
-        let kind = match prepared.processed.template_type() {
-            _ if retried && !fresh => NodeType::Retry,
-            Some(TemplateType::Steps) => NodeType::Steps,
-            Some(TemplateType::Dag) => NodeType::Dag,
-            Some(TemplateType::Suspend) => NodeType::Suspend,
-            _ => NodeType::Pod,
-        };
+        let kind = if retried && !fresh { NodeType::Retry } else { node_type(&prepared.processed) };
         let phase = match (fresh, kind) {
             (true, _) => NodePhase::Succeeded,
-            (false, NodeType::Pod) => NodePhase::Pending,
-            (false, _) => NodePhase::Running,
+            (false, NodeType::Steps | NodeType::Dag | NodeType::Retry | NodeType::Suspend) => NodePhase::Running,
+            (false, _) => NodePhase::Pending,
         };
         let reports = kind == NodeType::Pod && !prepared.processed.is_daemon();
         self.make_node(key, Birth { template: Some(&prepared.processed), reports, ..Birth::of(kind, phase) });

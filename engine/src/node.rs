@@ -1,6 +1,6 @@
 //! Making nodes and changing them: the one place where the status, the counts kept beside it and the queue meet.
 
-use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Template, Time};
+use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Template, TemplateType, Time};
 
 use crate::fact::Shutdown;
 use crate::frame::{Body, Key, Parent};
@@ -203,9 +203,10 @@ impl Run {
         }
     }
 
-    /// Clears up after a node that is over: its place under the limits, its daemons.
+    /// Clears up after a node that is over: its place under the limits, its task, its daemons.
     fn leave(&mut self, key: Key) {
         self.free_place(key);
+        self.end_agent_task(key);
         if matches!(self.frames[key].body, Body::Steps(_) | Body::Dag(_)) {
             self.end_daemons_of(key);
         }
@@ -287,6 +288,18 @@ impl Summary {
             synced: node.task_result_synced,
             progress: parse_progress(&node.progress),
         }
+    }
+}
+
+/// The type of the node of a template that is not retried. argo: workflow_types.go, GetNodeType.
+pub(crate) fn node_type(template: &Template) -> NodeType {
+    match template.template_type() {
+        Some(TemplateType::Steps) => NodeType::Steps,
+        Some(TemplateType::Dag) => NodeType::Dag,
+        Some(TemplateType::Suspend) => NodeType::Suspend,
+        Some(TemplateType::Http) => NodeType::Http,
+        Some(TemplateType::Plugin) => NodeType::Plugin,
+        _ => NodeType::Pod,
     }
 }
 

@@ -46,6 +46,15 @@ pub enum Action {
         /// The Pod's name.
         pod_name: String,
     },
+    /// Carry out an `http` or `plugin` template: put it into the workflow's WorkflowTaskSet, or do it in this process. One
+    /// that is there already is not begun again. What came of it is told with [`crate::Fact::NodeResult`].
+    RunTask(Box<TaskRequest>),
+    /// Take a task back: its node is over, by its result or without it. On a cluster the template and the result leave
+    /// the WorkflowTaskSet; what is still under way is of no use to anybody. A task that is not there is success.
+    EndTask {
+        /// The node.
+        node: NodeId,
+    },
     /// Store a memoized result. Storing the same again is success.
     SaveMemo {
         /// The ConfigMap.
@@ -83,6 +92,17 @@ pub enum Need {
         /// The key.
         key: String,
     },
+}
+
+/// The template of a node that has no Pod.
+#[derive(Clone, Debug)]
+pub struct TaskRequest {
+    /// The node's id: the task's key in the WorkflowTaskSet.
+    pub node: NodeId,
+    /// The node's full name.
+    pub node_name: String,
+    /// The template, with everything substituted.
+    pub template: Arc<Template>,
 }
 
 /// Everything about one node that its Pod is made of. `podspec` turns it into a Pod.

@@ -42,7 +42,6 @@ impl Run {
             template: resolved,
             rank: 0,
             active: false,
-            pending_deadline: None,
             killed: false,
             complete: false,
             held: None,
@@ -204,13 +203,13 @@ impl Run {
     }
 
     /// Until when the node may be Pending.
-    fn pending_limit(&self, key: Key, template: &Template) -> Result<Option<Timestamp>, Stop> {
+    pub(crate) fn pending_limit(&self, key: Key, template: &Template) -> Result<Option<Timestamp>, Stop> {
         let (whole, pending) = (self.limit(key, &template.timeout)?, self.limit(key, &template.pending_timeout)?);
         Ok(whole.into_iter().chain(pending).min())
     }
 
     /// Whether the node was there before this moment.
-    fn began_before(&self, key: Key) -> bool {
+    pub(crate) fn began_before(&self, key: Key) -> bool {
         self.frame_node(key).and_then(|node| node.started_at).is_some_and(|started| started.0 < self.time().0)
     }
 
@@ -232,16 +231,17 @@ impl Run {
 
     /// A Pending node has waited as long as its template allows.
     pub(crate) fn pending_too_long(&mut self, key: Key) {
-        let pending = self.frame_node(key).is_some_and(|node| node.phase == NodePhase::Pending);
-        let Body::Pod(PodBody { pending_deadline: Some(at), .. }) = &self.frames[key].body else { return };
-        if !pending || *at > self.now {
-            return;
+        if self.frame_node(key).is_some_and(|node| node.phase == NodePhase::Pending) {
+            self.end_pending(key);
         }
-        self.end_pending(key);
     }
 
-    fn end_pending(&mut self, key: Key) {
-        self.end_pod_node(key, "timeout");
+    pub(crate) fn end_pending(&mut self, key: Key) {
+        const MESSAGE: &str = "timeout";
+        match &self.frames[key].body {
+            Body::Pod(_) => self.end_pod_node(key, MESSAGE),
+            _ => self.mark_frame(key, NodePhase::Failed, Some(MESSAGE)),
+        }
     }
 
     /// The nodes of a container set's containers.

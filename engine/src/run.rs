@@ -266,7 +266,6 @@ impl Run {
             Fact::TaskResult { node, outputs, progress, complete } => {
                 self.task_result(&node, *outputs, &progress, complete);
             }
-            Fact::NodeResult { .. } => {}
             Fact::ArtifactRepository(reference) => {
                 self.out.status_changed |= self.wf.status.artifact_repository_ref.as_ref() != Some(&reference);
                 self.wf.status.artifact_repository_ref = Some(reference);
@@ -275,6 +274,7 @@ impl Run {
                 self.out.status_changed |= self.wf.status.persistent_volume_claims != claims;
                 self.wf.status.persistent_volume_claims = claims;
             }
+            Fact::NodeResult { node, result } => self.node_result(&node, *result),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
             Fact::SuspendNode { node, phase, message, parameters } => {
@@ -289,7 +289,10 @@ impl Run {
             return Some(fact);
         }
         let node = match &fact {
-            Fact::Pod { node, .. } | Fact::PodGone { node } | Fact::TaskResult { node, .. } => node,
+            Fact::Pod { node, .. }
+            | Fact::PodGone { node }
+            | Fact::TaskResult { node, .. }
+            | Fact::NodeResult { node, .. } => node,
             _ => return Some(fact),
         };
         let begun = self.by_id.get(node).is_some_and(|key| !matches!(self.frames[*key].body, Body::New));

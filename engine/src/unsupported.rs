@@ -67,8 +67,7 @@ fn refused_kind(kind: TemplateType, without: &[TemplateType]) -> Option<&'static
         TemplateType::Data => "data",
         _ => return None,
     };
-    let always = matches!(kind, TemplateType::Http | TemplateType::Plugin);
-    (always || without.contains(&kind)).then_some(field)
+    without.contains(&kind).then_some(field)
 }
 
 /// The names of the spec's own templates that can be called from where the workflow begins.
@@ -118,9 +117,10 @@ mod tests {
             {"name": "c", "resource": {"action": "get"}},
             {"name": "d", "plugin": {"x": {}}}]});
         assert_eq!(
-            found(spec, &[TemplateType::Resource]),
+            found(spec.clone(), &[TemplateType::Http, TemplateType::Resource]),
             ["spec.templates[1].http: template 'b': http is not supported by this version of Tiphys"]
         );
+        assert_eq!(found(spec, &[TemplateType::Plugin]), [""; 0]);
     }
 
     #[test]

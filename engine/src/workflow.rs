@@ -416,7 +416,7 @@ impl Run {
         };
         match &self.frames[key].body {
             Body::Pod(_) => self.end_pod_node(key, &of_pods),
-            Body::Suspend => self.mark_frame(key, NodePhase::Failed, Some(&of_pauses)),
+            Body::Suspend | Body::AgentTask(_) => self.mark_frame(key, NodePhase::Failed, Some(&of_pauses)),
             Body::Retry(_) => self.push(Event::Retry(key)),
             _ => {}
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tiphys_api::{NodePhase, NodeType, Time, Workflow};
+use tiphys_api::{NodePhase, NodeType, TemplateType, Time, Workflow};
 use tiphys_engine::{
     Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, RetryOptions, Run, Shutdown, retry_workflow,
 };
@@ -115,7 +115,7 @@ pub enum Interrupt {
 }
 
 /// Kinds of templates that only a cluster, or a later version, can run.
-pub const WITHOUT: [tiphys_api::TemplateType; 1] = [tiphys_api::TemplateType::Resource];
+pub const WITHOUT: [TemplateType; 3] = [TemplateType::Resource, TemplateType::Http, TemplateType::Plugin];
 
 /// Where and for whom a run is driven.
 pub struct Launch {
@@ -454,6 +454,8 @@ impl Driver {
                     self.show(Happening::Warning(format!("a result is not memoized: {error}")));
                 }
             }
+            // No task is asked for: `WITHOUT` names their kinds.
+            Action::RunTask(_) | Action::EndTask { .. } => {}
             Action::Finish => self.pods.end_all(),
         }
     }

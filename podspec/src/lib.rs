@@ -7,6 +7,7 @@
 //! Facts that are missing come back as errors that say what to look up ([`Error::CommandUnknown`],
 //! [`Error::TokenSecretUnknown`]); the caller adds them to [`PodConfig`] and asks again.
 
+mod agent;
 mod archive;
 mod artifacts;
 mod build;
@@ -29,6 +30,7 @@ mod secrets;
 pub mod usage;
 mod volumes;
 
+pub use agent::{Agent, agent};
 pub use build::build;
 pub use config::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 pub use draft::Pod;

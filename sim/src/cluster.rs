@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tiphys_api::Workflow;
-use tiphys_engine::{Action, EngineConfig, Fact, MemoEntry, Need, Plan, PodPhase, PodRequest, Run};
+use tiphys_engine::{
+    Action, EngineConfig, Fact, MemoEntry, Need, NodeId, Plan, PodPhase, PodRequest, Run, TaskRequest,
+};
 
 use crate::faults::{Dice, Faults};
 use crate::outcome::{Request, Script, World};
 use crate::pods::{Alive, Pods};
+use crate::tasks::Tasks;
 
 /// Looks at a run after each plan was carried out, and at the Pods that are not over. An error ends the simulation.
 pub type Watch<'a> = dyn FnMut(&Run, &[Alive]) -> Result<(), String> + 'a;
@@ -24,12 +27,15 @@ pub struct Ending {
     pub created: Vec<String>,
     /// The Pods that are not over although the workflow is.
     pub left: Vec<Alive>,
+    /// The tasks that were not taken back although the workflow is over.
+    pub left_tasks: Vec<NodeId>,
 }
 
 /// Something that will happen.
 enum Coming {
     PodRuns(String),
     PodEnds(String),
+    TaskEnds(NodeId),
     /// The controller is told something.
     Told(Vec<Fact>),
     Asked(Request),
@@ -41,6 +47,7 @@ struct Cluster<'a, 'w> {
     script: &'a mut dyn Script,
     watch: &'a mut Watch<'w>,
     pods: Pods,
+    tasks: Tasks,
     created: Vec<String>,
     memos: BTreeMap<(String, String), MemoEntry>,
     coming: BTreeMap<(Timestamp, u64), Coming>,
@@ -101,6 +108,7 @@ pub fn simulate_from(
         script,
         watch,
         pods: Pods::default(),
+        tasks: Tasks::default(),
         created: Vec::new(),
         memos: BTreeMap::new(),
         coming: BTreeMap::new(),
@@ -132,9 +140,9 @@ pub fn simulate_from(
             return Err(format!("planning again without a new fact gave {idle:?} (woken at {wake_at:?} before)"));
         }
         if run.is_finished() {
-            let left = cluster.pods.alive();
+            let (left, left_tasks) = (cluster.pods.alive(), cluster.tasks.nodes());
             let workflow = run.workflow().clone();
-            return Ok(Ending { workflow, moments: cluster.moments, created: cluster.created, left });
+            return Ok(Ending { workflow, moments: cluster.moments, created: cluster.created, left, left_tasks });
         }
         if !cluster.let_time_pass(&mut run, wake_at) {
             let open = run.workflow().status.nodes.values().filter(|node| !node.phase.is_fulfilled());
@@ -194,6 +202,7 @@ impl Cluster<'_, '_> {
         let rerun_lost_pods = self.faults.lose_pods;
         if rerun_lost_pods {
             self.pods.clear();
+            self.tasks.clear();
             self.coming.retain(|_, coming| matches!(coming, Coming::Asked(_)));
         }
         let config = EngineConfig { rerun_lost_pods, ..Default::default() };
@@ -224,6 +233,8 @@ impl Cluster<'_, '_> {
                     self.after(0, Coming::Told(facts));
                 }
             }
+            Action::RunTask(request) => self.run_task(request),
+            Action::EndTask { node } => self.tasks.remove(node),
             Action::EndSidecars { .. } | Action::Finish => {}
             Action::SaveMemo { cache, key, node } => {
                 let outputs = run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
@@ -257,6 +268,15 @@ impl Cluster<'_, '_> {
             self.after(seconds, Coming::PodEnds(name));
         }
         false
+    }
+
+    fn run_task(&mut self, request: &TaskRequest) {
+        if self.tasks.contains(&request.node) {
+            return;
+        }
+        let (result, seconds) = self.script.result(request);
+        self.tasks.add(request.node.clone(), result);
+        self.after(seconds, Coming::TaskEnds(request.node.clone()));
     }
 
     fn answer(&self, need: &Need) -> Fact {
@@ -303,12 +323,18 @@ impl Cluster<'_, '_> {
         match what {
             Coming::PodRuns(name) => {
                 if self.pods.run(&name) {
-                    self.tell(run, &name);
+                    self.tell_of_pod(run, &name);
                 }
             }
             Coming::PodEnds(name) => {
                 if self.pods.end(&name, self.now) {
-                    self.tell(run, &name);
+                    self.tell_of_pod(run, &name);
+                }
+            }
+            Coming::TaskEnds(node) => {
+                if self.tasks.end(&node) {
+                    let events = self.tasks.fact(&node);
+                    self.tell(run, events.as_slice(), 1);
                 }
             }
             Coming::Told(facts) => {
@@ -337,11 +363,16 @@ impl Cluster<'_, '_> {
         run.observe(fact, self.now);
     }
 
-    /// Events about a Pod go out, each on its own lost, late or doubled. The report of a supervisor that ended badly is
-    /// not waited for, so that it counts only where it comes with the end.
-    fn tell(&mut self, run: &mut Run, name: &str) {
+    /// Events about a Pod go out. The report of a supervisor that ended badly is not waited for, so that it counts only
+    /// where it comes with the end.
+    fn tell_of_pod(&mut self, run: &mut Run, name: &str) {
         let facts = self.pods.facts(name, false);
         let size = if self.pods.is_silent(name) { facts.len() } else { 1 };
+        self.tell(run, &facts, size);
+    }
+
+    /// Facts go out in events of that size, each on its own lost, late or doubled.
+    fn tell(&mut self, run: &mut Run, facts: &[Fact], size: usize) {
         for event in facts.chunks(size.max(1)) {
             if self.dice.percent(self.faults.drop) {
                 self.after(30, Coming::Relist);
@@ -363,6 +394,9 @@ impl Cluster<'_, '_> {
             for fact in self.pods.facts(&name, false) {
                 run.observe(fact, self.now);
             }
+        }
+        for fact in self.tasks.nodes().iter().filter_map(|node| self.tasks.fact(node)) {
+            run.observe(fact, self.now);
         }
     }
 }

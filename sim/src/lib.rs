@@ -7,6 +7,7 @@ mod cluster;
 mod faults;
 mod outcome;
 mod pods;
+mod tasks;
 
 pub use cluster::{Ending, Watch, simulate, simulate_from, simulate_watched};
 pub use faults::Faults;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tiphys_api::{Outputs, WorkflowSpec};
-use tiphys_engine::{ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown};
+use tiphys_api::{NodePhase, NodeResult, Outputs, WorkflowSpec};
+use tiphys_engine::{
+    ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown, TaskRequest,
+};
 
 /// How a Pod comes out.
 #[derive(Clone, Debug)]
@@ -56,10 +58,15 @@ pub(crate) fn finished(phase: PodPhase, exit_code: i32, reason: &str, message: &
     PodState { phase, containers, ..Default::default() }
 }
 
-/// Decides how Pods come out.
+/// Decides how Pods and tasks come out.
 pub trait Script {
     /// The outcome of a node's Pod. It must be the same each time it is asked for the same node.
     fn outcome(&mut self, request: &PodRequest) -> Outcome;
+
+    /// What comes of a task, and after how many seconds. It must be the same each time it is asked for the same node.
+    fn result(&mut self, _request: &TaskRequest) -> (NodeResult, i64) {
+        (NodeResult { phase: NodePhase::Succeeded, ..NodeResult::default() }, 1)
+    }
 }
 
 impl<F: FnMut(&PodRequest) -> Outcome> Script for F {

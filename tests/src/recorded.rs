@@ -1,10 +1,10 @@
-//! The recorded cases on the simulator: the workflow as it was submitted, and each Pod as it came out on the real cluster.
+//! The recorded cases on the simulator: the workflow as it was submitted, each Pod and task as on the real cluster.
 
 use serde_json::Value;
 use tiphys_api::document::{Object, parse};
-use tiphys_api::{Outputs, Workflow};
-use tiphys_engine::{ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState};
-use tiphys_sim::{Outcome, World};
+use tiphys_api::{NodeResult, Outputs, Workflow};
+use tiphys_engine::{ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, TaskRequest};
+use tiphys_sim::{Outcome, Script, World};
 
 use crate::corpus::{self, Case};
 
@@ -56,8 +56,28 @@ pub fn workflow(case: &Case) -> Workflow {
     workflow
 }
 
+/// A case as it came out on the real cluster.
+pub struct Recording {
+    /// The normalised outcome.
+    pub expected: Value,
+    /// The workflow's name here.
+    pub workflow: String,
+}
+
+impl Script for Recording {
+    fn outcome(&mut self, request: &PodRequest) -> Outcome {
+        outcome(request, &self.expected, &self.workflow)
+    }
+
+    fn result(&mut self, request: &TaskRequest) -> (NodeResult, i64) {
+        let key = request.node_name.replace(&self.workflow, "{wf}");
+        let node = serde_json::to_string(&self.expected["nodes"][&key]).unwrap_or_default();
+        (serde_json::from_str(&node.replace("{wf}", &self.workflow)).unwrap_or_default(), 2)
+    }
+}
+
 /// How the node's Pod came out on the real cluster.
-pub fn outcome(request: &PodRequest, expected: &Value, workflow: &str) -> Outcome {
+fn outcome(request: &PodRequest, expected: &Value, workflow: &str) -> Outcome {
     let key = request.node_name.replace(workflow, "{wf}");
     let node = &expected["nodes"][&key];
     let text = |value: &Value| serde_json::to_string(value).unwrap_or_default().replace("{wf}", workflow);

@@ -6,12 +6,11 @@ mod script;
 
 use serde_json::Value;
 use tiphys_api::Workflow;
-use tiphys_engine::PodRequest;
-use tiphys_sim::{Faults, Outcome, World, simulate_watched};
+use tiphys_sim::{Faults, Script, World, simulate_watched};
 use tiphys_tests::corpus;
 use tiphys_tests::difference::difference;
 use tiphys_tests::normalise::normalise;
-use tiphys_tests::recorded;
+use tiphys_tests::recorded::{self, Recording};
 
 /// What comes of these depends on what was seen of Pods while they ran: they survive no loss of events.
 const WATCHFUL: [&str; 2] = ["running-hooks", "daemon-fails"];
@@ -21,29 +20,29 @@ struct Case<'a> {
     name: String,
     workflow: Workflow,
     world: World,
-    script: Box<dyn Fn(&PodRequest) -> Outcome + 'a>,
+    script: Box<dyn Script + 'a>,
 }
 
 impl Case<'_> {
     /// The outcome under faults, and at how many moments the controller could have been killed.
-    fn run(&self, faults: &Faults) -> Result<(Value, u64), String> {
-        let mut script = |request: &PodRequest| (self.script)(request);
-        let ending = simulate_watched(self.workflow.clone(), &self.world, &mut script, faults, &mut |_, _| Ok(()))?;
-        if !ending.left.is_empty() {
-            return Err(format!("Pods are left behind: {:?}", ending.left));
+    fn run(&mut self, faults: &Faults) -> Result<(Value, u64), String> {
+        let (workflow, script) = (self.workflow.clone(), &mut *self.script);
+        let ending = simulate_watched(workflow, &self.world, script, faults, &mut |_, _| Ok(()))?;
+        if !ending.left.is_empty() || !ending.left_tasks.is_empty() {
+            return Err(format!("left behind: Pods {:?}, tasks {:?}", ending.left, ending.left_tasks));
         }
         Ok((normalise(&serde_json::to_value(&ending.workflow).unwrap_or_default()), ending.moments))
     }
 
     /// Runs under faults, and says how the outcome differs from the one without.
-    fn same_under(&self, expected: &Value, faults: &Faults) -> Result<(), String> {
-        let told = |text: String| format!("== {} under {faults:?}\n{text}", self.name);
-        let (got, _) = self.run(faults).map_err(told)?;
-        difference("", expected, &got).map_or(Ok(()), |text| Err(told(text)))
+    fn same_under(&mut self, expected: &Value, faults: &Faults) -> Result<(), String> {
+        let result = self.run(faults).and_then(|(got, _)| difference("", expected, &got).map_or(Ok(()), Err));
+        result.map_err(|text| format!("== {} under {faults:?}\n{text}", self.name))
     }
 
-    fn without(&self) -> Result<(Value, u64), String> {
-        self.run(&Faults::default()).map_err(|error| format!("== {} without faults\n{error}", self.name))
+    fn without(&mut self) -> Result<(Value, u64), String> {
+        let result = self.run(&Faults::default());
+        result.map_err(|error| format!("== {} without faults\n{error}", self.name))
     }
 }
 
@@ -58,7 +57,7 @@ fn own_cases() -> Vec<Case<'static>> {
         name: workflow.metadata.name.clone(),
         workflow,
         world,
-        script: Box::new(script::outcome),
+        script: Box::new(script::Words),
     });
     cases.filter(|case| only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))).collect()
 }
@@ -81,7 +80,7 @@ fn none(failed: Vec<String>) {
 /// Each case ends the same under every one of the faults, which are made from the number of its moments.
 fn same(cases: impl IntoIterator<Item = Case<'static>>, faults: impl Fn(u64) -> Vec<Faults>) {
     let mut failed = Vec::new();
-    for case in cases {
+    for mut case in cases {
         match case.without() {
             Err(error) => failed.push(error),
             Ok((expected, moments)) => {
@@ -138,7 +137,7 @@ fn recorded_workflows_under_a_sample_of_faults() {
     };
     let world = recorded::world(&folder);
     let (only, mut failed) = (only(), Vec::new());
-    let needs = ["kubernetes", "agent", "synchronization", "network"];
+    let needs = ["kubernetes", "synchronization", "network"];
     for (number, found) in corpus::cases(&folder).into_iter().enumerate() {
         let in_reach = !needs.iter().any(|tag| found.tags.contains(*tag));
         if !in_reach || only.as_ref().is_some_and(|only| !found.name.contains(only.as_str())) {
@@ -146,8 +145,8 @@ fn recorded_workflows_under_a_sample_of_faults() {
         }
         let workflow = recorded::workflow(&found);
         let (name, expected) = (workflow.metadata.name.clone(), found.expected.first().cloned().unwrap_or_default());
-        let script = Box::new(move |request: &PodRequest| recorded::outcome(request, &expected, &name));
-        let case = Case { name: found.name.clone(), workflow, world: world.clone(), script };
+        let script = Box::new(Recording { expected: expected.clone(), workflow: name });
+        let mut case = Case { name: found.name.clone(), workflow, world: world.clone(), script };
         let Ok((expected, moments)) = case.without() else { continue };
         let seed = number as u64;
         let crash_at = |part: u64| Faults {
@@ -165,7 +164,7 @@ fn recorded_workflows_under_a_sample_of_faults() {
 #[test]
 fn the_cases_come_out_as_they_were_meant_to() {
     let mut shown = String::new();
-    for case in own_cases() {
+    for mut case in own_cases() {
         let (outcome, _) = case.without().unwrap_or_else(|error| panic!("{error}"));
         let mut line = |name: &str, node: &Value| {
             let words = [&node["type"], &node["phase"], &node["message"]].map(|word| word.as_str().unwrap_or_default());

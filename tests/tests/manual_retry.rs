@@ -6,23 +6,26 @@ mod script;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use tiphys_api::{NodePhase, NodeType, Workflow, WorkflowPhase};
-use tiphys_engine::{ContainerStatus, PodPhase, PodRequest, RetryOptions, retry_workflow};
-use tiphys_sim::{Ending, Faults, Request, World, simulate_from, simulate_watched};
+use script::Words;
+use tiphys_api::{NodePhase, NodeResult, NodeType, Workflow, WorkflowPhase};
+use tiphys_engine::{ContainerStatus, PodPhase, PodRequest, RetryOptions, TaskRequest, retry_workflow};
+use tiphys_sim::{Ending, Faults, Outcome, Request, Script, World, simulate_from, simulate_watched};
 
 fn later() -> Timestamp {
     Timestamp::from_second(1_800_000_000).expect("a time")
 }
 
 fn run(workflow: Workflow, world: &World) -> Ending {
-    simulate_watched(workflow, world, &mut script::outcome, &Faults::default(), &mut |_, _| Ok(()))
+    simulate_watched(workflow, world, &mut Words, &Faults::default(), &mut |_, _| Ok(()))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn run_again(workflow: Workflow, world: &World, faults: &Faults) -> Result<Ending, String> {
-    let world = World { requests: vec![(1000, Request::Suspend(false))], ..world.clone() };
-    let mut healed = |request: &PodRequest| {
-        let mut outcome = script::outcome(request);
+/// Everything goes well, and in time.
+struct Healed;
+
+impl Script for Healed {
+    fn outcome(&mut self, request: &PodRequest) -> Outcome {
+        let mut outcome = Words.outcome(request);
         (outcome.daemon, outcome.refused) = (request.template.is_daemon(), String::new());
         outcome.state.phase = PodPhase::Succeeded;
         for container in &mut outcome.state.containers {
@@ -31,8 +34,17 @@ fn run_again(workflow: Workflow, world: &World, faults: &Faults) -> Result<Endin
             }
         }
         outcome
-    };
-    simulate_from(later(), workflow, &world, &mut healed, faults, &mut |_, _| Ok(()))
+    }
+
+    fn result(&mut self, request: &TaskRequest) -> (NodeResult, i64) {
+        let (result, _) = Words.result(request);
+        (NodeResult { phase: NodePhase::Succeeded, message: String::new(), ..result }, 1)
+    }
+}
+
+fn run_again(workflow: Workflow, world: &World, faults: &Faults) -> Result<Ending, String> {
+    let world = World { requests: vec![(1000, Request::Suspend(false))], ..world.clone() };
+    simulate_from(later(), workflow, &world, &mut Healed, faults, &mut |_, _| Ok(()))
 }
 
 fn retry(workflow: &Workflow, options: RetryOptions) -> Result<tiphys_engine::Retried, String> {

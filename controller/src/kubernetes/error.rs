@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
+
 /// A request that the API server did not fulfil.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -78,6 +80,11 @@ impl ApiError {
             ApiError::Unreachable(_) => true,
             ApiError::Unreadable(_) => false,
         }
+    }
+
+    /// Waits as long as the server asks for, else the next pause.
+    pub async fn wait(&self, backoff: &mut Backoff) {
+        tokio::time::sleep(self.retry_after().unwrap_or_else(|| backoff.pause())).await;
     }
 
     /// What the server wants to be waited for.

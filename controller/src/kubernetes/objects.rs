@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tiphys_api::{Outputs, Time};
+use tiphys_api::{NodeResult, Outputs, Time};
 
 /// Of an object's metadata.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,6 +68,34 @@ pub struct TaskResultObject {
     pub outputs: Option<Outputs>,
     /// `N/M`
     pub progress: String,
+}
+
+/// A WorkflowTaskSet; its name is the workflow's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TaskSetObject {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// What is to be done.
+    pub spec: TaskSetSpec,
+    /// What came of it.
+    pub status: TaskSetStatus,
+}
+
+/// Of a WorkflowTaskSet's spec.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TaskSetSpec {
+    /// Templates by node id, which are not looked at.
+    pub tasks: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+/// A WorkflowTaskSet's status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TaskSetStatus {
+    /// Results by node id.
+    pub nodes: BTreeMap<String, NodeResult>,
 }
 
 /// A Pod.

@@ -25,6 +25,8 @@ pub enum Kind {
     ClusterWorkflowTemplate,
     /// WorkflowTaskResult
     WorkflowTaskResult,
+    /// WorkflowTaskSet
+    WorkflowTaskSet,
 }
 
 const ARGO: &str = "/apis/argoproj.io/v1alpha1";
@@ -43,6 +45,7 @@ impl Kind {
             Kind::WorkflowTemplate => (ARGO, "workflowtemplates"),
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),
             Kind::WorkflowTaskResult => (ARGO, "workflowtaskresults"),
+            Kind::WorkflowTaskSet => (ARGO, "workflowtasksets"),
         }
     }
 

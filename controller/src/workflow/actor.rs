@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
-use tiphys_api::{NodeType, Workflow};
+use tiphys_api::{NodeType, TemplateType, Workflow};
 use tiphys_contract::label;
 use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
 use tokio::sync::OnceCell;
@@ -26,15 +26,19 @@ use super::pods::{Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
 use super::status::Written;
+use super::tasks::{self, Tasks};
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject};
+use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject, TaskSetObject};
 use crate::pod_state;
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
 /// Grace period of a Pod that names none.
 const GRACE_SECONDS: u64 = 30;
+
+/// Kinds of templates that this version has no means for.
+const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
 
 /// How a workflow left this controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +113,7 @@ struct Actor {
     creating: FxHashMap<NodeId, AbortHandle>,
     /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
     releases: [Vec<NodeId>; 2],
+    tasks: Option<Tasks>,
     has_task_results: bool,
     /// Whether what was made for the workflow is being taken away.
     clearing: bool,
@@ -125,7 +130,11 @@ impl Workplace {
 impl Actor {
     async fn begin(place: Workplace, workflow: Workflow) -> Actor {
         let config = place.cluster.config();
-        let engine = EngineConfig { workflow_defaults: config.default_spec(), ..EngineConfig::default() };
+        let engine = EngineConfig {
+            workflow_defaults: config.default_spec(),
+            without: WITHOUT.to_vec(),
+            ..EngineConfig::default()
+        };
         let adopted = !workflow.status.nodes.is_empty();
         let written = Written::of(&workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
@@ -144,6 +153,7 @@ impl Actor {
             pods: FxHashMap::default(),
             creating: FxHashMap::default(),
             releases: [Vec::new(), Vec::new()],
+            tasks: None,
             has_task_results: false,
             wake_at: None,
         };
@@ -160,6 +170,12 @@ impl Actor {
         match self.place.read::<Items<TaskResultObject>>(&results).await {
             Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
+        }
+        let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
+        match self.place.read::<TaskSetObject>(&set).await {
+            Ok(set) => self.take(Message::TaskSet(Box::new(set))),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "the task set cannot be read"),
         }
         let unfinished = format!("{selector},{}=false", label::COMPLETED);
         let pods = Kind::Pod.within(&self.place.namespace).query(&[("labelSelector", &unfinished)]);
@@ -221,6 +237,10 @@ impl Actor {
             Message::PodGone(pod) => self.pod_gone(*pod),
             Message::PodsListed(uids) => self.pods_listed(&uids),
             Message::TaskResult(result) => self.task_result(*result),
+            Message::TaskSet(set) if set.metadata.is_of(&self.place.uid) => {
+                tasks::facts(*set).for_each(|fact| self.observe(fact));
+            }
+            Message::TaskSet(_) => {}
             Message::Fact(fact) => {
                 if let Fact::PodRefused { node, transient: false, .. } = &fact {
                     self.creating.remove(node);
@@ -278,11 +298,16 @@ impl Actor {
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
             Action::EndSidecars { node, .. } => self.signal(&node),
+            Action::RunTask(request) => self.tasks().run(&request),
+            Action::EndTask { node } => self.tasks().end(&node),
             Action::SaveMemo { cache, key, node } => {
                 let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
                 tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs));
             }
             Action::Finish => {
+                if let Some(tasks) = &self.tasks {
+                    tasks.close();
+                }
                 let all: Vec<NodeId> = self.pods.keys().cloned().collect();
                 self.releases[1].extend(all);
                 self.unwritten = true;
@@ -294,6 +319,11 @@ impl Actor {
                 }
             }
         }
+    }
+
+    fn tasks(&mut self) -> &Tasks {
+        let begin = || Tasks::begin(self.place.clone(), self.run.spec().clone(), self.prepared.clone());
+        self.tasks.get_or_insert_with(begin)
     }
 
     fn end_pod(&mut self, node: &NodeId) {

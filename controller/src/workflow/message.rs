@@ -7,7 +7,7 @@ use serde_json::Value;
 use tiphys_api::Workflow;
 use tiphys_engine::{Fact, NodeId};
 
-use crate::kubernetes::{ApiError, Pod, TaskResultObject};
+use crate::kubernetes::{ApiError, Pod, TaskResultObject, TaskSetObject};
 
 /// What a workflow is told: by the watches, or by its own requests when they are through.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub enum Message {
     PodsListed(Arc<FxHashSet<String>>),
     /// A task result is new or changed.
     TaskResult(Box<TaskResultObject>),
+    /// The agent's work list is new or changed.
+    TaskSet(Box<TaskSetObject>),
     /// The answer to a need, or what came of a request.
     Fact(Fact),
     /// A Pod was created, or was there already.

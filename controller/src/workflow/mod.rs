@@ -9,6 +9,7 @@ mod prepare;
 mod release;
 mod repository;
 mod status;
+mod tasks;
 
 pub use actor::{Ending, drive};
 pub use message::Message;

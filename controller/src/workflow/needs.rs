@@ -9,8 +9,7 @@ use tiphys_engine::{ConfigMapData, Fact, MemoEntry, Need};
 
 use super::message::Message;
 use super::pods::Workplace;
-use crate::backoff::Backoff;
-use crate::kubernetes::{ApiError, Kind, Patch};
+use crate::kubernetes::{ApiError, Kind};
 
 /// Label of ConfigMaps that say what they are for. argo: workflow/common/common.go.
 const MAP_TYPE: &str = "workflows.argoproj.io/configmap-type";
@@ -101,41 +100,27 @@ impl Workplace {
         let now = Time::from_second(jiff::Timestamp::now().as_second());
         let entry = Entry { node, outputs, creation_timestamp: now, last_hit_timestamp: Some(now) };
         let text = serde_json::to_string(&entry).unwrap_or_default();
-        let mut backoff = Backoff::default();
-        loop {
-            let saved = {
-                let _turn = self.cluster.other.acquire().await;
-                self.put_entry(&cache, &key, &text).await
-            };
-            match saved {
-                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
-                Err(error) => {
-                    return tracing::warn!(namespace = %self.namespace, cache, key, %error, "a result is not memoized");
-                }
-                Ok(()) => return,
-            }
+        if let Err(error) = self.put_entry(&cache, &key, &text).await {
+            tracing::warn!(namespace = %self.namespace, cache, key, %error, "a result is not memoized");
         }
     }
 
     async fn put_entry(&self, cache: &str, key: &str, text: &str) -> Result<(), ApiError> {
         let maps = Kind::ConfigMap.within(&self.namespace);
         let patch = json!({"data": {key: text}});
-        match self.cluster.api.patch(&maps.named(cache), Patch::Merge, &patch).await {
-            Err(error) if error.is_not_found() => {
-                let map: Value = json!({
-                    "apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": cache, "labels": {MAP_TYPE: CACHE}},
-                    "data": {key: text},
-                });
-                match self.cluster.api.create(maps.path(), &map).await {
-                    // Another step has made it in the meantime.
-                    Err(error) if error.is_already_there() => {
-                        self.cluster.api.patch(&maps.named(cache), Patch::Merge, &patch).await.map(|_| ())
-                    }
-                    made => made.map(|_| ()),
-                }
-            }
-            patched => patched.map(|_| ()),
+        match self.change(&maps.named(cache), &patch).await {
+            Err(error) if error.is_not_found() => {}
+            changed => return changed,
         }
+        let map: Value = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": cache, "labels": {MAP_TYPE: CACHE}},
+            "data": {key: text},
+        });
+        // Another step may have made it in the meantime.
+        if !self.make(maps.path(), &map).await? {
+            self.change(&maps.named(cache), &patch).await?;
+        }
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::message::Message;
 use super::prepare::Prepared;
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Pod};
+use crate::kubernetes::{ApiError, Kind, Patch, Pod};
 
 /// Where a workflow's Pods are made.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Workplace {
                 self.tell(refused(message.clone(), true));
                 told = message;
             }
-            tokio::time::sleep(error.retry_after().unwrap_or_else(|| backoff.pause())).await;
+            error.wait(&mut backoff).await;
         }
     }
 
@@ -120,18 +120,52 @@ impl Workplace {
         Ok(name.unwrap_or_else(|| format!("{account}.service-account-token")))
     }
 
+    /// Sends a request when it is its turn.
+    async fn in_turn<F: Future>(&self, request: F) -> F::Output {
+        let _turn = self.cluster.other.acquire().await;
+        request.await
+    }
+
     /// Reads an object, again for as long as that can help.
     pub async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = {
-                let _turn = self.cluster.other.acquire().await;
-                self.cluster.api.get(path).await
-            };
-            match answer {
-                Err(error) if error.is_transient() => {
-                    tokio::time::sleep(error.retry_after().unwrap_or_else(|| backoff.pause())).await;
-                }
+            match self.in_turn(self.cluster.api.get(path)).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Makes an object, again for as long as that can help. Tells whether it was made now, and not there already.
+    pub async fn make(&self, collection: &str, object: &Value) -> Result<bool, ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.in_turn(self.cluster.api.create(collection, object)).await {
+                Err(error) if error.is_already_there() => return Ok(false),
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                answer => return answer.map(|_| true),
+            }
+        }
+    }
+
+    /// Changes an object, again for as long as that can help.
+    pub async fn change(&self, path: &str, patch: &Value) -> Result<(), ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.in_turn(self.cluster.api.patch(path, Patch::Merge, patch)).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                answer => return answer.map(|_| ()),
+            }
+        }
+    }
+
+    /// Deletes an object, again for as long as that can help.
+    pub async fn remove(&self, path: &str, options: &Value) -> Result<(), ApiError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.in_turn(self.cluster.api.delete(path, options)).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
                 answer => return answer,
             }
         }
@@ -181,21 +215,12 @@ impl Workplace {
         if let Some(seconds) = grace {
             options["gracePeriodSeconds"] = seconds.into();
         }
-        let mut backoff = Backoff::default();
-        loop {
-            let deleted = {
-                let _turn = self.cluster.other.acquire().await;
-                self.cluster.api.delete(&path, &options).await
-            };
-            match deleted {
-                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
-                // Another Pod has the name by now.
-                Err(error) if error.is_conflict() => return,
-                Err(error) => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
-                }
-                Ok(()) => return,
+        match self.remove(&path, &options).await {
+            // With another uid, another Pod has the name by now.
+            Err(error) if !error.is_conflict() => {
+                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
             }
+            _ => {}
         }
     }
 
@@ -203,19 +228,11 @@ impl Workplace {
     pub async fn label_completed(self, name: String) {
         let path = Kind::Pod.within(&self.namespace).named(&name);
         let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
-        let mut backoff = Backoff::default();
-        loop {
-            let labelled = {
-                let _turn = self.cluster.other.acquire().await;
-                self.cluster.api.patch(&path, crate::kubernetes::Patch::Merge, &patch).await
-            };
-            match labelled {
-                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
-                Err(error) if !error.is_not_found() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
-                }
-                _ => return,
+        match self.change(&path, &patch).await {
+            Err(error) if !error.is_not_found() => {
+                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
             }
+            _ => {}
         }
     }
 

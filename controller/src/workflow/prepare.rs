@@ -11,8 +11,7 @@ use tiphys_podspec::PodConfig;
 
 use super::message::Message;
 use super::pods::Workplace;
-use crate::backoff::Backoff;
-use crate::kubernetes::{ApiError, Kind, Metadata, Patch};
+use crate::kubernetes::{ApiError, Kind, Metadata};
 
 /// Keeps a claim while Pods that are over still name it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
@@ -58,7 +57,8 @@ impl Workplace {
         Ok(Prepared { config: Arc::new(config), claims })
     }
 
-    fn owner(&self) -> Value {
+    /// Owner references of what belongs to the workflow.
+    pub fn owner(&self) -> Value {
         json!([{
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.workflow, "uid": &*self.uid,
             "controller": true, "blockOwnerDeletion": true,
@@ -76,7 +76,7 @@ impl Workplace {
             "metadata": {"name": &*self.workflow, "labels": labels, "ownerReferences": self.owner()},
             "spec": spec,
         });
-        self.make(Kind::PodDisruptionBudget, &budget).await.map(|_| ())
+        self.make(Kind::PodDisruptionBudget.within(&self.namespace).path(), &budget).await.map(|_| ())
     }
 
     /// Makes one claim; gives the volume over it.
@@ -93,7 +93,11 @@ impl Workplace {
         if let Some(claim) = claim.as_object_mut() {
             claim.remove("status");
         }
-        if !self.make(Kind::PersistentVolumeClaim, &claim).await.map_err(|error| error.to_string())? {
+        if !self
+            .make(Kind::PersistentVolumeClaim.within(&self.namespace).path(), &claim)
+            .await
+            .map_err(|error| error.to_string())?
+        {
             let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(&claim_name);
             let there: Owned = self.read(&path).await.map_err(|error| error.to_string())?;
             if !there.metadata.is_of(&self.uid) {
@@ -103,27 +107,11 @@ impl Workplace {
         Ok(json!({"name": name, "persistentVolumeClaim": {"claimName": claim_name}}))
     }
 
-    /// Makes an object, again for as long as that can help. Tells whether it was made now, and not there already.
-    async fn make(&self, kind: Kind, object: &Value) -> Result<bool, ApiError> {
-        let mut backoff = Backoff::default();
-        loop {
-            let made = {
-                let _turn = self.cluster.other.acquire().await;
-                self.cluster.api.create(kind.within(&self.namespace).path(), object).await
-            };
-            match made {
-                Err(error) if error.is_already_there() => return Ok(false),
-                Err(error) if error.is_transient() => tokio::time::sleep(backoff.pause()).await,
-                made => return made.map(|_| true),
-            }
-        }
-    }
-
     /// Takes away what was made for a workflow that is over. What is left is collected with the workflow itself.
     pub async fn clear(self, workflow: Workflow, spec: Arc<WorkflowSpec>) {
         if spec.pod_disruption_budget.is_some() {
             let path = Kind::PodDisruptionBudget.within(&self.namespace).named(&self.workflow);
-            if let Err(error) = self.cluster.api.delete(&path, &json!({})).await {
+            if let Err(error) = self.remove(&path, &json!({})).await {
                 tracing::warn!(workflow = %self.workflow, %error, "the PodDisruptionBudget cannot be deleted");
             }
         }
@@ -143,20 +131,19 @@ impl Workplace {
     async fn remove_claim(&self, name: &str) -> bool {
         let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(name);
         let removed = async {
-            self.cluster.api.delete(&path, &json!({})).await?;
+            self.remove(&path, &json!({})).await?;
             // The finalizer waits for Pods that name the claim, also for those that are over. argo: deletePVCs.
-            let there: Value = match self.cluster.api.get(&path).await {
+            let there: Value = match self.read(&path).await {
                 Err(error) if error.is_not_found() => return Ok(()),
                 there => there?,
             };
             let finalizers = there["metadata"]["finalizers"].as_array().into_iter().flatten();
             let left: Vec<&Value> = finalizers.filter(|one| one.as_str() != Some(PROTECTION)).collect();
-            match self.cluster.api.patch(&path, Patch::Merge, &json!({"metadata": {"finalizers": left}})).await {
+            match self.change(&path, &json!({"metadata": {"finalizers": left}})).await {
                 Err(error) if error.is_not_found() => Ok(()),
-                patched => patched.map(|_| ()),
+                changed => changed,
             }
         };
-        let _turn = self.cluster.other.acquire().await;
         let removed: Result<(), ApiError> = removed.await;
         if let Err(error) = &removed {
             tracing::error!(workflow = %self.workflow, claim = name, %error, "the volume claim cannot be deleted");

@@ -1,9 +1,9 @@
 //! The small language in which the test workflows say what their Pods do. See `workflows.yaml`.
 
 use tiphys_api::document::{Object, parse};
-use tiphys_api::{Outputs, Parameter, Template, Workflow};
-use tiphys_engine::{ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown};
-use tiphys_sim::{Outcome, Request, World};
+use tiphys_api::{NodePhase, NodeResult, Outputs, Parameter, Template, Workflow};
+use tiphys_engine::{ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown, TaskRequest};
+use tiphys_sim::{Outcome, Request, Script, World};
 
 /// Every Workflow of a manifest with the world it lives in.
 pub fn workflows(manifest: &str) -> Vec<(Workflow, World)> {
@@ -40,8 +40,33 @@ fn request(what: &str) -> Request {
     }
 }
 
+/// What Pods and tasks do, from the words in their templates.
+pub struct Words;
+
+impl Script for Words {
+    fn outcome(&mut self, request: &PodRequest) -> Outcome {
+        outcome(request)
+    }
+
+    fn result(&mut self, request: &TaskRequest) -> (NodeResult, i64) {
+        let body = request.template.http.as_ref().map_or("", |http| http.body.as_str());
+        let mut result = NodeResult { phase: NodePhase::Succeeded, ..NodeResult::default() };
+        let mut seconds = 1;
+        for word in body.split_whitespace() {
+            let (what, value) = word.split_once('=').unwrap_or((word, ""));
+            match what {
+                "result" => result.outputs.get_or_insert_default().result = Some(value.to_string()),
+                "fails" => (result.phase, result.message) = (NodePhase::Failed, value.to_string()),
+                "seconds" => seconds = value.parse().expect("seconds"),
+                other => panic!("a task cannot {other}"),
+            }
+        }
+        (result, seconds)
+    }
+}
+
 /// What a Pod does, from the arguments of its containers.
-pub fn outcome(request: &PodRequest) -> Outcome {
+fn outcome(request: &PodRequest) -> Outcome {
     let template = &request.template;
     let mut outcome = Outcome::success(Outputs::default());
     let mut containers = Vec::new();
