@@ -14,6 +14,7 @@ use tiphys_api::Artifact;
 
 use crate::archive::{self, Codec, Content, Level, Strategy, Unpacked, sniff};
 use crate::budget::Budget;
+use crate::disk::{self, beside};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, NoJournal};
 use crate::location::{self, Place};
@@ -25,7 +26,7 @@ use crate::retry::Retry;
 use crate::secret::Secrets;
 use crate::store::{Body, Entry, Object, Store};
 use crate::stream::{ByteStream, file as stream_of_file, read_blocking, write_blocking};
-use crate::transfer::{self, Moved, beside, blocking};
+use crate::transfer::{self, Moved, blocking};
 
 /// Bytes of an object that are looked at to know what it is.
 const BEGINNING: usize = 64 << 10;
@@ -206,7 +207,7 @@ impl Artifacts {
         if found.is_dir() {
             refuse_packed(place, strategy)?;
             let (partial, dest) = (partial.to_owned(), dest.to_owned());
-            blocking(move || transfer::publish(&partial, &dest)).await?;
+            blocking(move || disk::publish(&partial, &dest)).await?;
             return Ok(Loaded::Directory(moved));
         }
         let object = Object { size: Some(found.size()), stream: stream_of_file(&found) };
@@ -219,7 +220,7 @@ impl Artifacts {
         match transfer::load_directory(&*place.store, &place.key, &partial).await {
             Ok(moved) => {
                 let dest = dest.to_owned();
-                blocking(move || transfer::publish(&partial, &dest)).await?;
+                blocking(move || disk::publish(&partial, &dest)).await?;
                 Ok(Loaded::Directory(moved))
             }
             Err(error) => {

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, TryStreamExt};
 use tokio::sync::mpsc;
 
+use crate::disk::{beside, publish};
 use crate::error::{Error, Result};
 use crate::opened::{Item, Kind, Opened};
 use crate::store::{Body, Entry, Store, prefix};
@@ -39,13 +40,6 @@ impl Moved {
 /// Runs file operations on a blocking thread.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(Error::permanent("a file operation", panic)))
-}
-
-/// `path` with `suffix` behind its name.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Writes the stream to a file that is complete when this succeeds, and gone when it fails.
@@ -83,18 +77,6 @@ pub(crate) async fn to_file(stream: ByteStream, dest: &Path) -> Result<u64> {
     let dest = dest.to_owned();
     blocking(move || publish(&partial, &dest)).await?;
     Ok(size)
-}
-
-/// Gives `partial` its final name `dest`, in place of whatever an earlier attempt left there.
-pub(crate) fn publish(partial: &Path, dest: &Path) -> Result<()> {
-    let at = || format!("renaming {} to {}", partial.display(), dest.display());
-    if std::fs::symlink_metadata(dest).is_ok_and(|there| there.is_dir()) {
-        std::fs::remove_dir_all(dest).map_err(|source| Error::io(at, source))?;
-    } else if std::fs::symlink_metadata(partial).is_ok_and(|new| new.is_dir()) {
-        // A folder cannot be renamed over a file. That there is none is the usual case.
-        let _ = std::fs::remove_file(dest);
-    }
-    std::fs::rename(partial, dest).map_err(|source| Error::io(at, source))
 }
 
 /// Writes an object to the file `dest` (mode 0644), which appears only when it is complete; gives its size.

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tiphys_parsers::run("template", bytes));
+libfuzzer_sys::fuzz_target!(
+    init: tiphys_parsers::begin("template"),
+    |bytes: &[u8]| tiphys_parsers::run("template", bytes)
+);

@@ -1,7 +1,7 @@
 //! Each parser of the executor that reads bytes from outside, with what must hold of it whatever the bytes are.
 //!
 //! `cargo test -p tiphys-parsers` runs each of them on some thousand mutations of good input, the same ones each time.
-//! `cargo +nightly fuzz run NAME` in the project's root goes on from there with coverage, for as long as one likes.
+//! `cargo xtask fuzz --seconds N` goes on from there with coverage, other ones each time, for as long as one likes.
 
 #![allow(clippy::unwrap_used)] // What does not hold is to end the process: that is how a fuzzer is told.
 
@@ -45,6 +45,20 @@ pub const TARGETS: [Target; 6] = [
 /// # Panics
 /// When something does not hold of it, or there is none of that name.
 pub fn run(name: &str, bytes: &[u8]) {
-    let target = TARGETS.iter().find(|target| target.name == name).expect("a target's name");
-    (target.run)(bytes);
+    (target(name).run)(bytes);
+}
+
+/// Writes the seeds of the target of that name into the folder that `TIPHYS_FUZZ_SEEDS` names, from where a fuzzer goes on.
+///
+/// # Panics
+/// When they cannot be written, or there is no target of that name.
+pub fn begin(name: &str) {
+    let Some(folder) = std::env::var_os("TIPHYS_FUZZ_SEEDS") else { return };
+    for (number, seed) in (target(name).seeds)().into_iter().enumerate() {
+        std::fs::write(std::path::Path::new(&folder).join(format!("seed-{number}")), seed).unwrap();
+    }
+}
+
+fn target(name: &str) -> &'static Target {
+    TARGETS.iter().find(|target| target.name == name).expect("a target's name")
 }

@@ -6,7 +6,7 @@ use crate::licences;
 use crate::shell::{self, cargo, output};
 
 /// `of` must not depend on `on`, directly or not. Empty features mean the default ones.
-const FORBIDDEN: [(&str, &str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &str, &[&str]); 9] = [
     ("tiphys-engine", "tokio", &[]),
     ("tiphys-engine", "nix", &[]),
     ("tiphys-podspec", "tokio", &[]),
@@ -15,6 +15,8 @@ const FORBIDDEN: [(&str, &str, &[&str]); 8] = [
     ("tiphys-executor", "kube", &[]),
     ("tiphys-executor", "tokio", &["--no-default-features"]),
     ("tiphys-executor", "aws-sdk-s3", &["--no-default-features"]),
+    // Built anew for fuzzing, each time in full.
+    ("tiphys-parsers", "tokio", &[]),
 ];
 
 /// Runs every check; the first that fails ends it.

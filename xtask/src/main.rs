@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask check | conformance | image | e2e | bench`. CI runs the same ones.
+//! The project's own commands: `cargo xtask check | fuzz | conformance | image | e2e | bench`. CI runs the same ones.
 
 mod bench;
 mod check;
 mod conformance;
 mod difference;
 mod e2e;
+mod fuzz;
 mod image;
 mod licences;
 mod shell;
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check                       formatting, lints, licences, edges between crates
+  fuzz [--seconds N]          what reads bytes from outside, on inputs that coverage leads to, for so many seconds (60)
   conformance [OPTIONS]       the corpus's local cases on the real local runtime; writes docs/conformance.md
       --images FOLDER         image archives to import first, so that steps run in their images
       --corpus FOLDER         the corpus (default: TIPHYS_CORPUS, or ../shared/corpus)
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "check" => check::run(),
         "conformance" => conformance::run(&rest),
         "e2e" => e2e::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         "image" => image::run(&rest),
         "bench" => bench::run_all(),
         _ => {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::beneath::{Root, clean};
 use super::{Limits, Unpacked};
+use crate::disk::{beside, publish};
 use crate::error::{Error, Result};
-use crate::transfer::{beside, publish};
 
 /// Names of skipped entries that are remembered.
 const REMEMBERED: usize = 100;
