@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tiphys_api::{NodePhase, NodeResult, Outputs, Time, WorkflowSpec};
 
 use crate::id::NodeId;
+use crate::locks::{LockAnswer, LockHolder};
 
 /// One observation.
 #[derive(Clone, Debug)]
@@ -81,6 +82,13 @@ pub enum Fact {
         /// What was reported. In phase Unknown nothing was yet; a task that is not over may report more later. A task
         /// that cannot be carried out (no agent's Pod, say) is in phase Error.
         result: Box<NodeResult>,
+    },
+    /// The answer to [`crate::Action::AcquireLocks`], as the table of locks tells it.
+    Locks {
+        /// Who asked.
+        holder: LockHolder,
+        /// What became of it.
+        answer: LockAnswer,
     },
     /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
     Shutdown(Shutdown),

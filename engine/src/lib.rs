@@ -16,6 +16,8 @@ mod field_selector;
 mod frame;
 mod globals;
 mod id;
+mod locking;
+mod locks;
 mod manual_retry;
 mod memo;
 mod node;
@@ -40,6 +42,7 @@ mod workflow;
 
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use id::{NodeId, PodNameFormat, pod_name};
+pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use plan::{Action, Need, Plan, PodRequest, TaskRequest};
 pub use run::{EngineConfig, Run};

@@ -17,18 +17,12 @@ pub struct Unsupported {
 /// that the driver has no means for.
 pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsupported> {
     let mut found = Vec::new();
-    if spec.synchronization.is_some() {
-        found.push(refuse("spec.synchronization".into(), "synchronization (locks)"));
-    }
     let reached = reachable(spec);
     for (index, template) in spec.templates.iter().enumerate() {
         if !reached.contains(template.name.as_str()) {
             continue;
         }
         let path = format!("spec.templates[{index}]");
-        if template.synchronization.is_some() {
-            found.push(refuse(format!("{path}.synchronization"), "synchronization (locks)"));
-        }
         if let Some(field) = template.template_type().and_then(|kind| refused_kind(kind, without)) {
             found.push(refuse(format!("{path}.{field}"), &format!("template '{}': {field}", template.name)));
         }
@@ -38,9 +32,6 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
 
 /// The same for one template that is about to be run.
 pub(crate) fn unsupported_template(template: &Template, without: &[TemplateType]) -> Option<String> {
-    if template.synchronization.is_some() {
-        return Some(refuse(String::new(), &format!("template '{}': synchronization (locks)", template.name)).message);
-    }
     let field = template.template_type().and_then(|kind| refused_kind(kind, without))?;
     Some(refuse(String::new(), &format!("template '{}': {field}", template.name)).message)
 }
@@ -115,12 +106,8 @@ mod tests {
 
     #[test]
     fn what_a_driver_lacks_is_refused() {
-        let spec = json!({"entrypoint": "a", "synchronization": {"mutexes": [{"name": "m"}]},
-            "templates": [{"name": "a", "resource": {"action": "get"}}]});
-        assert_eq!(
-            found(spec.clone(), &[]),
-            ["spec.synchronization: synchronization (locks) is not supported by this version of Tiphys"]
-        );
-        assert_eq!(found(spec, &[TemplateType::Resource]).len(), 2);
+        let spec = json!({"entrypoint": "a", "templates": [{"name": "a", "resource": {"action": "get"}}]});
+        assert_eq!(found(spec.clone(), &[]), [""; 0]);
+        assert_eq!(found(spec, &[TemplateType::Resource]).len(), 1);
     }
 }
