@@ -271,6 +271,161 @@ fn a_manifest_may_be_an_address() {
     assert!(broken.err.contains("/there.yaml:1:") && !broken.err.contains("t0p"), "{broken:?}");
 }
 
+/// A server that says hello where it is asked for a greeting, and fails its first request. Gives its address, and the
+/// heads of requests as they come.
+fn greeter() -> (String, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (number, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            let mut head = [0; 4096];
+            let read = connection.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let status = match number {
+                0 => "503 Service Unavailable",
+                _ if head.contains("/greeting ") => "200 OK",
+                _ => "404 Not Found",
+            };
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: 11\r\nConnection: close\r\n\r\nhello world")
+                .unwrap();
+            tell.send(head).unwrap();
+        }
+    });
+    (format!("http://{address}"), told)
+}
+
+#[test]
+fn http_templates_ask_servers_and_steps_use_their_answers() {
+    let tiphys = Tiphys::new();
+    let (server, _requests) = greeter();
+    let (url, example) = (format!("url={server}"), common::example("http.yaml"));
+    let output = tiphys.run(&["run", "--runtime=host", "--name=h", "-p", &url, "--output=json", &example], "");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.err.contains("show: the server says hello world"), "{output:?}");
+    let object: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+    let nodes = object["status"]["nodes"].as_object().unwrap();
+    let node = |name: &str| nodes.values().find(|node| node["name"] == name).unwrap();
+    assert_eq!(node("h[0].ask(0)")["type"], "HTTP");
+    let condition = "response.statusCode == 200 && response.body contains \"hello\"";
+    assert_eq!(node("h[0].ask(0)")["message"], format!("successCondition '{condition}' evaluated false"));
+    assert_eq!(node("h[0].ask(1)")["outputs"]["result"], "hello world");
+    assert_eq!((&object["status"]["progress"], &node("h[0].ask")["type"]), (&"2/3".into(), &"Retry".into()));
+}
+
+#[test]
+fn headers_of_http_templates_come_from_secrets() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {name: first, template: ask, continueOn: {failed: true}}
+    - - {name: second, template: ask, arguments: {parameters: [{name: path, value: elsewhere}]}}
+  - name: ask
+    inputs: {parameters: [{name: path, value: greeting}]}
+    http:
+      method: POST
+      url: 'SERVER/{{inputs.parameters.path}}'
+      body: some words
+      headers: [{name: Authorization, valueFrom: {secretKeyRef: {name: token, key: word}}}]
+";
+    let (server, requests) = greeter();
+    let workflow = manifest("secret", &spec.replace("SERVER", &server));
+    let missing = tiphys.run(&["run", "--runtime=host", "--name=none", "-"], &workflow);
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(missing.out.contains("there is no Secret \"token\"; give it with --with"), "{missing:?}");
+    assert!(requests.try_recv().is_err(), "nothing is asked without the header");
+    let secret = "---\n{kind: Secret, apiVersion: v1, metadata: {name: token}, stringData: {word: xyzzy}}\n";
+    let output = tiphys.run(&["run", "--runtime=host", "--name=given", "-"], &format!("{workflow}{secret}"));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.out.contains("received non-2xx response code: 503"), "{output:?}");
+    assert!(output.out.contains("received non-2xx response code: 404"), "{output:?}");
+    assert!(!output.out.contains("xyzzy") && !output.err.contains("xyzzy"), "{output:?}");
+    let heads = [requests.recv().unwrap(), requests.recv().unwrap()];
+    assert!(heads[0].starts_with("POST /greeting ") && heads[1].starts_with("POST /elsewhere "), "{heads:?}");
+    assert!(heads.iter().all(|head| head.to_lowercase().contains("authorization: xyzzy")), "{heads:?}");
+}
+
+#[test]
+fn a_plugin_template_is_refused_by_name() {
+    let tiphys = Tiphys::new();
+    let workflow = manifest("plugin", "spec: {entrypoint: main, templates: [{name: main, plugin: {own: {}}}]}");
+    let output = tiphys.run(&["run", "--runtime=host", "-"], &workflow);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.err.contains("template 'main': plugin is not supported"), "{output:?}");
+}
+
+#[test]
+fn locks_keep_steps_apart() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  synchronization: {mutexes: [{name: whole}]}
+  volumes: [{name: room, hostPath: {path: ROOM}}]
+  templates:
+  - name: main
+    steps:
+    - - {name: alone, template: alone, withSequence: {count: '4'}}
+  - name: alone
+    synchronization: {mutexes: [{name: room}], semaphores: [{configMapKeyRef: {name: limits, key: rooms}}]}
+    container:
+      image: none
+      command: [sh, -ec, 'mkdir /room/taken; sleep 0.2; rmdir /room/taken']
+      volumeMounts: [{name: room, mountPath: /room}]
+---
+{kind: ConfigMap, apiVersion: v1, metadata: {name: limits}, data: {rooms: '2'}}
+";
+    let room = tempfile::tempdir().unwrap();
+    let spec = spec.replace("ROOM", room.path().to_str().unwrap());
+    let output =
+        tiphys.run(&["run", "--runtime=host", "--name=locks", "--output=json", "-"], &manifest("locks", &spec));
+    assert_eq!(output.code, 0, "{output:?}");
+    let object: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+    assert!(object["status"]["synchronization"].is_null(), "{object}");
+    // Without a limit there is nothing to wait for.
+    let without = spec.replace("rooms: '2'", "other: '2'");
+    let output = tiphys.run(&["run", "--runtime=host", "--name=limit", "-"], &manifest("locks", &without));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(
+        output.out.contains("failed to initialize semaphore default/ConfigMap/limits/rooms with limit"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_step_that_waits_for_what_is_around_it_is_told_of() {
+    let tiphys = Tiphys::new();
+    let spec = "
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    synchronization: {mutexes: [{name: m}]}
+    steps: [[{name: inside, template: inside}]]
+  - name: inside
+    synchronization: {mutexes: [{name: m}]}
+    container: {image: none, command: ['true']}
+";
+    let mut child = tiphys.start(&["run", "--runtime=host", "--name=self", "-"], &manifest("self", spec));
+    let warning = {
+        use std::io::BufRead;
+        let lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+        lines.map(Result::unwrap).find(|line| line.contains("tiphys stop self")).unwrap()
+    };
+    assert!(warning.contains("what waits for a lock waits for a step that cannot end before it"), "{warning}");
+    assert_eq!(tiphys.run(&["stop", "self"], "").code, 0);
+    let output = common::finish(child);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.out.contains("Waiting for default/Mutex/m lock. Lock status: 0/1"), "{output:?}");
+    assert!(output.out.contains("Stopped with strategy 'Stop'"), "{output:?}");
+}
+
 /// Runs the manifest with the data folder on a disk of that size, in a mount namespace of its own.
 fn on_a_small_disk(size: &str, manifest: &str) -> common::Output {
     let tiphys = Tiphys::new();

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::kubernetes::Api;
+use crate::locks::LockDesk;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub struct Cluster {
     pub writing: Semaphore,
     /// Turns of other requests.
     pub other: Semaphore,
+    /// Locks of all workflows.
+    pub locks: LockDesk,
     config: Mutex<Arc<Config>>,
 }
 
@@ -48,6 +51,7 @@ impl Cluster {
             creating: Semaphore::new(limits.creating),
             writing: Semaphore::new(limits.writing),
             other: Semaphore::new(limits.other),
+            locks: LockDesk::default(),
             config: Mutex::new(Arc::new(config)),
         }
     }

@@ -10,7 +10,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::kubernetes::{Api, Collection, Event, Kind, Pod, TaskResultObject, TaskSetObject, WorkflowMeta, watch};
+use crate::kubernetes::{Api, Collection, Event, Kind, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch};
+use crate::locks;
 use crate::workflow::{Ending, Message, drive};
 
 /// A list of metadata alone, and each object of it.
@@ -19,10 +20,11 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 
 /// What one of the watches tells.
 enum Told {
-    Workflow(Event<WorkflowMeta>),
+    Workflow(Event<ObjectMeta>),
     Pod(Event<Pod>),
     TaskResult(Event<TaskResultObject>),
     TaskSet(Event<TaskSetObject>),
+    ConfigMap(Event<ObjectMeta>),
 }
 
 /// Namespace and name.
@@ -78,6 +80,7 @@ fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> J
     let results = format!("{instance},{}", label::WORKFLOW);
     begin(follow(source(Kind::WorkflowTaskResult), results, None, Told::TaskResult).boxed());
     begin(follow(source(Kind::WorkflowTaskSet), unfinished, None, Told::TaskSet).boxed());
+    begin(follow(source(Kind::ConfigMap), String::new(), metadata, Told::ConfigMap).boxed());
     watches
 }
 
@@ -130,11 +133,21 @@ impl Dispatch {
             Told::TaskResult(Event::Applied(result)) => self.result(result),
             Told::TaskSet(Event::Page(sets)) => sets.into_iter().for_each(|set| self.task_set(set)),
             Told::TaskSet(Event::Applied(set)) => self.task_set(set),
+            Told::ConfigMap(Event::Applied(map) | Event::Deleted(map)) => {
+                self.cluster.locks.changed(&self.cluster, &map.metadata.namespace, &map.metadata.name);
+            }
+            Told::ConfigMap(Event::Page(maps)) => {
+                // What changed while nothing was told is not known.
+                for map in maps {
+                    self.cluster.locks.changed(&self.cluster, &map.metadata.namespace, &map.metadata.name);
+                }
+            }
+            Told::ConfigMap(Event::Listed) => {}
             Told::TaskResult(Event::Deleted(_) | Event::Listed) | Told::TaskSet(Event::Deleted(_) | Event::Listed) => {}
         }
     }
 
-    fn workflow(&mut self, event: Event<WorkflowMeta>, driven: &mut JoinSet<(Key, String, Ending)>) {
+    fn workflow(&mut self, event: Event<ObjectMeta>, driven: &mut JoinSet<(Key, String, Ending)>) {
         match event {
             Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
             Event::Applied(one) => self.applied(one, driven),
@@ -147,11 +160,14 @@ impl Dispatch {
                     let _ = known.to.send(Message::Deleted);
                 }
             }
-            Event::Listed => {}
+            Event::Listed => {
+                let keys = self.workflows.keys().map(|(namespace, name)| locks::key(namespace, name));
+                self.cluster.locks.expect(&self.cluster, keys);
+            }
         }
     }
 
-    fn applied(&mut self, one: WorkflowMeta, driven: &mut JoinSet<(Key, String, Ending)>) {
+    fn applied(&mut self, one: ObjectMeta, driven: &mut JoinSet<(Key, String, Ending)>) {
         let metadata = one.metadata;
         let key = (metadata.namespace, metadata.name);
         if let Some(known) = self.workflows.get(&key) {
@@ -193,6 +209,7 @@ impl Dispatch {
     }
 
     fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
+        self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
         tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
         // Another of the same name may have begun.
         if self.workflows.get(key).is_some_and(|known| known.uid == uid) {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod config_watch;
 pub mod dispatch;
 pub mod kubernetes;
+pub mod locks;
 pub mod options;
 mod pod_state;
 pub mod workflow;

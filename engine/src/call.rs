@@ -66,6 +66,8 @@ impl Run {
             Ok(()) => {}
             Err(Stop::Need(need)) => self.need(need, Some(key)),
             Err(Stop::Held) => {}
+            // Whoever waits is ended where nothing may begin any longer.
+            Err(Stop::Locked) => self.end_unless_allowed(key),
             Err(Stop::TooDeep) => {
                 self.frames[key].body = Body::Closed;
                 self.err(key, TOO_DEEP);
@@ -90,7 +92,12 @@ impl Run {
             self.adopt_finished(key);
             return Ok(());
         }
-        if known.is_none() && self.comes_too_late(key) {
+        if (known.is_none() || self.has_waited(key)) && self.comes_too_late(key) {
+            self.frames[key].body = Body::Closed;
+            self.unlock(key);
+            return Ok(());
+        }
+        if self.has_waited(key) && self.fails_fast(key) {
             self.frames[key].body = Body::Closed;
             return Ok(());
         }
@@ -98,11 +105,15 @@ impl Run {
         let display_name = display_name(&prepared.processed)?;
         if known.is_none() {
             self.check_room(key)?;
-            if self.memoized(key, &prepared)? {
-                return Ok(());
-            }
         }
         let is_attempt = matches!(self.frames[key].parent, Parent::Attempt { .. });
+        if !is_attempt {
+            self.lock(key, &prepared)?;
+        }
+        if (known.is_none() || self.has_waited(key)) && self.memoized(key, &prepared)? {
+            return Ok(());
+        }
+        self.wait_no_longer(key);
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
         if retried && !is_attempt {
             self.begin_retry(key, prepared)?;
@@ -135,6 +146,7 @@ impl Run {
     /// A node that was over when the status was taken over.
     fn adopt_finished(&mut self, key: Key) {
         self.frames[key].body = Body::Closed;
+        self.unlock_what_is_left(key);
         self.tell(key);
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tiphys_api::{ArtifactRepositoryRefStatus, NodePhase, NodeResult, Outputs, Time, WorkflowSpec};
 
 use crate::id::NodeId;
+use crate::locks::{LockAnswer, LockHolder};
 
 /// One observation.
 #[derive(Clone, Debug)]
@@ -87,6 +88,13 @@ pub enum Fact {
     ArtifactRepository(Box<ArtifactRepositoryRefStatus>),
     /// The volume claims that exist for the workflow (argo: operator.go, createPVCs, deletePVCs).
     VolumeClaims(Vec<Value>),
+    /// The answer to [`crate::Action::AcquireLocks`], as the table of locks tells it.
+    Locks {
+        /// Who asked.
+        holder: LockHolder,
+        /// What became of it.
+        answer: LockAnswer,
+    },
     /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
     Shutdown(Shutdown),
     /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).

@@ -130,6 +130,8 @@ pub(crate) struct StepsBody {
 pub(crate) struct Counts {
     /// Pods, steps and DAGs that are Pending or Running.
     pub active: i64,
+    /// Those of them that wait for locks.
+    pub waiting: i64,
     /// Pods that are Pending or Running and really exist.
     pub active_pods: i64,
     /// Pods, steps and DAGs that Failed or erred.

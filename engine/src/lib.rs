@@ -17,6 +17,8 @@ mod frame;
 mod globals;
 mod hdfs;
 mod id;
+mod locking;
+mod locks;
 mod manual_retry;
 mod memo;
 mod node;
@@ -41,6 +43,7 @@ mod workflow;
 
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use id::{NodeId, PodNameFormat, pod_name};
+pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use plan::{Action, Need, Plan, PodRequest, TaskRequest};
 pub use run::{EngineConfig, Run};

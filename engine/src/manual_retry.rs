@@ -382,9 +382,12 @@ impl<'a> Tree<'a> {
 }
 
 /// Whether a node failed by itself, and not because of what is in it. Argo leaves out pauses that were ended, and nodes
-/// that could not even be begun, so that a workflow that failed because of them fails again at once.
+/// that could not even be begun (those that waited for a lock, too), so that a workflow that failed because of them fails
+/// again at once.
 fn may_run_again(node: &NodeStatus) -> bool {
     let kinds =
         [NodeType::Container, NodeType::Pod, NodeType::Http, NodeType::Plugin, NodeType::Suspend, NodeType::Skipped];
-    node.phase.is_failed_or_error() && kinds.contains(&node.r#type)
+    let composite = [NodeType::Steps, NodeType::Dag, NodeType::Retry];
+    let not_begun = composite.contains(&node.r#type) && node.children.is_empty();
+    node.phase.is_failed_or_error() && (kinds.contains(&node.r#type) || not_begun)
 }

@@ -45,7 +45,9 @@ impl Run {
             (false, _) => NodePhase::Pending,
         };
         let reports = kind == NodeType::Pod && !prepared.processed.is_daemon();
-        self.make_node(key, Birth { template: Some(&prepared.processed), reports, ..Birth::of(kind, phase) });
+        if !self.has_node(key) {
+            self.make_node(key, Birth { template: Some(&prepared.processed), reports, ..Birth::of(kind, phase) });
+        }
         let id = self.frames[key].id.clone();
         let outputs = found.filter(|_| fresh).and_then(|entry| entry.outputs).map(Box::new);
         self.change(&id, |node| {
@@ -53,6 +55,8 @@ impl Run {
             node.outputs = outputs;
         });
         if fresh {
+            self.wait_no_longer(key);
+            self.mark(&id, NodePhase::Succeeded, None);
             self.frames[key].body = Body::Closed;
             self.tell(key);
         } else {

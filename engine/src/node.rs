@@ -157,8 +157,10 @@ impl Run {
         if let Some(boundary) = boundary.filter(|_| counts_for_boundary(kind)) {
             let (was, is) = (active(old), active(new));
             let (was_bad, is_bad) = (old.phase.is_failed_or_error(), new.phase.is_failed_or_error());
+            let (waited, waits) = (was && old.waits, is && new.waits);
             if let Some(counts) = self.counts(boundary) {
                 counts.active += i64::from(is) - i64::from(was);
+                counts.waiting += i64::from(waits) - i64::from(waited);
                 counts.unsuccessful += i64::from(is_bad) - i64::from(was_bad);
             }
             if was && !is {
@@ -203,11 +205,15 @@ impl Run {
         }
     }
 
-    /// Clears up after a node that is over: its place under the limits, its task, its daemons.
+    /// Clears up after a node that is over: its place under the limits, its task, its locks, its daemons.
     fn leave(&mut self, key: Key) {
         self.free_place(key);
         self.end_agent_task(key);
+        self.unlock(key);
         if matches!(self.frames[key].body, Body::Steps(_) | Body::Dag(_)) {
+            if !self.holds.is_empty() {
+                self.let_held_go(key);
+            }
             self.end_daemons_of(key);
         }
     }
@@ -276,6 +282,7 @@ struct Summary {
     fulfilled: bool,
     daemoned: Option<bool>,
     synced: Option<bool>,
+    waits: bool,
     progress: (i64, i64),
 }
 
@@ -286,6 +293,7 @@ impl Summary {
             fulfilled: fulfilled(node),
             daemoned: node.daemoned,
             synced: node.task_result_synced,
+            waits: node.synchronization_status.is_some(),
             progress: parse_progress(&node.progress),
         }
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tiphys_api::Template;
 
 use crate::id::NodeId;
+use crate::locks::{LockHolder, LockRequest};
 
 /// The engine's answer: what changed, what to do, what it must be told, and when to ask again without a new fact.
 #[derive(Debug, Default)]
@@ -64,7 +65,12 @@ pub enum Action {
         /// The node it comes from.
         node: NodeId,
     },
-    /// The workflow has ended: let go of whatever was kept for it.
+    /// Locks are needed, all of them together: [`crate::Locks::acquire`]. The answer is [`crate::Fact::Locks`], at once or
+    /// when it is the holder's turn. Asking again for what one has, or waits for, is fine.
+    AcquireLocks(Box<LockRequest>),
+    /// The holder's locks are free, and its place in line: [`crate::Locks::release`]. One that has none is fine.
+    ReleaseLocks(LockHolder),
+    /// The workflow has ended: let go of whatever was kept for it, its locks too ([`crate::Locks::forget`]).
     Finish,
 }
 

@@ -240,6 +240,7 @@ impl Run {
         const MESSAGE: &str = "timeout";
         match &self.frames[key].body {
             Body::Pod(_) => self.end_pod_node(key, MESSAGE),
+            Body::New => self.end_waiting(key, MESSAGE),
             _ => self.mark_frame(key, NodePhase::Failed, Some(MESSAGE)),
         }
     }

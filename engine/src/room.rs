@@ -80,6 +80,7 @@ impl Run {
     }
 
     /// With `failFast` a child that failed keeps others from beginning, and once no child is active the template fails.
+    /// A child that waits for locks has not begun.
     ///
     /// Argo looks at active Pods alone, and leaves whatever else is open Running for good: nested templates, retries
     /// between two attempts, task groups. Here nested templates come to their end first, and the rest ends with the
@@ -92,7 +93,7 @@ impl Run {
         if counts.unsuccessful == 0 {
             return false;
         }
-        if counts.active == 0 && self.frame_node(boundary).is_some_and(|node| !node.phase.is_fulfilled()) {
+        if counts.active == counts.waiting && self.frame_node(boundary).is_some_and(|node| !node.phase.is_fulfilled()) {
             for open in self.open_children(boundary) {
                 self.mark(&open, NodePhase::Failed, Some(FAIL_FAST));
             }
@@ -103,6 +104,15 @@ impl Run {
             self.mark_frame(boundary, NodePhase::Failed, Some(FAIL_FAST));
         }
         true
+    }
+
+    /// A call that has waited for locks does not begin any more where its steps or DAG fails fast.
+    pub(crate) fn fails_fast(&mut self, key: Key) -> bool {
+        let fails = self.frames[key].boundary.is_some_and(|boundary| self.fail_fast_now(boundary));
+        if fails && self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled()) {
+            self.mark_frame(key, NodePhase::Failed, Some(FAIL_FAST));
+        }
+        fails
     }
 
     /// The children of steps or a DAG that have begun and are not over, those of groups before the groups.
@@ -131,6 +141,13 @@ impl Run {
         }
         if self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled()) {
             open.push(self.frames[key].id.clone());
+        }
+    }
+
+    /// Calls that were held back in steps or a DAG that is over find that they come too late, and let go of their locks.
+    pub(crate) fn let_held_go(&mut self, boundary: Key) {
+        while let Some(key) = self.next_held(boundary) {
+            self.push(Event::Begin(key));
         }
     }
 

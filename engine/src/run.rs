@@ -14,6 +14,7 @@ use crate::fact::{ConfigMapData, Fact, MemoEntry, Shutdown};
 use crate::frame::{Body, Counts, Frame, Key};
 use crate::globals::Globals;
 use crate::id::{NodeId, PodNameFormat};
+use crate::locking::Hold;
 use crate::plan::{Action, Need, Plan};
 use crate::templates::{Base, Templates};
 
@@ -40,6 +41,8 @@ pub(crate) enum Stop {
     Failed(String),
     /// No room under a parallelism limit.
     Held,
+    /// Locks are asked for or waited for.
+    Locked,
     /// Templates call each other too deep.
     TooDeep,
 }
@@ -55,6 +58,8 @@ impl From<String> for Stop {
 pub(crate) enum Stage {
     /// The spec is being put together.
     SetUp,
+    /// The workflow's own locks are waited for.
+    Locks,
     /// The entry point is at work.
     Main,
     /// The exit handler is at work.
@@ -105,6 +110,10 @@ pub struct Run {
     pub(crate) active_pods: i64,
     pub(crate) running_pods: i64,
     pub(crate) daemons: BTreeSet<NodeId>,
+    /// The locks of calls, by node.
+    pub(crate) holds: FxHashMap<NodeId, Hold>,
+    /// Those of the workflow itself.
+    pub(crate) own_hold: Option<Hold>,
     pub(crate) unsynced: i64,
     pub(crate) progress: (i64, i64),
     pub(crate) stage: Stage,
@@ -185,6 +194,8 @@ impl Run {
             active_pods: 0,
             running_pods: 0,
             daemons: BTreeSet::new(),
+            holds: FxHashMap::default(),
+            own_hold: None,
             unsynced: 0,
             progress: (0, 0),
             stage,
@@ -275,6 +286,7 @@ impl Run {
                 self.wf.status.persistent_volume_claims = claims;
             }
             Fact::NodeResult { node, result } => self.node_result(&node, *result),
+            Fact::Locks { holder, answer } => self.locks_answered(&holder, answer),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
             Fact::SuspendNode { node, phase, message, parameters } => {

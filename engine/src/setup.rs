@@ -74,7 +74,7 @@ impl Run {
                 Refusal::Wait
             }
             Stop::Failed(message) => Refusal::End(WorkflowPhase::Error, message),
-            Stop::Held | Stop::TooDeep => Refusal::Wait,
+            Stop::Held | Stop::Locked | Stop::TooDeep => Refusal::Wait,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tiphys_api::{NodePhase, NodeType, Outputs, Parameter, Template};
+use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Parameter, Template};
 
 use crate::frame::{Body, Key};
 use crate::id::NodeId;
@@ -17,6 +17,9 @@ impl Run {
             let birth = Birth { template: Some(template), ..Birth::of(NodeType::Suspend, NodePhase::Pending) };
             self.make_node(key, birth);
             self.link_to_parent(key);
+        }
+        let pending = |node: &NodeStatus| node.phase == NodePhase::Pending;
+        if self.frame_node(key).is_some_and(pending) {
             let supplied = supplied_outputs(template);
             self.change(&id, |node| {
                 if !supplied.is_empty() {

@@ -19,9 +19,6 @@ pub struct Unsupported {
 /// that the driver has no means for.
 pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsupported> {
     let mut found = Vec::new();
-    if spec.synchronization.is_some() {
-        found.push(refuse("spec.synchronization".into(), "synchronization (locks)"));
-    }
     let given = hdfs::of_artifacts(&spec.arguments.artifacts);
     found
         .extend(given.map(|(i, message)| Unsupported { path: format!("spec.arguments.artifacts[{i}].hdfs"), message }));
@@ -31,9 +28,6 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
             continue;
         }
         let path = format!("spec.templates[{index}]");
-        if template.synchronization.is_some() {
-            found.push(refuse(format!("{path}.synchronization"), "synchronization (locks)"));
-        }
         if let Some(field) = template.template_type().and_then(|kind| refused_kind(kind, without)) {
             found.push(refuse(format!("{path}.{field}"), &format!("template '{}': {field}", template.name)));
         }
@@ -45,9 +39,6 @@ pub fn unsupported(spec: &WorkflowSpec, without: &[TemplateType]) -> Vec<Unsuppo
 
 /// The same for one template that is about to be run.
 pub(crate) fn unsupported_template(template: &Template, without: &[TemplateType]) -> Option<String> {
-    if template.synchronization.is_some() {
-        return Some(refuse(String::new(), &format!("template '{}': synchronization (locks)", template.name)).message);
-    }
     if let Some((_, message)) = hdfs::of_template(template).into_iter().next() {
         return Some(format!("template '{}': {message}", template.name));
     }
@@ -142,12 +133,8 @@ mod tests {
 
     #[test]
     fn what_a_driver_lacks_is_refused() {
-        let spec = json!({"entrypoint": "a", "synchronization": {"mutexes": [{"name": "m"}]},
-            "templates": [{"name": "a", "resource": {"action": "get"}}]});
-        assert_eq!(
-            found(spec.clone(), &[]),
-            ["spec.synchronization: synchronization (locks) is not supported by this version of Tiphys"]
-        );
-        assert_eq!(found(spec, &[TemplateType::Resource]).len(), 2);
+        let spec = json!({"entrypoint": "a", "templates": [{"name": "a", "resource": {"action": "get"}}]});
+        assert_eq!(found(spec.clone(), &[]), [""; 0]);
+        assert_eq!(found(spec, &[TemplateType::Resource]).len(), 1);
     }
 }

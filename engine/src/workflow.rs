@@ -24,6 +24,7 @@ impl Run {
     pub(crate) fn advance_workflow(&mut self) {
         match self.stage {
             Stage::SetUp => self.start(),
+            Stage::Locks => self.open(),
             Stage::Main => self.advance_main(),
             Stage::Exit => self.advance_exit(),
             Stage::Done => {}
@@ -43,6 +44,15 @@ impl Run {
             Some("v1") => PodNameFormat::V1,
             _ => PodNameFormat::V2,
         };
+        self.stage = Stage::Locks;
+        self.open();
+    }
+
+    /// Begins the work, once the workflow has its locks.
+    fn open(&mut self) {
+        if !self.lock_workflow() {
+            return;
+        }
         if matches!(self.wf.status.phase, WorkflowPhase::Unknown | WorkflowPhase::Pending) {
             self.set_phase(WorkflowPhase::Running, "");
             self.wf.metadata.annotations.entry(POD_NAME_FORMAT.into()).or_insert_with(|| "v2".into());
@@ -95,12 +105,15 @@ impl Run {
         let counted = nodes.clone().filter(|node| crate::node::counts_for_boundary(node.r#type));
         for node in counted.filter(|node| !node.boundary_id.is_empty()) {
             let counts = counts.entry(NodeId::from(node.boundary_id.as_str())).or_default();
-            counts.active += i64::from(matches!(node.phase, NodePhase::Pending | NodePhase::Running));
+            let active = matches!(node.phase, NodePhase::Pending | NodePhase::Running);
+            counts.active += i64::from(active);
+            counts.waiting += i64::from(active && node.synchronization_status.is_some());
             counts.unsuccessful += i64::from(node.phase.is_failed_or_error());
         }
         let mut places = FxHashSet::default();
+        let waits = |node: &NodeStatus| node.synchronization_status.is_some();
         for node in nodes.clone().filter(|node| node.r#type == NodeType::Pod && !phase_fulfilled(node)) {
-            if self.is_within_reach(node) {
+            if !waits(node) && self.is_within_reach(node) {
                 places.insert(NodeId::from(node.id.as_str()));
                 counts.entry(NodeId::from(node.boundary_id.as_str())).or_default().active_pods += 1;
             }
@@ -285,7 +298,7 @@ impl Run {
     }
 
     /// Ends the workflow for good.
-    fn end(&mut self, phase: WorkflowPhase, message: &str) {
+    pub(crate) fn end(&mut self, phase: WorkflowPhase, message: &str) {
         if self.stage == Stage::Done {
             return;
         }
@@ -307,10 +320,11 @@ impl Run {
         self.show_progress();
         self.sum_resources();
         self.timers.clear();
+        self.unlock_workflow();
         self.act(Action::Finish);
     }
 
-    fn set_phase(&mut self, phase: WorkflowPhase, message: &str) {
+    pub(crate) fn set_phase(&mut self, phase: WorkflowPhase, message: &str) {
         self.wf.status.phase = phase;
         self.wf.status.message = message.to_string();
         self.wf.metadata.labels.insert(LABEL_PHASE.into(), phase.to_string());
@@ -368,6 +382,7 @@ impl Run {
         self.wf.spec.shutdown = strategy.as_str().into();
         self.out.status_changed = true;
         self.wf.spec.suspend = None;
+        self.give_up_if_terminated();
         self.end_active();
         let held: Vec<Key> = self.held.drain(..).collect();
         for key in held {
@@ -418,6 +433,7 @@ impl Run {
             Body::Pod(_) => self.end_pod_node(key, &of_pods),
             Body::Suspend | Body::AgentTask(_) => self.mark_frame(key, NodePhase::Failed, Some(&of_pauses)),
             Body::Retry(_) => self.push(Event::Retry(key)),
+            Body::New => self.end_waiting(key, &of_pauses),
             _ => {}
         }
     }

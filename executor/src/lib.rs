@@ -25,7 +25,7 @@ pub mod resource;
 pub mod shared_files;
 pub mod sidecar;
 #[cfg(feature = "agent")]
-mod tasks;
+pub mod tasks;
 
 #[cfg(feature = "agent")]
 pub use agent::{main_from_args, run_below};

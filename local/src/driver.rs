@@ -24,6 +24,7 @@ use crate::emissary::{self, EmissaryError};
 use crate::file::{FileError, make_dir, read_if_present, replace};
 use crate::folder::{DataDir, RunFolder, RunLock};
 use crate::images::Images;
+use crate::locks::RunLocks;
 use crate::logs::Logs;
 use crate::memo::Memos;
 use crate::name::{BadName, RunName, random_uid};
@@ -33,6 +34,7 @@ use crate::record::{self, Record, RecordError};
 use crate::repository::Repository;
 use crate::settings::Settings;
 use crate::stand_in;
+use crate::tasks::Tasks;
 use crate::view::{Happening, NodeView, Observer, WorkflowView};
 
 /// How many facts are taken in before the engine is asked what follows from them.
@@ -115,7 +117,7 @@ pub enum Interrupt {
 }
 
 /// Kinds of templates that only a cluster, or a later version, can run.
-pub const WITHOUT: [TemplateType; 3] = [TemplateType::Resource, TemplateType::Http, TemplateType::Plugin];
+pub const WITHOUT: [TemplateType; 2] = [TemplateType::Resource, TemplateType::Plugin];
 
 /// Where and for whom a run is driven.
 pub struct Launch {
@@ -286,8 +288,11 @@ async fn drive(
     let name = workflow.metadata.name.clone();
     let now = Timestamp::now();
     let mut driver = Driver {
+        locks: RunLocks::of(&workflow, &shop.maker.documents),
         run: Run::restore(workflow, engine, now),
+        untold: false,
         record,
+        tasks: Tasks::new(shop.clone(), to.clone()),
         memos: Memos::new(launch.data.memos(), &name, repository.is_shared()),
         pods: Pods::new(settings.parallelism, shop.clone(), to),
         shop,
@@ -300,6 +305,7 @@ async fn drive(
     let mut workflow = driver.run.workflow().clone();
     workflow.metadata.resource_version = driver.record.version();
     driver.pods.end_all();
+    driver.tasks.end_all();
     drop(driver);
     repository.close().await;
     let _ = tiphys_sandbox::remove_scratch(&folder.pods());
@@ -338,9 +344,13 @@ struct Channels {
 
 struct Driver {
     run: Run,
+    /// Whether the engine was told something since it was last asked what follows.
+    untold: bool,
     record: Record,
     memos: Memos,
     pods: Pods,
+    tasks: Tasks,
+    locks: RunLocks,
     shop: Arc<Shop>,
     observer: Observer,
     /// When the engine wants to be asked again.
@@ -400,6 +410,7 @@ impl Driver {
     }
 
     fn observe(&mut self, fact: Fact) {
+        self.untold = true;
         self.run.observe(fact, Timestamp::now());
     }
 
@@ -410,6 +421,7 @@ impl Driver {
     /// Asks the engine what follows, writes it down, shows it and does it; again for as long as it lacks facts.
     fn plan(&mut self) -> Result<(), RunError> {
         loop {
+            self.untold = false;
             let plan = self.run.plan(Timestamp::now());
             let Plan { changed, status_changed, actions, needs, wake_at } = plan;
             let workflow = self.run.workflow();
@@ -427,12 +439,12 @@ impl Driver {
             for action in actions {
                 self.act(action);
             }
-            if needs.is_empty() {
-                return Ok(());
-            }
             for need in needs {
                 let fact = self.answer(need);
                 self.observe(fact);
+            }
+            if !self.untold {
+                return Ok(());
             }
         }
     }
@@ -454,9 +466,21 @@ impl Driver {
                     self.show(Happening::Warning(format!("a result is not memoized: {error}")));
                 }
             }
-            // No task is asked for: `WITHOUT` names their kinds.
-            Action::RunTask(_) | Action::EndTask { .. } => {}
-            Action::Finish => self.pods.end_all(),
+            Action::RunTask(request) => self.tasks.begin(*request),
+            Action::EndTask { node } => self.tasks.end(&node),
+            Action::AcquireLocks(request) => {
+                let facts = self.locks.acquire(*request, &self.shop.maker.documents);
+                facts.into_iter().for_each(|fact| self.observe(fact));
+            }
+            Action::ReleaseLocks(holder) => {
+                let facts = self.locks.release(&holder, &self.shop.maker.documents);
+                facts.into_iter().for_each(|fact| self.observe(fact));
+            }
+            // The table of locks goes with the run.
+            Action::Finish => {
+                self.pods.end_all();
+                self.tasks.end_all();
+            }
         }
     }
 
@@ -550,12 +574,22 @@ impl Driver {
             .map(|node| NodeId::from(node.id.as_str()))
     }
 
+    /// Whether nothing is under way and nothing will begin by itself.
+    fn is_idle(&self) -> bool {
+        self.pods.is_empty() && self.tasks.is_empty() && self.wake_at.is_none()
+    }
+
     /// Whether nothing will happen unless the user does something.
     fn waits_for_user(&self) -> bool {
         !self.run.is_finished()
-            && self.pods.is_empty()
-            && self.wake_at.is_none()
+            && self.is_idle()
             && (self.run.workflow().spec.suspend == Some(true) || self.suspended_nodes(None).next().is_some())
+    }
+
+    /// Whether nothing can happen any more because locks are held by what is around those who wait for them.
+    fn waits_for_itself(&self) -> bool {
+        let mut nodes = self.run.workflow().status.nodes.values();
+        !self.run.is_finished() && self.is_idle() && nodes.any(|node| node.synchronization_status.is_some())
     }
 
     /// A resumed run that only waits for the user need not wait any longer: this is what it waited for.
@@ -568,12 +602,15 @@ impl Driver {
     }
 
     fn note_if_idle(&mut self) {
-        let waits = self.waits_for_user();
+        let (waits, locked) = (self.waits_for_user(), self.waits_for_itself());
+        let name = &self.run.workflow().metadata.name;
         if waits && !self.noted_idle {
-            let name = &self.run.workflow().metadata.name;
             self.show(Happening::Note(format!("suspended; go on with: tiphys resume {name}")));
+        } else if locked && !self.noted_idle {
+            let what = "what waits for a lock waits for a step that cannot end before it; end the run with";
+            self.show(Happening::Warning(format!("{what}: tiphys stop {name}")));
         }
-        self.noted_idle = waits;
+        self.noted_idle = waits || locked;
     }
 }
 

@@ -10,6 +10,7 @@ mod file;
 mod folder;
 pub mod follow;
 mod images;
+mod locks;
 mod logs;
 mod memo;
 
@@ -22,6 +23,7 @@ mod settings;
 mod stand_in;
 mod substitute;
 mod tail;
+mod tasks;
 mod view;
 
 pub use driver::{Interrupt, Launch, RunError, WITHOUT, resume, retry, start};

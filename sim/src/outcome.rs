@@ -95,4 +95,13 @@ pub enum Request {
     Shutdown(Shutdown),
     /// To suspend the workflow, or to resume it.
     Suspend(bool),
+    /// To set a key of a ConfigMap.
+    ConfigMap {
+        /// The ConfigMap's name.
+        name: String,
+        /// The key.
+        key: String,
+        /// The new value.
+        value: String,
+    },
 }

@@ -137,7 +137,7 @@ fn recorded_workflows_under_a_sample_of_faults() {
     };
     let world = recorded::world(&folder);
     let (only, mut failed) = (only(), Vec::new());
-    let needs = ["kubernetes", "synchronization", "network"];
+    let needs = ["kubernetes", "network"];
     for (number, found) in corpus::cases(&folder).into_iter().enumerate() {
         let in_reach = !needs.iter().any(|tag| found.tags.contains(*tag));
         if !in_reach || only.as_ref().is_some_and(|only| !found.name.contains(only.as_str())) {

@@ -27,6 +27,7 @@ impl Script for Healed {
     fn outcome(&mut self, request: &PodRequest) -> Outcome {
         let mut outcome = Words.outcome(request);
         (outcome.daemon, outcome.refused) = (request.template.is_daemon(), String::new());
+        outcome.seconds = 1;
         outcome.state.phase = PodPhase::Succeeded;
         for container in &mut outcome.state.containers {
             if let ContainerStatus::Terminated { exit_code, .. } = &mut container.status {
@@ -59,13 +60,15 @@ fn succeeded_pods(workflow: &Workflow) -> BTreeSet<String> {
 
 /// Here something succeeded because something else had failed: that is not run again, and the workflow fails as before.
 const GONE_ON_FROM: &str = "dag-depends";
+/// Here the workflow itself is wrong, and remains so.
+const WRONG: &str = "locks-refused";
 
 #[test]
 fn every_failed_workflow_gets_to_its_end() {
     for (workflow, world) in script::workflows(include_str!("faults/workflows.yaml")) {
         let name = workflow.metadata.name.clone();
         let first = run(workflow, &world).workflow;
-        if first.status.phase == WorkflowPhase::Succeeded || name == GONE_ON_FROM {
+        if first.status.phase == WorkflowPhase::Succeeded || [GONE_ON_FROM, WRONG].contains(&name.as_str()) {
             continue;
         }
         let retried = retry(&first, RetryOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));

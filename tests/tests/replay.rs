@@ -36,7 +36,7 @@ fn every_case_comes_out_as_on_a_real_cluster() {
 
 /// Work that needs the cluster itself is out of reach of a replay.
 fn in_reach(case: &Case) -> bool {
-    let needs = ["kubernetes", "synchronization", "network"];
+    let needs = ["kubernetes", "network"];
     !needs.iter().any(|tag| case.tags.contains(*tag)) && !LEFT_OUT.iter().any(|(name, _)| *name == case.name)
 }
 

@@ -14,8 +14,8 @@ mod watch;
 pub use api::{Api, Patch};
 pub use error::ApiError;
 pub use objects::{
-    Condition, ContainerStatus, Metadata, Pod, PodSpec, PodStatus, SpecContainer, State, TaskResultObject,
-    TaskSetObject, Terminated, Waiting, WorkflowMeta,
+    Condition, ContainerStatus, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State, TaskResultObject,
+    TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
 pub use watch::{Event, watch};

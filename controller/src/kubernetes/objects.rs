@@ -51,9 +51,10 @@ impl Metadata {
     }
 }
 
-/// A Workflow without its content: that changes with every write of our own, and is read only when somebody else wrote.
+/// An object without its content. A Workflow's changes with every write of our own, and is read only when somebody else
+/// wrote; a ConfigMap's is read when somebody needs it.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct WorkflowMeta {
+pub struct ObjectMeta {
     /// Its metadata.
     pub metadata: Metadata,
 }

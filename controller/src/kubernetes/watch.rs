@@ -202,12 +202,12 @@ fn read_change<T: DeserializeOwned>(line: &[u8]) -> Result<Read<T>, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::objects::WorkflowMeta;
+    use super::super::objects::ObjectMeta;
     use super::*;
 
     #[test]
     fn changes_are_read() {
-        let read = |text: &str| read_change::<WorkflowMeta>(text.as_bytes());
+        let read = |text: &str| read_change::<ObjectMeta>(text.as_bytes());
         let object = r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
         let Read::Event(Event::Applied(one), version) =
             read(&format!(r#"{{"type":"ADDED","object":{object}}}"#)).unwrap()

@@ -30,7 +30,7 @@ use super::tasks::{self, Tasks};
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
 use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject, TaskSetObject};
-use crate::pod_state;
+use crate::{locks, pod_state};
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
@@ -72,6 +72,12 @@ pub async fn drive(
     if workflow.metadata.uid != *place.uid {
         return Ending::Deleted;
     }
+    place.cluster.locks.enter(
+        &place.cluster,
+        &locks::key(&place.namespace, &place.workflow),
+        &workflow,
+        place.to.clone(),
+    );
     Actor::begin(place, workflow).await.drive(inbox).await
 }
 
@@ -298,6 +304,8 @@ impl Actor {
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
             Action::EndSidecars { node, .. } => self.signal(&node),
+            Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
+            Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
             Action::RunTask(request) => self.tasks().run(&request),
             Action::EndTask { node } => self.tasks().end(&node),
             Action::SaveMemo { cache, key, node } => {
@@ -308,6 +316,8 @@ impl Actor {
                 if let Some(tasks) = &self.tasks {
                     tasks.close();
                 }
+                let key = locks::key(&self.place.namespace, &self.place.workflow);
+                self.place.cluster.locks.leave(&self.place.cluster, &key);
                 let all: Vec<NodeId> = self.pods.keys().cloned().collect();
                 self.releases[1].extend(all);
                 self.unwritten = true;

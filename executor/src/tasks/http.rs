@@ -1,6 +1,7 @@
 //! `http` templates: one request, and what its answer means.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +13,6 @@ use tiphys_artifact::{Names, http_error};
 use tiphys_expr::lang::eval_bool;
 
 use crate::cluster::{Cluster, Resource};
-use crate::paths::Paths;
 
 /// Longest body of an answer in bytes. It becomes the node's result, and the object that carries it must stay below what
 /// the API server takes.
@@ -25,16 +25,17 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Makes the clients. They trust the machine's authorities, and those that the user has mounted for the agent.
+    /// Makes the clients. They trust the machine's authorities, and those in the files of a folder (which need not be
+    /// there).
     ///
     /// # Errors
-    /// The text for the user when a mounted authority cannot be used.
-    pub fn new(paths: &Paths) -> Result<Self, String> {
+    /// The text for the user when an authority of the folder cannot be used.
+    pub fn new(authorities_in: Option<&Path>) -> Result<Self, String> {
         // The first provider installed stays; that there is one already is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("tiphys-executor/", env!("CARGO_PKG_VERSION"));
         let mut strict = Client::builder().user_agent(agent).dns_resolver(Names);
-        let authorities = authorities(paths)?;
+        let authorities = authorities_in.map_or_else(|| Ok(Vec::new()), authorities)?;
         if !authorities.is_empty() {
             strict = strict.tls_certs_merge(authorities);
         }
@@ -44,10 +45,10 @@ impl Clients {
     }
 }
 
-/// Authorities from the Secret that users may give the agent.
-fn authorities(paths: &Paths) -> Result<Vec<Certificate>, String> {
+/// Authorities in a folder: on a cluster that of the Secret that users may give the agent.
+fn authorities(folder: &Path) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
-    let files = std::fs::read_dir(&paths.agent_authorities).into_iter().flatten().filter_map(Result::ok);
+    let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     for path in files.map(|entry| entry.path()).filter(|path| path.is_file()) {
         let unusable = |reason: String| format!("cannot use the authorities in {}: {reason}", path.display());
         let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
@@ -56,13 +57,32 @@ fn authorities(paths: &Paths) -> Result<Vec<Certificate>, String> {
     Ok(found)
 }
 
+/// Where the values of headers are that come from Secrets.
+pub trait Secrets {
+    /// What a Secret holds under a key, as it is now.
+    ///
+    /// # Errors
+    /// The text for the user.
+    fn bytes(&self, name: &str, key: &str) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
+}
+
+impl Secrets for Cluster {
+    async fn bytes(&self, name: &str, key: &str) -> Result<Vec<u8>, String> {
+        let secret = self.objects(&Resource::SECRET).get(name).await.map_err(|error| error.to_string())?;
+        let encoded = secret["data"][key].as_str();
+        let encoded = encoded.ok_or_else(|| format!("secret {name:?} does not have the key {key:?}"))?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+        bytes.map_err(|_| format!("secret {name:?} holds no base64 under the key {key:?}"))
+    }
+}
+
 /// Sends the request and judges the answer; gives the node's result.
 ///
 /// # Errors
 /// The text for the user, who finds it as the message of the failed node.
-pub async fn execute(clients: &Clients, cluster: &Cluster, http: &Http) -> Result<Value, String> {
+pub async fn execute(clients: &Clients, secrets: &impl Secrets, http: &Http) -> Result<Value, String> {
     let exchange = async {
-        let response = send(clients, cluster, http).await?;
+        let response = send(clients, secrets, http).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok::<_, String>((status, headers, body(response).await?))
     };
@@ -113,7 +133,7 @@ fn method(http: &Http) -> &str {
     if http.method.is_empty() { "GET" } else { &http.method }
 }
 
-async fn send(clients: &Clients, cluster: &Cluster, http: &Http) -> Result<Response, String> {
+async fn send(clients: &Clients, secrets: &impl Secrets, http: &Http) -> Result<Response, String> {
     let client = if http.insecure_skip_verify { &clients.lax } else { &clients.strict };
     let method = Method::from_bytes(method(http).as_bytes())
         .map_err(|_| format!("net/http: invalid method {:?}", http.method))?;
@@ -122,7 +142,7 @@ async fn send(clients: &Clients, cluster: &Cluster, http: &Http) -> Result<Respo
     for header in &http.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("net/http: invalid header field name {:?}", header.name))?;
-        let value = value(cluster, header).await?;
+        let value = value(secrets, header).await?;
         let mut value = HeaderValue::from_str(&value)
             .map_err(|_| format!("net/http: invalid header field value for {:?}", header.name))?;
         value.set_sensitive(header.value_from.is_some());
@@ -150,17 +170,13 @@ fn request_body(http: &Http) -> Result<Vec<u8>, String> {
 }
 
 /// A header's value, where needed from its Secret as it is now.
-async fn value(cluster: &Cluster, header: &HttpHeader) -> Result<String, String> {
+async fn value(secrets: &impl Secrets, header: &HttpHeader) -> Result<String, String> {
     let Some(selector) = header.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()) else {
         return Ok(header.value.clone());
     };
     let (name, key) = (&selector.name, &selector.key);
-    let secret = cluster.objects(&Resource::SECRET).get(name).await.map_err(|error| error.to_string())?;
-    let encoded = secret["data"][key.as_str()].as_str();
-    let encoded = encoded.ok_or_else(|| format!("secret {name:?} does not have the key {key:?}"))?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.ok_or_else(|| format!("secret {name:?} holds no text under the key {key:?}"))
+    let bytes = secrets.bytes(name, key).await?;
+    String::from_utf8(bytes).map_err(|_| format!("secret {name:?} holds no text under the key {key:?}"))
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, String> {

@@ -6,7 +6,7 @@
 //! never holds up the watch, and results are told as they come: while one report is on its way further results gather, and
 //! leave together with the next.
 
-mod http;
+pub mod http;
 mod plugin;
 mod report;
 mod settings;
@@ -48,7 +48,7 @@ pub async fn main(paths: &Paths, settings: &Settings, cluster: &Cluster) -> Resu
     }
     let agent = work::Agent {
         cluster,
-        clients: http::Clients::new(paths)?,
+        clients: http::Clients::new(Some(&paths.agent_authorities))?,
         plugins: plugins.into_iter().map(Arc::new).collect(),
         workflow,
         workers: settings.workers,

@@ -2,7 +2,9 @@
 
 use tiphys_api::document::{Object, parse};
 use tiphys_api::{NodePhase, NodeResult, Outputs, Parameter, Template, Workflow};
-use tiphys_engine::{ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown, TaskRequest};
+use tiphys_engine::{
+    ConfigMapData, ContainerState, ContainerStatus, PodPhase, PodRequest, PodState, Shutdown, TaskRequest,
+};
 use tiphys_sim::{Outcome, Request, Script, World};
 
 /// Every Workflow of a manifest with the world it lives in.
@@ -13,6 +15,10 @@ pub fn workflows(manifest: &str) -> Vec<(Workflow, World)> {
         match document.object {
             Object::WorkflowTemplate(template) => {
                 world.templates.insert(template.metadata.name, template.spec);
+            }
+            Object::ConfigMap(map) => {
+                let data = ConfigMapData { data: map.data, ..ConfigMapData::default() };
+                world.config_maps.insert(map.metadata.name, data);
             }
             Object::Workflow(workflow) => workflows.push(*workflow),
             _ => {}

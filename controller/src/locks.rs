@@ -1,0 +1,165 @@
+//! Mutexes and semaphores of all workflows: one table, from which workflows are told what became of their requests.
+//!
+//! The table is in nobody's storage: after a restart it is what the workflows' statuses say. So nobody gets a lock before
+//! every workflow that was there at the start has said what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Deserialize;
+use tiphys_api::Workflow;
+use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, Locks};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::backoff::Backoff;
+use crate::cluster::Cluster;
+use crate::kubernetes::Kind;
+use crate::workflow::Message;
+
+/// The table, and who waits for an answer.
+#[derive(Default)]
+pub struct LockDesk {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    table: Locks,
+    /// Workflows by `<namespace>/<name>`.
+    workflows: FxHashMap<String, UnboundedSender<Message>>,
+    /// Those that have said what they hold.
+    entered: FxHashSet<String>,
+    /// Those that were there at the start and have not; None while it is not known who was there.
+    awaited: Option<FxHashSet<String>>,
+    /// What was asked for before everybody had.
+    early: Vec<LockRequest>,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+/// The name that the table knows a workflow by.
+pub fn key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+impl LockDesk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These workflows were there at the start.
+    pub fn expect(&self, cluster: &Arc<Cluster>, workflows: impl Iterator<Item = String>) {
+        let mut state = self.state();
+        if state.awaited.is_some() {
+            return;
+        }
+        let entered = std::mem::take(&mut state.entered);
+        state.awaited = Some(workflows.filter(|key| !entered.contains(key)).collect());
+        state.open(cluster);
+    }
+
+    /// A workflow begins: what its status holds is its own.
+    pub fn enter(&self, cluster: &Arc<Cluster>, key: &str, workflow: &Workflow, to: UnboundedSender<Message>) {
+        let mut state = self.state();
+        state.workflows.insert(key.to_owned(), to);
+        let news = state.table.restore(workflow);
+        state.tell(cluster, news);
+        state.has_entered(cluster, key);
+    }
+
+    /// A workflow ends, or was never begun: nothing is kept for it.
+    pub fn leave(&self, cluster: &Arc<Cluster>, key: &str) {
+        let mut state = self.state();
+        state.workflows.remove(key);
+        let news = state.table.forget(key);
+        state.tell(cluster, news);
+        state.has_entered(cluster, key);
+    }
+
+    /// A workflow needs locks.
+    pub fn acquire(&self, cluster: &Arc<Cluster>, request: LockRequest) {
+        let mut state = self.state();
+        if state.is_open() {
+            let news = state.table.acquire(request);
+            state.tell(cluster, news);
+        } else {
+            state.early.push(request);
+        }
+    }
+
+    /// A holder gives its locks up, and its place in line.
+    pub fn release(&self, cluster: &Arc<Cluster>, holder: &LockHolder) {
+        let mut state = self.state();
+        state.early.retain(|request| request.holder != *holder);
+        let news = state.table.release(holder);
+        state.tell(cluster, news);
+    }
+
+    /// A ConfigMap has changed; it may hold limits.
+    pub fn changed(&self, cluster: &Arc<Cluster>, namespace: &str, name: &str) {
+        if self.state().table.reads(namespace, name) {
+            tokio::spawn(read_limits(cluster.clone(), namespace.to_owned(), name.to_owned()));
+        }
+    }
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        self.awaited.as_ref().is_some_and(FxHashSet::is_empty)
+    }
+
+    fn has_entered(&mut self, cluster: &Arc<Cluster>, key: &str) {
+        match &mut self.awaited {
+            Some(awaited) => drop(awaited.remove(key)),
+            None => drop(self.entered.insert(key.to_owned())),
+        }
+        self.open(cluster);
+    }
+
+    fn open(&mut self, cluster: &Arc<Cluster>) {
+        if !self.is_open() {
+            return;
+        }
+        for request in std::mem::take(&mut self.early) {
+            let news = self.table.acquire(request);
+            self.tell(cluster, news);
+        }
+    }
+
+    fn tell(&self, cluster: &Arc<Cluster>, news: LockNews) {
+        for (holder, answer) in news.told {
+            if let Some(to) = self.workflows.get(&*holder.workflow) {
+                let _ = to.send(Message::Fact(Fact::Locks { holder, answer }));
+            }
+        }
+        for (namespace, name) in news.limits {
+            tokio::spawn(read_limits(cluster.clone(), namespace, name));
+        }
+    }
+}
+
+/// Looks limits up, again for as long as that can help.
+async fn read_limits(cluster: Arc<Cluster>, namespace: String, name: String) {
+    let path = Kind::ConfigMap.within(&namespace).named(&name);
+    let mut backoff = Backoff::default();
+    let limits = loop {
+        match cluster.api.get::<Limits>(&path).await {
+            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+            Err(error) => {
+                if !error.is_not_found() {
+                    tracing::warn!(namespace, config_map = name, %error, "limits of semaphores cannot be read");
+                }
+                break None;
+            }
+            Ok(limits) => break Some(limits.data),
+        }
+    };
+    let mut state = cluster.locks.state();
+    let news = state.table.config_map(&namespace, &name, limits.as_ref());
+    state.tell(&cluster, news);
+}
