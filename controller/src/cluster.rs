@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::images::Images;
 use crate::kubernetes::Api;
 use crate::locks::LockDesk;
 
@@ -29,6 +30,8 @@ impl Default for Limits {
 pub struct Cluster {
     /// The API server.
     pub api: Api,
+    /// What images run by themselves.
+    pub images: Images,
     /// Namespace of the controller: its ConfigMaps are there.
     pub namespace: String,
     /// Turns of requests that create Pods.
@@ -44,9 +47,10 @@ pub struct Cluster {
 
 impl Cluster {
     /// Over an API server.
-    pub fn new(api: Api, namespace: String, config: Config, limits: Limits) -> Cluster {
+    pub fn new(api: Api, images: Images, namespace: String, config: Config, limits: Limits) -> Cluster {
         Cluster {
             api,
+            images,
             namespace,
             creating: Semaphore::new(limits.creating),
             writing: Semaphore::new(limits.writing),

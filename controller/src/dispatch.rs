@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::kubernetes::{Api, Collection, Event, Kind, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch};
-use crate::locks;
 use crate::workflow::{Ending, Message, drive};
+use crate::{locks, ttl};
 
 /// A list of metadata alone, and each object of it.
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -41,6 +41,8 @@ struct Known {
 pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Output = ()>) {
     let (to, mut told) = mpsc::channel(1024);
     let _watches = watches(&cluster, namespace, to);
+    let instance = instance_selector(&cluster.config().instance_id);
+    let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance));
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
     let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
     tokio::pin!(stop);

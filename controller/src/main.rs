@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tiphys_controller::cluster::{Cluster, Limits};
+use tiphys_controller::images::Images;
 use tiphys_controller::kubernetes::Api;
 use tiphys_controller::options::Options;
 use tiphys_controller::{config_watch, dispatch};
@@ -48,7 +49,8 @@ async fn run(options: Options) -> Result<()> {
         "" if options.namespaced => namespace.clone(),
         managed => managed.to_owned(),
     };
-    let cluster = Arc::new(Cluster::new(api, namespace, config, Limits::default()));
+    let images = Images::new(options.registries()?);
+    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default()));
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(namespace = cluster.namespace, watched, "controller started");

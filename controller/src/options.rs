@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::json;
 use tiphys_contract::env;
+use tiphys_oci::Registries;
 use tiphys_podspec::PodConfig;
 
 use crate::config::Config;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Where executors deliver results: auto, annotations, termination-message or taskresult
     #[arg(long, env = "TIPHYS_RESULTS", default_value = "auto", value_parser = ["auto", "annotations", "termination-message", "taskresult"])]
     pub results: String,
+    /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
+    #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
+    pub registry_mirror: Vec<String>,
     /// What is logged, by the controller and by its executors
     #[arg(long, env = "ARGO_LOGLEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub loglevel: String,
@@ -46,6 +50,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// The registries that are asked what images run.
+    ///
+    /// # Errors
+    /// A mirror is not `HOST=URL`.
+    pub fn registries(&self) -> Result<Registries, tiphys_oci::Error> {
+        self.registry_mirror.iter().try_fold(Registries::new(), |registries, mirror| registries.with_mirror(mirror))
+    }
+
     /// What they say about the configuration.
     pub fn config(&self) -> Config {
         let mut pod = PodConfig {

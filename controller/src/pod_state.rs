@@ -63,7 +63,10 @@ pub fn read(pod: &Pod) -> (Seen, Option<CarryError>) {
         Some(EngineStatus::Running) => false,
         _ => over,
     };
-    let report = report(pod, told, complete, &mut damage);
+    // One that runs will report, and whoever ends the step early waits for that: argo's wait tells so by its task result.
+    let begun = complete || matches!(reporter, Some(EngineStatus::Running));
+    let result = told.or_else(|| annotated(pod, &mut damage)).or_else(|| begun.then(TaskResult::default));
+    let report = result.map(|result| Report { result, complete });
     let unschedulable =
         pod.status.conditions.iter().find(|one| one.r#type == "PodScheduled" && one.reason == "Unschedulable");
     let state = PodState {
@@ -123,18 +126,15 @@ fn reporter(containers: &[ContainerState]) -> Option<&ContainerState> {
     aux.or_else(|| containers.iter().find(|one| !one.init && one.name == container::MAIN))
 }
 
-fn report(pod: &Pod, told: Option<TaskResult>, complete: bool, damage: &mut Option<CarryError>) -> Option<Report> {
-    if let Some(result) = told {
-        return Some(Report { result, complete });
-    }
+/// What the annotations tell, if they tell anything. A user may give a Pod its first progress by annotation, so that one
+/// counts at any time.
+fn annotated(pod: &Pod, damage: &mut Option<CarryError>) -> Option<TaskResult> {
     let lookup = |name: &str| pod.metadata.annotations.get(name).map(String::as_str);
     let result = carry::from_annotations(lookup).unwrap_or_else(|error| {
         *damage = Some(error);
         TaskResult::default()
     });
-    // A user may give a Pod its first progress by annotation, so that one counts at any time.
-    let any = !result.is_empty() || lookup(label::OUTPUTS).is_some();
-    (any || complete).then_some(Report { result, complete })
+    (!result.is_empty() || lookup(label::OUTPUTS).is_some()).then_some(result)
 }
 
 fn resources_duration(pod: &Pod) -> BTreeMap<String, i64> {
@@ -225,7 +225,7 @@ mod tests {
             "containerStatuses": [{"name": "wait", "state": state}, {"name": "main", "state": {"terminated": {"exitCode": 143}}}]}})
         };
         let first = seen(pod(json!({"running": {}})));
-        assert!(first.state.phase == PodPhase::Running && first.report.is_none());
+        assert!(first.state.phase == PodPhase::Running && !first.report.unwrap().complete);
         let last = seen(pod(json!({"terminated": {"exitCode": 0}})));
         assert!(last.state.phase == PodPhase::Failed && last.report.unwrap().complete);
     }

@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use crate::digest::Digest;
 use crate::error::{At as _, Error};
 use crate::folder::{Folder, MAX_DOCUMENT, NewBlob};
-use crate::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::manifest::{
+    ConfigFile, DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, ImageConfig, Manifest, OCI_INDEX, OCI_MANIFEST,
+};
 use crate::reference::Reference;
 use crate::registry::{Registries, Remote, reason};
 use crate::store::{Image, blocking, image};
@@ -29,23 +31,88 @@ pub(crate) async fn pull(folder: &Arc<Folder>, reference: &Reference, registries
         let folder = Arc::clone(folder);
         blocking(move || folder.adding()).await?
     };
-    let mut worst = None;
+    let mut failures = Failures::default();
     for remote in registries.remotes(reference)? {
         match pull_from(folder, reference, &remote).await {
             Ok(image) => {
                 drop(adding);
                 return Ok(image);
             }
-            Err(error) => {
-                tracing::debug!(registry = remote.registry, %error, "a registry does not give the image");
-                worst = Some(match worst {
-                    Some(earlier) => more_telling(earlier, error),
-                    None => error,
-                });
+            Err(error) => failures.add(&remote, error),
+        }
+    }
+    Err(failures.tell(reference))
+}
+
+impl Registries {
+    /// What an image runs by itself, as the first place that has it says. Nothing is stored.
+    ///
+    /// # Errors
+    /// No place has it, or what one says cannot be understood.
+    pub async fn image_config(&self, reference: &Reference) -> Result<ImageConfig, Error> {
+        let mut failures = Failures::default();
+        for remote in self.remotes(reference)? {
+            match config_from(reference, &remote).await {
+                Ok(config) => return Ok(config),
+                Err(error) => failures.add(&remote, error),
+            }
+        }
+        Err(failures.tell(reference))
+    }
+}
+
+/// Why the places that were asked do not give an image.
+#[derive(Default)]
+struct Failures(Option<Error>);
+
+impl Failures {
+    fn add(&mut self, remote: &Remote, error: Error) {
+        tracing::debug!(registry = remote.registry, %error, "a registry does not give the image");
+        self.0 = Some(match self.0.take() {
+            Some(earlier) => more_telling(earlier, error),
+            None => error,
+        });
+    }
+
+    fn tell(self, reference: &Reference) -> Error {
+        self.0.unwrap_or_else(|| Error::NotStored { image: reference.to_string() })
+    }
+}
+
+async fn config_from(reference: &Reference, remote: &Remote) -> Result<ImageConfig, Error> {
+    let Chosen { manifest, .. } = choose(reference, remote).await?;
+    let path = format!("blobs/{}", manifest.config.digest);
+    let what = format!("the configuration of {reference} from {}", remote.registry);
+    let bytes = document(remote, &path, "*/*", &what).await?.1;
+    let found = Digest::of(&bytes);
+    if found != manifest.config.digest {
+        let (expected, found) = (manifest.config.digest.to_string(), found.to_string());
+        return Err(Error::Digest { what, expected, found });
+    }
+    Ok(ConfigFile::parse(&reference.to_string(), &bytes)?.config)
+}
+
+/// The manifest of an image for this machine.
+struct Chosen {
+    /// The digest that the name stands for: the manifest's, or that of the index it is in.
+    first: Digest,
+    digest: Digest,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+}
+
+async fn choose(reference: &Reference, remote: &Remote) -> Result<Chosen, Error> {
+    let (first, document) = manifest(remote, reference, &reference.version(), reference.digest()).await?;
+    match document {
+        (bytes, Document::Image(manifest)) => Ok(Chosen { digest: first.clone(), first, bytes, manifest }),
+        (_, Document::Index(index)) => {
+            let chosen = index.choose(&reference.to_string())?.digest.clone();
+            match manifest(remote, reference, &chosen.to_string(), Some(&chosen)).await? {
+                (digest, (bytes, Document::Image(manifest))) => Ok(Chosen { first, digest, bytes, manifest }),
+                _ => Err(Error::malformed(reference.to_string(), "its index refers to another index")),
             }
         }
     }
-    Err(worst.unwrap_or_else(|| Error::NotStored { image: reference.to_string() }))
 }
 
 /// The error to show when several places failed: what went wrong rather than that nobody is there. That a mirror lacks
@@ -59,17 +126,7 @@ fn more_telling(earlier: Error, later: Error) -> Error {
 }
 
 async fn pull_from(folder: &Arc<Folder>, reference: &Reference, remote: &Remote) -> Result<Image, Error> {
-    let (first, document) = manifest(remote, reference, &reference.version(), reference.digest()).await?;
-    let (digest, bytes, manifest) = match document {
-        (bytes, Document::Image(manifest)) => (first.clone(), bytes, manifest),
-        (_, Document::Index(index)) => {
-            let chosen = index.choose(&reference.to_string())?.digest.clone();
-            match manifest(remote, reference, &chosen.to_string(), Some(&chosen)).await? {
-                (digest, (bytes, Document::Image(manifest))) => (digest, bytes, manifest),
-                _ => return Err(Error::malformed(reference.to_string(), "its index refers to another index")),
-            }
-        }
-    };
+    let Chosen { first, digest, bytes, manifest } = choose(reference, remote).await?;
     fetch_parts(folder, remote, &manifest).await?;
 
     let folder = Arc::clone(folder);
@@ -95,15 +152,7 @@ async fn manifest(
 ) -> Result<(Digest, (Vec<u8>, Document)), Error> {
     let accept = [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST].join(", ");
     let path = format!("manifests/{version}");
-    let mut answer = remote.get(&path, &accept, Remote::patience()).await?;
-    let declared = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut bytes = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| remote.failed(&path, reason(error)))? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(remote.failed(&path, "the manifest is larger than 4 MiB"));
-        }
-    }
+    let (declared, bytes) = document(remote, &path, &accept, "the manifest").await?;
     let found = Digest::of(&bytes);
     if let Some(expected) = expected.filter(|expected| **expected != found) {
         let what = format!("the manifest of {reference} from {}", remote.registry);
@@ -111,6 +160,20 @@ async fn manifest(
     }
     let document = Document::parse(&format!("the manifest of {reference}"), &bytes, declared.as_deref())?;
     Ok((found, (bytes, document)))
+}
+
+/// A small document and the type that it is said to have.
+async fn document(remote: &Remote, path: &str, accept: &str, what: &str) -> Result<(Option<String>, Vec<u8>), Error> {
+    let mut answer = remote.get(path, accept, Remote::patience()).await?;
+    let declared = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut bytes = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| remote.failed(path, reason(error)))? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(remote.failed(path, format!("{what} is larger than 4 MiB")));
+        }
+    }
+    Ok((declared, bytes))
 }
 
 async fn fetch_parts(folder: &Arc<Folder>, remote: &Remote, manifest: &Manifest) -> Result<(), Error> {

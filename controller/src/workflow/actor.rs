@@ -30,7 +30,7 @@ use super::tasks::{self, Tasks};
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
 use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject, TaskSetObject};
-use crate::{locks, pod_state};
+use crate::{locks, pod_state, ttl};
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
@@ -121,6 +121,8 @@ struct Actor {
     releases: [Vec<NodeId>; 2],
     tasks: Option<Tasks>,
     has_task_results: bool,
+    /// Nodes whose executors report by an object of their own, which says itself when it is complete.
+    reporting: FxHashSet<NodeId>,
     /// Whether what was made for the workflow is being taken away.
     clearing: bool,
     wake_at: Option<Timestamp>,
@@ -161,6 +163,7 @@ impl Actor {
             releases: [Vec::new(), Vec::new()],
             tasks: None,
             has_task_results: false,
+            reporting: FxHashSet::default(),
             wake_at: None,
         };
         if adopted {
@@ -394,15 +397,10 @@ impl Actor {
         self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
         if let Some(report) = seen.report {
             let outputs = Box::new(report.result.outputs.unwrap_or_default());
-            let (progress, complete) = (report.result.progress, report.complete && !self.has_task_result(&node));
+            let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
             self.observe(Fact::TaskResult { node: node.clone(), outputs, progress, complete });
         }
         self.observe(Fact::Pod { node, state: Box::new(seen.state) });
-    }
-
-    /// Whether the node's executor reports by an object of its own, which says itself when it is complete.
-    fn has_task_result(&self, node: &NodeId) -> bool {
-        self.has_task_results && self.run.node(node.as_str()).is_some_and(|node| node.task_result_synced == Some(false))
     }
 
     fn pod_gone(&mut self, pod: Pod) {
@@ -434,8 +432,13 @@ impl Actor {
         }
         self.has_task_results = true;
         let complete = result.metadata.label(label::REPORT_OUTPUTS_COMPLETED) == "true";
+        let node = NodeId::from(result.metadata.name.as_str());
+        match complete {
+            true => self.reporting.remove(&node),
+            false => self.reporting.insert(node.clone()),
+        };
         self.observe(Fact::TaskResult {
-            node: NodeId::from(result.metadata.name.as_str()),
+            node,
             outputs: Box::new(result.outputs.unwrap_or_default()),
             progress: result.progress,
             complete,
@@ -566,6 +569,12 @@ impl Actor {
 
     /// Everything is written; what was kept for the workflow goes.
     async fn finish(&mut self) {
+        let (workflow, spec) = (self.run.workflow(), self.run.spec());
+        let strategy = spec.ttl_strategy.as_deref();
+        if let Some(at) = ttl::moment(strategy, workflow.status.phase, workflow.status.finished_at) {
+            let Workplace { cluster, namespace, workflow, uid, .. } = &self.place;
+            ttl::delete_at(cluster.clone(), namespace.to_string(), workflow.to_string(), uid.to_string(), at);
+        }
         if self.has_task_results {
             let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
             let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);

@@ -104,6 +104,17 @@ impl Workplace {
                     let secret = self.token_secret(&service_account).await?;
                     Arc::make_mut(&mut config).token_secrets.insert(service_account, secret);
                 }
+                Err(PodError::CommandUnknown { image, container }) => {
+                    let found = self.cluster.images.command(&image).await;
+                    let command = found.map_err(|reason| {
+                        format!(
+                            "container `{container}` names no command, and what its image `{image}` runs is not known \
+                             ({reason}): name the `command` in the template, or list the image under `images` in the \
+                             controller's configuration"
+                        )
+                    })?;
+                    Arc::make_mut(&mut config).images.insert(image, command);
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }

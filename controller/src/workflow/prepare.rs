@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tiphys_api::{Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_api::{Artifact, Template, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::Fact;
 use tiphys_podspec::PodConfig;
@@ -30,12 +30,31 @@ struct Owned {
     metadata: Metadata,
 }
 
+/// What changes the outcome of a workflow and is not done here yet is refused before its first Pod.
+fn refuse(spec: &WorkflowSpec) -> Result<(), String> {
+    let collects = |strategy: &str| !matches!(strategy, "" | "Never");
+    let of_workflow = spec.artifact_gc.as_ref().is_some_and(|gc| collects(&gc.strategy));
+    let of_artifact = |template: &Template| {
+        let artifacts = &template.outputs.artifacts;
+        let strategy = |artifact: &Artifact| artifact.artifact_gc.as_ref().is_some_and(|gc| collects(&gc.strategy));
+        artifacts.iter().any(strategy)
+    };
+    let field = match (of_workflow, spec.templates.iter().find(|template| of_artifact(template))) {
+        (true, _) => "spec.artifactGC".to_owned(),
+        (_, Some(template)) => format!("template '{}': outputs.artifacts[].artifactGC", template.name),
+        (false, None) if !spec.executor_plugins.is_empty() => "spec.executorPlugins".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(format!("{field} is not supported by this version of Tiphys"))
+}
+
 impl Workplace {
     /// Prepares the workflow; what is there already stays.
     ///
     /// # Errors
     /// Why there can be no Pods, in words for a node's message.
     pub async fn prepare(&self, spec: &WorkflowSpec) -> Result<Prepared, String> {
+        refuse(spec)?;
         let mut config = self.cluster.config().pod.clone();
         let found = self.repository(spec.artifact_repository_ref.as_deref()).await?;
         if let Some(repository) = &found.artifact_repository {
@@ -149,5 +168,27 @@ impl Workplace {
             tracing::error!(workflow = %self.workflow, claim = name, %error, "the volume claim cannot be deleted");
         }
         removed.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_yet_is_refused_by_name() {
+        let refused = |spec: Value| refuse(&serde_json::from_value(spec).unwrap()).err().unwrap_or_default();
+        let output = json!({"name": "a", "artifactGC": {"strategy": "OnWorkflowDeletion"}});
+        for (spec, words) in [
+            (json!({"artifactGC": {"strategy": "OnWorkflowCompletion"}}), "spec.artifactGC is not supported"),
+            (
+                json!({"templates": [{"name": "t", "outputs": {"artifacts": [output]}}]}),
+                "template 't': outputs.artifacts[]",
+            ),
+            (json!({"executorPlugins": [{"name": "p"}]}), "spec.executorPlugins is not supported"),
+        ] {
+            assert!(refused(spec).starts_with(words), "{words}");
+        }
+        assert_eq!(refused(json!({"artifactGC": {"strategy": "Never"}})), "");
     }
 }

@@ -64,6 +64,19 @@ async fn an_image_in_all_compressions_is_pulled_and_kept() {
 }
 
 #[tokio::test]
+async fn what_an_image_runs_is_told_without_its_layers() {
+    let registry = Registry::start(Door::Open).await;
+    publish(&registry, "1", "one");
+    registry.requests();
+    let config = Registries::new().image_config(&image(&registry, ":1")).await.unwrap();
+    assert_eq!(config.entrypoint, ["/bin/run"]);
+    let asked = registry.requests();
+    assert!(asked.len() == 2 && asked[1].starts_with("/v2/team/image/blobs/"), "{asked:?}");
+    let absent = Registries::new().image_config(&image(&registry, ":2")).await.unwrap_err();
+    assert!(matches!(absent, Error::NotFound { .. }), "{absent}");
+}
+
+#[tokio::test]
 async fn of_several_machines_images_ours_is_taken() {
     let (stored, registry) = (Stored::new().await, Registry::start(Door::Open).await);
     let machine = match std::env::consts::ARCH {

@@ -1,0 +1,147 @@
+//! Workflows that are over go after a while, where they say so. argo: workflow/gccontroller/gc_controller.go.
+//!
+//! A timer for each of them, set when it ends; at the start those that ended before are looked through once.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+use tiphys_api::{Time, TtlStrategy, WorkflowPhase};
+use tiphys_contract::label;
+
+use crate::backoff::Backoff;
+use crate::cluster::Cluster;
+use crate::kubernetes::{Kind, Metadata};
+
+/// Workflows a page.
+const PAGE: &str = "200";
+
+/// Of a workflow that is over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Over {
+    metadata: Metadata,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    ttl_strategy: Option<TtlStrategy>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    phase: WorkflowPhase,
+    finished_at: Option<Time>,
+    /// What was executed, where that came from a template.
+    stored_workflow_template_spec: Option<Spec>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    metadata: ListMetadata,
+    #[serde(default)]
+    items: Vec<Over>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    r#continue: String,
+}
+
+/// When a workflow goes; None where it stays.
+pub fn moment(strategy: Option<&TtlStrategy>, phase: WorkflowPhase, finished: Option<Time>) -> Option<Timestamp> {
+    let strategy = strategy?;
+    let special = match phase {
+        WorkflowPhase::Succeeded => strategy.seconds_after_success,
+        WorkflowPhase::Failed => strategy.seconds_after_failure,
+        _ => None,
+    };
+    let seconds = special.or(strategy.seconds_after_completion)?;
+    finished?.0.checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+/// Deletes a workflow at a moment.
+pub fn delete_at(cluster: Arc<Cluster>, namespace: String, name: String, uid: String, at: Timestamp) {
+    tokio::spawn(async move {
+        let left = at.duration_since(Timestamp::now());
+        tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+        let path = Kind::Workflow.within(&namespace).named(&name);
+        // A foreground deletion would wait for Pods' finalizers. argo: the same policy.
+        let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
+        let mut backoff = Backoff::default();
+        loop {
+            let deleted = {
+                let _turn = cluster.other.acquire().await;
+                cluster.api.delete(&path, &options).await
+            };
+            match deleted {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                Err(error) if !error.is_conflict() => {
+                    return tracing::error!(namespace, workflow = name, %error, "a workflow cannot be deleted");
+                }
+                // Another one has the name by now, or it is gone.
+                _ => return,
+            }
+        }
+    });
+}
+
+/// Sets timers for the workflows that are over already. `selector` is that of the controller's instance.
+pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String) {
+    let selector = format!("{selector},{}=true", label::COMPLETED);
+    let mut next = String::new();
+    let mut backoff = Backoff::default();
+    loop {
+        let mut query = vec![("labelSelector", selector.as_str()), ("limit", PAGE)];
+        if !next.is_empty() {
+            query.push(("continue", &next));
+        }
+        let path = Kind::Workflow.within(&namespace).query(&query);
+        let page = match cluster.api.get::<List>(&path).await {
+            Ok(page) => page,
+            Err(error) if error.is_gone() => {
+                next.clear();
+                continue;
+            }
+            Err(error) if error.is_transient() => {
+                error.wait(&mut backoff).await;
+                continue;
+            }
+            Err(error) => return tracing::error!(%error, "workflows that are over cannot be listed: they stay"),
+        };
+        for over in page.items {
+            let executed = over.status.stored_workflow_template_spec.as_ref().unwrap_or(&over.spec);
+            if let Some(at) = moment(executed.ttl_strategy.as_ref(), over.status.phase, over.status.finished_at) {
+                let Metadata { namespace, name, uid, .. } = over.metadata;
+                delete_at(cluster.clone(), namespace, name, uid, at);
+            }
+        }
+        next = page.metadata.r#continue;
+        if next.is_empty() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_special_value_comes_first() {
+        let strategy: TtlStrategy =
+            serde_json::from_value(json!({"secondsAfterCompletion": 10, "secondsAfterSuccess": 5})).unwrap();
+        let at = |phase| moment(Some(&strategy), phase, Some(Time::from_second(100))).map(|at| at.as_second());
+        assert_eq!(at(WorkflowPhase::Succeeded), Some(105));
+        assert_eq!(at(WorkflowPhase::Failed), Some(110));
+        assert_eq!(at(WorkflowPhase::Error), Some(110));
+        assert_eq!(moment(Some(&TtlStrategy::default()), WorkflowPhase::Failed, Some(Time::from_second(1))), None);
+        assert_eq!(moment(None, WorkflowPhase::Failed, Some(Time::from_second(1))), None);
+    }
+}
