@@ -3,7 +3,7 @@
 //! The table of locks ([`crate::Locks`]) belongs to the driver, since other workflows need the same locks. What this
 //! workflow has is in its status, so that a restart finds it there. argo: operator.go, operate and executeTemplate.
 
-use tiphys_api::{MemoizationStatus, NodePhase, NodeSynchronizationStatus, NodeType, Synchronization, WorkflowPhase};
+use tiphys_api::{NodePhase, NodeSynchronizationStatus, NodeType, Synchronization, WorkflowPhase};
 
 use crate::call::Prepared;
 use crate::fact::Shutdown;
@@ -123,21 +123,11 @@ impl Run {
             self.link_to_parent(key);
         }
         let id = self.frames[key].id.clone();
-        let memo = template.memoize.as_ref().map(|memoize| {
-            let cache = memoize.cache.as_ref().and_then(|cache| cache.config_map.as_ref());
-            Box::new(MemoizationStatus {
-                hit: Some(false),
-                key: memoize.key.clone(),
-                cache_name: cache.map(|map| map.name.clone()).unwrap_or_default(),
-                ..MemoizationStatus::default()
-            })
-        });
         self.change(&id, |node| {
             node.message.clone_from(&wait.message);
             let waiting = wait.lock.to_string();
             node.synchronization_status =
                 Some(Box::new(NodeSynchronizationStatus { waiting, ..NodeSynchronizationStatus::default() }));
-            node.memoization_status = node.memoization_status.take().or(memo);
         });
         self.note_wait(&wait);
         if let Some(limit) = self.pending_limit(key, template)? {
