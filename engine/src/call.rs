@@ -107,13 +107,14 @@ impl Run {
             self.check_room(key)?;
         }
         let is_attempt = matches!(self.frames[key].parent, Parent::Attempt { .. });
+        // An attempt runs under the locks of its retry node, and that has looked for a kept result.
         if !is_attempt {
             self.lock(key, &prepared)?;
+            if (known.is_none() || self.has_waited(key)) && self.memoized(key, &prepared)? {
+                return Ok(());
+            }
+            self.wait_no_longer(key);
         }
-        if (known.is_none() || self.has_waited(key)) && self.memoized(key, &prepared)? {
-            return Ok(());
-        }
-        self.wait_no_longer(key);
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
         if retried && !is_attempt {
             self.begin_retry(key, prepared)?;

@@ -3,7 +3,7 @@
 //! The table of locks ([`crate::Locks`]) belongs to the driver, since other workflows need the same locks. What this
 //! workflow has is in its status, so that a restart finds it there. argo: operator.go, operate and executeTemplate.
 
-use tiphys_api::{MemoizationStatus, NodePhase, NodeSynchronizationStatus, NodeType, Synchronization, WorkflowPhase};
+use tiphys_api::{NodePhase, NodeSynchronizationStatus, NodeType, Synchronization, WorkflowPhase};
 
 use crate::call::Prepared;
 use crate::fact::Shutdown;
@@ -66,16 +66,19 @@ impl Run {
             Some(node) => self.holds.get_mut(node),
         };
         let Some(hold) = hold.filter(|hold| !matches!(hold.state, HoldState::Granted)) else { return };
-        hold.state = match answer {
+        let state = match answer {
             LockAnswer::Granted => HoldState::Granted,
             LockAnswer::Waiting(wait) => HoldState::Waiting(Some(wait)),
             LockAnswer::Refused { message } => HoldState::Refused(message),
         };
-        if matches!(hold.state, HoldState::Granted) {
-            let got = hold.locks.clone();
+        let (waits, granted) = (matches!(state, HoldState::Waiting(_)), matches!(state, HoldState::Granted));
+        let waited = matches!(std::mem::replace(&mut hold.state, state), HoldState::Waiting(_));
+        let locks = hold.locks.clone();
+        self.count_waiting(&locks, waited, waits);
+        if granted {
             let status = self.wf.status.synchronization.get_or_insert_default();
-            got.iter().for_each(|lock| locks::acquired(status, lock, holder));
-            self.forget_what_nobody_waits_for();
+            locks.iter().for_each(|lock| locks::acquired(status, lock, holder));
+            self.out.status_changed = true;
         }
         match holder.node.as_ref().and_then(|node| self.by_id.get(node)) {
             Some(key) => self.push(Event::Begin(*key)),
@@ -120,21 +123,11 @@ impl Run {
             self.link_to_parent(key);
         }
         let id = self.frames[key].id.clone();
-        let memo = template.memoize.as_ref().map(|memoize| {
-            let cache = memoize.cache.as_ref().and_then(|cache| cache.config_map.as_ref());
-            Box::new(MemoizationStatus {
-                hit: Some(false),
-                key: memoize.key.clone(),
-                cache_name: cache.map(|map| map.name.clone()).unwrap_or_default(),
-                ..MemoizationStatus::default()
-            })
-        });
         self.change(&id, |node| {
             node.message.clone_from(&wait.message);
             let waiting = wait.lock.to_string();
             node.synchronization_status =
                 Some(Box::new(NodeSynchronizationStatus { waiting, ..NodeSynchronizationStatus::default() }));
-            node.memoization_status = node.memoization_status.take().or(memo);
         });
         self.note_wait(&wait);
         if let Some(limit) = self.pending_limit(key, template)? {
@@ -180,6 +173,7 @@ impl Run {
     /// Lets go of the locks of a call that is over, or will never be.
     pub(crate) fn unlock(&mut self, key: Key) {
         let Some(hold) = self.holds.remove(&self.frames[key].id) else { return };
+        self.count_waiting(&hold.locks, matches!(hold.state, HoldState::Waiting(_)), false);
         self.let_go(key, &hold.locks);
     }
 
@@ -198,20 +192,27 @@ impl Run {
         if let Some(status) = &mut self.wf.status.synchronization {
             held.iter().for_each(|lock| locks::released(status, lock, &holder));
         }
-        self.forget_what_nobody_waits_for();
+        self.out.status_changed = true;
         if self.has_waited(key) {
             self.change(&id, |node| node.synchronization_status = None);
         }
         self.act(Action::ReleaseLocks(holder));
     }
 
-    fn forget_what_nobody_waits_for(&mut self) {
-        self.out.status_changed = true;
-        let Some(status) = &mut self.wf.status.synchronization else { return };
-        let waiting = self.holds.values().chain(&self.own_hold);
-        let waiting = waiting.filter(|hold| matches!(hold.state, HoldState::Waiting(_)));
-        let names: Vec<String> = waiting.flat_map(|hold| &hold.locks).map(LockName::to_string).collect();
-        locks::still_waited_for(status, |lock| names.iter().any(|name| name == lock));
+    /// Keeps count of the holders that wait for each lock. What nobody waits for any more leaves the status, also what was
+    /// waited for before a restart.
+    fn count_waiting(&mut self, locks: &[LockName], before: bool, after: bool) {
+        for lock in locks {
+            let count = self.waiting_for_locks.entry(lock.clone()).or_default();
+            *count = count.saturating_add(u32::from(after)).saturating_sub(u32::from(before));
+            if *count > 0 {
+                continue;
+            }
+            self.waiting_for_locks.remove(lock);
+            if let Some(status) = &mut self.wf.status.synchronization {
+                locks::waits_no_longer(status, lock);
+            }
+        }
     }
 
     /// The locks of the workflow itself. Returns whether it may go on.
@@ -262,6 +263,7 @@ impl Run {
     /// The workflow is over: the driver takes back all it has.
     pub(crate) fn unlock_workflow(&mut self) {
         self.holds.clear();
+        self.waiting_for_locks.clear();
         self.own_hold = None;
         if self.wf.status.synchronization.take().is_none() {
             return;

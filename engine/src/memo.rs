@@ -1,13 +1,25 @@
 //! Memoization: a result with the same key is not computed again. argo: operator.go, executeTemplate; controller/cache.
 
-use tiphys_api::{MemoizationStatus, NodePhase, NodeType};
+use tiphys_api::{MemoizationStatus, Memoize, NodePhase, NodeStatus, NodeType};
 
 use crate::call::Prepared;
+use crate::fact::MemoEntry;
 use crate::frame::{Body, Key};
 use crate::id::NodeId;
 use crate::node::{Birth, node_type};
 use crate::plan::{Action, Need};
 use crate::run::{Run, Stop};
+
+/// The status of a node whose result is to be kept. argo: operator.go, initializeExecutableNode.
+pub(crate) fn not_kept_yet(memoize: &Memoize) -> Box<MemoizationStatus> {
+    let cache = memoize.cache.as_ref().and_then(|cache| cache.config_map.as_ref());
+    Box::new(MemoizationStatus {
+        hit: Some(false),
+        key: memoize.key.clone(),
+        cache_name: cache.map(|map| map.name.clone()).unwrap_or_default(),
+        ..MemoizationStatus::default()
+    })
+}
 
 impl Run {
     /// Looks the template's key up. Returns true where the node is over because of a hit.
@@ -26,17 +38,19 @@ impl Run {
         };
         // The next node with this key asks again: by then the entry may be there.
         self.asked.remove(&Need::Memo { cache: cache.clone(), key: memoize.key.clone() });
-        let fresh = match (&found, memoize.max_age.as_str()) {
-            (None, _) => false,
-            (Some(_), "") => true,
-            (Some(entry), age) => {
-                let age = tiphys_expr::go::parse_duration(age)
-                    .map_err(|error| Stop::Failed(format!("invalid maxAge: {error}")))?;
-                self.now.duration_since(entry.created).as_nanos() <= i128::from(age)
-            }
+        let max_age = match memoize.max_age.as_str() {
+            "" => None,
+            text => Some(
+                tiphys_expr::go::parse_duration(text)
+                    .map_err(|error| Stop::Failed(format!("invalid maxAge: {error}")))?,
+            ),
         };
-        let status =
-            MemoizationStatus { hit: Some(fresh), key: memoize.key.clone(), cache_name: cache, ..Default::default() };
+        let is_fresh = |entry: &MemoEntry| {
+            let age = self.now.duration_since(entry.created).as_nanos();
+            !entry.node.is_empty() && max_age.is_none_or(|longest| age <= i128::from(longest))
+        };
+        let fresh = found.as_ref().is_some_and(is_fresh);
+        let status = MemoizationStatus { hit: Some(fresh), ..*not_kept_yet(memoize) };
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
         let kind = if retried && !fresh { NodeType::Retry } else { node_type(&prepared.processed) };
         let phase = match (fresh, kind) {
@@ -67,11 +81,13 @@ impl Run {
 
     /// After a restart it is not known which results were kept.
     pub(crate) fn save_memos_again(&mut self) {
-        let computed = self.wf.status.nodes.values().filter(|node| node.phase == NodePhase::Succeeded);
+        let kept = |node: &&NodeStatus| !matches!(node.r#type, NodeType::Retry | NodeType::Suspend);
+        let computed = self.wf.status.nodes.values().filter(kept).filter(|node| node.phase == NodePhase::Succeeded);
         let computed = computed.filter_map(|node| {
             let status = node.memoization_status.as_ref().filter(|status| status.hit != Some(true))?;
             let (cache, key) = (status.cache_name.clone(), status.key.clone());
-            Some(Action::SaveMemo { cache, key, node: NodeId::from(node.id.as_str()) })
+            let created = node.finished_at.map_or(self.now, |time| time.0);
+            Some(Action::SaveMemo { cache, key, node: NodeId::from(node.id.as_str()), created })
         });
         let actions: Vec<Action> = computed.collect();
         self.out.actions.extend(actions);
@@ -80,9 +96,10 @@ impl Run {
     /// A node with a key succeeded: its result is kept.
     pub(crate) fn save_memo(&mut self, key: Key) {
         let id = self.frames[key].id.clone();
-        let Some(status) = self.node(id.as_str()).and_then(|node| node.memoization_status.clone()) else { return };
-        if status.hit != Some(true) {
-            self.act(Action::SaveMemo { cache: status.cache_name.clone(), key: status.key.clone(), node: id });
-        }
+        let Some(node) = self.node(id.as_str()) else { return };
+        let created = node.finished_at.map_or(self.now, |time| time.0);
+        let Some(status) = node.memoization_status.as_ref().filter(|status| status.hit != Some(true)) else { return };
+        let (cache, key) = (status.cache_name.clone(), status.key.clone());
+        self.act(Action::SaveMemo { cache, key, node: id, created });
     }
 }

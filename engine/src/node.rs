@@ -5,6 +5,7 @@ use tiphys_api::{NodePhase, NodeStatus, NodeType, Outputs, Template, TemplateTyp
 use crate::fact::Shutdown;
 use crate::frame::{Body, Key, Parent};
 use crate::id::NodeId;
+use crate::memo::not_kept_yet;
 use crate::plan::Action;
 use crate::run::{Event, Run, fulfilled, phase_fulfilled};
 
@@ -72,6 +73,7 @@ impl Run {
         {
             node.inputs = Some(Box::new(template.inputs.clone()));
         }
+        node.memoization_status = birth.template.and_then(|template| template.memoize.as_deref()).map(not_kept_yet);
         let id = frame.id.clone();
         self.insert(&id, node);
     }

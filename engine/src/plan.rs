@@ -56,7 +56,8 @@ pub enum Action {
         /// The node.
         node: NodeId,
     },
-    /// Store a memoized result. Storing the same again is success.
+    /// Store a memoized result, with its time. An entry that is there already and as young or younger stays: after a restart
+    /// results are told again.
     SaveMemo {
         /// The ConfigMap.
         cache: String,
@@ -64,6 +65,8 @@ pub enum Action {
         key: String,
         /// The node it comes from.
         node: NodeId,
+        /// When the node was over, which is how old the result is.
+        created: Timestamp,
     },
     /// Locks are needed, all of them together: [`crate::Locks::acquire`]. The answer is [`crate::Fact::Locks`], at once or
     /// when it is the holder's turn. Asking again for what one has, or waits for, is fine.

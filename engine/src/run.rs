@@ -15,6 +15,7 @@ use crate::frame::{Body, Counts, Frame, Key};
 use crate::globals::Globals;
 use crate::id::{NodeId, PodNameFormat};
 use crate::locking::Hold;
+use crate::locks::LockName;
 use crate::plan::{Action, Need, Plan};
 use crate::templates::{Base, Templates};
 
@@ -114,6 +115,8 @@ pub struct Run {
     pub(crate) holds: FxHashMap<NodeId, Hold>,
     /// Those of the workflow itself.
     pub(crate) own_hold: Option<Hold>,
+    /// How many holders wait for a lock.
+    pub(crate) waiting_for_locks: FxHashMap<LockName, u32>,
     pub(crate) unsynced: i64,
     pub(crate) progress: (i64, i64),
     pub(crate) stage: Stage,
@@ -196,6 +199,7 @@ impl Run {
             daemons: BTreeSet::new(),
             holds: FxHashMap::default(),
             own_hold: None,
+            waiting_for_locks: FxHashMap::default(),
             unsynced: 0,
             progress: (0, 0),
             stage,

@@ -459,10 +459,9 @@ impl Driver {
             }
             // Sidecars end by themselves here: each has an emissary that sees the main containers end.
             Action::EndSidecars { .. } => {}
-            Action::SaveMemo { cache, key, node } => {
+            Action::SaveMemo { cache, key, node, created } => {
                 let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
-                let now = Time::from_second(Timestamp::now().as_second());
-                if let Err(error) = self.memos.save(&cache, &key, node.as_str(), outputs, now) {
+                if let Err(error) = self.memos.save(&cache, &key, node.as_str(), outputs, Time(created)) {
                     self.show(Happening::Warning(format!("a result is not memoized: {error}")));
                 }
             }

@@ -46,17 +46,20 @@ impl Memos {
         }))
     }
 
-    /// Stores a result.
+    /// Stores a result, unless one is there that is as young.
     pub fn save(
         &self,
         cache: &str,
         key: &str,
         node: &str,
         outputs: Option<Outputs>,
-        now: Time,
+        created: Time,
     ) -> Result<(), FileError> {
         let mut entries = self.read(cache)?;
-        let entry = Entry { node: node.to_owned(), outputs, created: now, run: self.run.clone() };
+        if entries.get(key).is_some_and(|known| known.created >= created && self.is_usable(known)) {
+            return Ok(());
+        }
+        let entry = Entry { node: node.to_owned(), outputs, created, run: self.run.clone() };
         entries.insert(key.to_owned(), entry);
         make_dir(&self.folder)?;
         let path = self.path(cache);
@@ -104,5 +107,11 @@ mod tests {
         assert!(of("b", true).load("cache", "file").unwrap().is_some());
         assert!(of("a", false).load("cache", "none").unwrap().is_none());
         assert!(of("a", false).load("../cache", "logs").unwrap().is_none());
+        // An older result, told again after a restart, takes no younger one's place.
+        let later = Time::from_second(9);
+        of("b", false).save("cache", "logs", "m", outputs("main-logs"), later).unwrap();
+        of("a", false).save("cache", "logs", "n", outputs("main-logs"), now).unwrap();
+        let kept = of("a", false).load("cache", "logs").unwrap().unwrap();
+        assert_eq!((kept.node.as_str(), kept.created), ("m", later.0));
     }
 }

@@ -47,11 +47,14 @@ impl Cluster<'_, '_> {
             Action::RunTask(request) => self.run_task(member, request),
             Action::EndTask { node } => self.members[member].tasks.remove(node),
             Action::EndSidecars { .. } => {}
-            Action::SaveMemo { cache, key, node } => {
+            Action::SaveMemo { cache, key, node, created } => {
                 let node_status = self.members[member].run.node(node.as_str());
                 let outputs = node_status.and_then(|node| node.outputs.as_deref().cloned());
-                let entry = MemoEntry { node: node.to_string(), outputs, created: self.now };
-                self.memos.insert((cache.clone(), key.clone()), entry);
+                let entry = MemoEntry { node: node.to_string(), outputs, created: *created };
+                let place = (cache.clone(), key.clone());
+                if self.memos.get(&place).is_none_or(|known| known.created < entry.created) {
+                    self.memos.insert(place, entry);
+                }
             }
             Action::AcquireLocks(request) => {
                 let news = self.locks.acquire((**request).clone());

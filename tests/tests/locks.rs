@@ -132,7 +132,12 @@ fn a_lock_that_cannot_be_is_refused() {
         let news = told(locks.config_map("ns", "limits", data.as_ref()));
         assert_eq!(news, [format!("ns/a {REFUSED}"), "ns/b granted".to_string()]);
     }
+    // Whoever gives up before the limit is known leaves nothing.
     let mut locks = Locks::default();
+    assert_eq!(locks.acquire(request(holder("a", ""), &names, 0, 1)).limits.len(), 1);
+    assert_eq!(told(locks.release(&holder("a", ""))), [""; 0]);
+    assert_eq!(locks.states().count(), 0);
+    assert_eq!(told(locks.config_map("ns", "limits", None)), [""; 0]);
     let database = [LockName::parse("ns/Database/d", tiphys_engine::LockKind::Semaphore).expect("a name")];
     let refused = "ns/a refused: database session is not available for semaphore ns/Database/d";
     assert_eq!(acquire(&mut locks, "a", &database, 0, 1), [refused]);

@@ -21,7 +21,7 @@ use tiphys_api::Workflow;
 
 pub(crate) use name::locks_of;
 pub use name::{LockHolder, LockKind, LockName};
-pub(crate) use status::{acquired, held_by, is_holding, released, still_waited_for, waits};
+pub(crate) use status::{acquired, held_by, is_holding, released, waits, waits_no_longer};
 
 use line::{Limit, Line, Place};
 

@@ -119,13 +119,14 @@ pub(crate) fn waits(status: &mut SynchronizationStatus, lock: &LockName, held_by
     }
 }
 
-/// Keeps of what is waited for only what somebody still waits for.
-pub(crate) fn still_waited_for(status: &mut SynchronizationStatus, is_waited_for: impl Fn(&str) -> bool) {
+/// Nobody waits for a lock any more.
+pub(crate) fn waits_no_longer(status: &mut SynchronizationStatus, lock: &LockName) {
+    let lock_key = lock.to_string();
     if let Some(semaphore) = &mut status.semaphore {
-        semaphore.waiting.retain(|waiting| is_waited_for(&waiting.semaphore));
+        semaphore.waiting.retain(|waiting| waiting.semaphore != lock_key);
     }
     if let Some(mutex) = &mut status.mutex {
-        mutex.waiting.retain(|waiting| is_waited_for(&waiting.mutex));
+        mutex.waiting.retain(|waiting| waiting.mutex != lock_key);
     }
 }
 
