@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
-use tiphys_api::{NodeType, TemplateType, Workflow};
+use tiphys_api::{NodeType, TemplateType, Time, Workflow};
 use tiphys_contract::label;
 use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
 use tokio::sync::OnceCell;
@@ -311,9 +311,9 @@ impl Actor {
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
             Action::RunTask(request) => self.tasks().run(&request),
             Action::EndTask { node } => self.tasks().end(&node),
-            Action::SaveMemo { cache, key, node } => {
+            Action::SaveMemo { cache, key, node, created } => {
                 let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
-                tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs));
+                tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs, Time(created)));
             }
             Action::Finish => {
                 if let Some(tasks) = &self.tasks {

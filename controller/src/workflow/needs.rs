@@ -95,10 +95,20 @@ impl Workplace {
         Ok(Some(MemoEntry { node: entry.node, outputs: entry.outputs, created: entry.creation_timestamp.0 }))
     }
 
-    /// Stores a memoized result. One that cannot be stored costs doing the work again, and nothing else.
-    pub(super) async fn save_memo(self, cache: String, key: String, node: String, outputs: Option<Outputs>) {
-        let now = Time::from_second(jiff::Timestamp::now().as_second());
-        let entry = Entry { node, outputs, creation_timestamp: now, last_hit_timestamp: Some(now) };
+    /// Stores a memoized result, unless one is there that is as young. One that cannot be stored costs doing the work again,
+    /// and nothing else.
+    pub(super) async fn save_memo(
+        self,
+        cache: String,
+        key: String,
+        node: String,
+        outputs: Option<Outputs>,
+        created: Time,
+    ) {
+        if self.memo(&cache, &key).await.is_ok_and(|known| known.is_some_and(|known| known.created >= created.0)) {
+            return;
+        }
+        let entry = Entry { node, outputs, creation_timestamp: created, last_hit_timestamp: Some(created) };
         let text = serde_json::to_string(&entry).unwrap_or_default();
         if let Err(error) = self.put_entry(&cache, &key, &text).await {
             tracing::warn!(namespace = %self.namespace, cache, key, %error, "a result is not memoized");
