@@ -30,11 +30,8 @@ pub struct Report {
     pub complete: bool,
 }
 
-/// Reads a Pod.
-///
-/// # Errors
-/// When results are there and damaged: the step then has none that could be trusted.
-pub fn read(pod: &Pod) -> (Seen, Option<CarryError>) {
+/// Reads a Pod. One whose results are there and cannot be read has failed.
+pub fn read(pod: &Pod) -> Seen {
     let mut damage = None;
     let mut told = None;
     let mut containers = Vec::with_capacity(pod.spec.init_containers.len() + pod.spec.containers.len());
@@ -69,7 +66,7 @@ pub fn read(pod: &Pod) -> (Seen, Option<CarryError>) {
     let report = result.map(|result| Report { result, complete });
     let unschedulable =
         pod.status.conditions.iter().find(|one| one.r#type == "PodScheduled" && one.reason == "Unschedulable");
-    let state = PodState {
+    let mut state = PodState {
         uid: pod.metadata.uid.clone(),
         phase,
         message: pod.status.message.clone(),
@@ -80,7 +77,22 @@ pub fn read(pod: &Pod) -> (Seen, Option<CarryError>) {
         containers,
         resources_duration: if over { resources_duration(pod) } else { BTreeMap::new() },
     };
-    (Seen { state, report }, damage)
+    // Going on without outputs that should be there would be worse than failing.
+    if let Some(reason) = damage.map(|error| error.to_string()).or_else(|| report.as_ref().and_then(lies_elsewhere)) {
+        state.phase = PodPhase::Failed;
+        state.message = reason;
+    }
+    Seen { state, report }
+}
+
+/// Why outputs that are complete are not here.
+fn lies_elsewhere(report: &Report) -> Option<String> {
+    let away = report.result.offloaded.as_ref().filter(|_| report.complete)?;
+    Some(format!(
+        "the outputs ({} bytes) are too large for the Pod and lie in the artifact repository, from where this version does \
+         not read them: make them smaller or pass them as artifacts, or run the controller with --results taskresult",
+        away.bytes
+    ))
 }
 
 /// A native sidecar is written among the init containers and runs beside the others.
@@ -158,9 +170,7 @@ mod tests {
     use super::*;
 
     fn seen(pod: serde_json::Value) -> Seen {
-        let (seen, damage) = read(&serde_json::from_value(pod).unwrap());
-        assert!(damage.is_none(), "{damage:?}");
-        seen
+        read(&serde_json::from_value(pod).unwrap())
     }
 
     #[test]
@@ -231,10 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn outputs_that_lie_elsewhere_are_not_passed_over() {
+        let body = json!({"offloaded": {"artifact": {"name": "outputs", "s3": {"key": "k"}}, "sha256": "00", "bytes": 300_000}});
+        let result = TaskResult::from_json(body.to_string().as_bytes()).unwrap();
+        let message = carry::to_message(&result, "", carry::MESSAGE_BYTES).unwrap();
+        let end = |message: &str| json!({"terminated": {"exitCode": 0, "message": message}});
+        let Seen { state, .. } = seen(json!({"status": {"phase": "Succeeded", "containerStatuses": [
+            {"name": "wait", "state": end(&message)}, {"name": "main", "state": end("")}]}}));
+        assert!(state.phase == PodPhase::Failed && state.message.contains("300000 bytes"), "{state:?}");
+    }
+
+    #[test]
     fn damage_is_told() {
         let pod = json!({"status": {"phase": "Failed", "containerStatuses": [
             {"name": "wait", "state": {"terminated": {"exitCode": 0, "message": "tiphys-result:1:%%"}}}]}});
-        let (seen, damage) = read(&serde_json::from_value(pod).unwrap());
-        assert!(damage.is_some() && seen.report.unwrap().complete);
+        let Seen { state, report } = seen(pod);
+        assert!(report.unwrap().complete && state.phase == PodPhase::Failed);
+        assert!(state.message.starts_with("the results in the termination message are damaged"), "{}", state.message);
     }
 }

@@ -376,10 +376,7 @@ impl Actor {
         }
         let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
         let node = NodeId::from(id.as_str());
-        let (seen, damage) = pod_state::read(&pod);
-        if let Some(damage) = damage {
-            tracing::error!(namespace = %self.place.namespace, pod = %pod.metadata.name, error = %damage, "results are lost");
-        }
+        let seen = pod_state::read(&pod);
         if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {
             // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
             tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
