@@ -16,7 +16,7 @@ use super::cluster::S3;
 const RECORDED_EXECUTOR: &str = "quay.io/argoproj/argoexec:";
 const RECORDED_S3: [&str; 2] = ["10.200.0.1:9000", "minio:9000"];
 /// What makes a step's outcome a matter of chance.
-const CHANCE: [&str; 4] = ["import random", "Math.random", "/dev/urandom", "$RANDOM"];
+pub const CHANCE: [&str; 4] = ["import random", "Math.random", "/dev/urandom", "$RANDOM"];
 /// Stands for all times in the recordings; Go's zero time, so that no deadline passes.
 const TIME: &str = "0001-01-01T00:00:00Z";
 
