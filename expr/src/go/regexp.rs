@@ -25,6 +25,7 @@ pub fn translate_pattern(pattern: &str) -> String {
                 Some('b') if !class => out.push_str("(?-u:\\b)"),
                 // Word boundaries at brackets are Rust's own.
                 Some(bracket @ ('<' | '>')) => out.push(bracket),
+                Some(class @ ('p' | 'P')) if chars.peek() == Some(&'{') => unicode_class(class, &mut chars, &mut out),
                 Some(escaped) => out.extend(['\\', escaped]),
                 None => out.push('\\'),
             },
@@ -59,6 +60,18 @@ fn is_repetition(rest: impl Iterator<Item = char>) -> bool {
     let Some((counts, _)) = inner.split_once('}') else { return false };
     let (low, high) = counts.split_once(',').unwrap_or((counts, ""));
     !low.is_empty() && !high.contains(',')
+}
+
+/// `\p{Greek}`, of which the brace is no repetition, and `\p{^Greek}`, which Rust writes `\P{Greek}`.
+fn unicode_class(class: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
+    chars.next();
+    let negated = chars.next_if_eq(&'^').is_some();
+    let class = match (class, negated) {
+        ('p', true) => 'P',
+        ('P', true) => 'p',
+        (class, _) => class,
+    };
+    out.extend(['\\', class, '{']);
 }
 
 fn named_class_open(out: &str) -> bool {
@@ -129,5 +142,7 @@ mod tests {
         assert!(matches(r"^\<a\>\/\-\_$", "<a>/-_"));
         assert!(matches(r"a\Bb\b", "ab"));
         assert!(matches(r"^[+--]+$", "+,-"));
+        assert!(matches(r"^\pL\p{Lu}\p{Greek}\P{Nd}\p{^Latin}\p{Any}$", "aÄλx☃☃"));
+        assert!(matches(r"(?i)^straSSe σ$", "STRASSE ς"));
     }
 }
