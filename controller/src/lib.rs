@@ -11,6 +11,7 @@ pub mod config_watch;
 pub mod dispatch;
 pub mod images;
 pub mod kubernetes;
+pub mod lease;
 pub mod locks;
 pub mod options;
 mod pod_state;

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use tiphys_controller::cluster::{Cluster, Limits};
 use tiphys_controller::images::Images;
 use tiphys_controller::kubernetes::Api;
+use tiphys_controller::lease::Lease;
 use tiphys_controller::options::Options;
 use tiphys_controller::{config_watch, dispatch};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +32,11 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(options))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(reason)) => {
+            tracing::error!("{reason}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("tiphys-controller: {error:#}");
             ExitCode::from(MISCONFIGURED)
@@ -39,7 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> Result<()> {
+/// Works until it is asked to end, or until it may not go on: then with the reason.
+async fn run(options: Options) -> Result<Option<String>> {
     let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let api = Api::new(kube::Client::try_from(config)?);
@@ -50,17 +56,38 @@ async fn run(options: Options) -> Result<()> {
         managed => managed.to_owned(),
     };
     let images = Images::new(options.registries()?);
-    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default()));
-    let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tracing::info!(namespace = cluster.namespace, watched, "controller started");
-    dispatch::run(cluster, &watched, async move {
+    let mut asked_to_end = std::pin::pin!(async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-    })
-    .await;
+    });
+    let lease = Lease::new(api.clone(), &namespace, &config.instance_id, options.identity());
+    let elected = !options.no_leader_election;
+    if elected {
+        tokio::select! {
+            acquired = lease.acquire() => acquired.context("no Lease can be had, which tells replicas who works")?,
+            () = &mut asked_to_end => return Ok(None),
+        }
+    }
+    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default()));
+    let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
+    tracing::info!(namespace = cluster.namespace, watched, "controller started");
+    let lost = async {
+        match elected {
+            true => lease.keep().await,
+            false => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        () = dispatch::run(cluster, &watched, asked_to_end) => None,
+        // What is under way elsewhere must not be done twice: everything ends at once, and the next start waits its turn.
+        reason = lost => Some(reason),
+    };
     followed.abort();
-    Ok(())
+    if elected && ended.is_none() {
+        lease.release().await;
+    }
+    Ok(ended)
 }

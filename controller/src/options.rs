@@ -6,7 +6,7 @@ use clap::Parser;
 use serde_json::json;
 use tiphys_contract::env;
 use tiphys_oci::Registries;
-use tiphys_podspec::PodConfig;
+use tiphys_podspec::{Layout, PodConfig};
 
 use crate::config::Config;
 
@@ -38,6 +38,16 @@ pub struct Options {
     /// Where executors deliver results: auto, annotations, termination-message or taskresult
     #[arg(long, env = "TIPHYS_RESULTS", default_value = "auto", value_parser = ["auto", "annotations", "termination-message", "taskresult"])]
     pub results: String,
+    /// Shape of steps' Pods: `legacy` (init, wait and main, as Argo makes them), `image-volume` (no init container; for
+    /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy)
+    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "legacy", value_enum)]
+    pub layout: PodLayout,
+    /// Tells replicas apart, of which one works at a time; in a Pod its name
+    #[arg(long, env = "LEADER_ELECTION_IDENTITY")]
+    pub identity: Option<String>,
+    /// Works without waiting for other replicas to end
+    #[arg(long, env = "LEADER_ELECTION_DISABLE")]
+    pub no_leader_election: bool,
     /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
@@ -49,6 +59,27 @@ pub struct Options {
     pub log_format: String,
 }
 
+/// The shape of Pods, by the names of the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum PodLayout {
+    /// init, wait and main
+    Legacy,
+    /// supervisor and main
+    ImageVolume,
+    /// main alone where that will do
+    Solo,
+}
+
+impl From<PodLayout> for Layout {
+    fn from(layout: PodLayout) -> Layout {
+        match layout {
+            PodLayout::Legacy => Layout::Legacy,
+            PodLayout::ImageVolume => Layout::ImageVolume,
+            PodLayout::Solo => Layout::Solo,
+        }
+    }
+}
+
 impl Options {
     /// The registries that are asked what images run.
     ///
@@ -58,9 +89,18 @@ impl Options {
         self.registry_mirror.iter().try_fold(Registries::new(), |registries, mirror| registries.with_mirror(mirror))
     }
 
+    /// Who this replica is.
+    pub fn identity(&self) -> String {
+        let host = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let named = self.identity.clone().or_else(host).unwrap_or_else(|| "tiphys-controller".to_owned());
+        // Two on one machine, and one that is started again, are not the same.
+        format!("{named}_{}", std::process::id())
+    }
+
     /// What they say about the configuration.
     pub fn config(&self) -> Config {
         let mut pod = PodConfig {
+            layout: self.layout.into(),
             executor_image: self.executor_image.clone(),
             executor_image_pull_policy: self.executor_image_pull_policy.clone(),
             log_level: self.loglevel.clone(),

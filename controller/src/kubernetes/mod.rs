@@ -18,4 +18,4 @@ pub use objects::{
     TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
-pub use watch::{Event, watch};
+pub use watch::{Event, changed, watch};

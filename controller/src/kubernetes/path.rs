@@ -17,6 +17,8 @@ pub enum Kind {
     Event,
     /// `policy/v1` PodDisruptionBudget
     PodDisruptionBudget,
+    /// `coordination.k8s.io/v1` Lease
+    Lease,
     /// Workflow
     Workflow,
     /// WorkflowTemplate
@@ -41,6 +43,7 @@ impl Kind {
             Kind::PersistentVolumeClaim => ("/api/v1", "persistentvolumeclaims"),
             Kind::Event => ("/api/v1", "events"),
             Kind::PodDisruptionBudget => ("/apis/policy/v1", "poddisruptionbudgets"),
+            Kind::Lease => ("/apis/coordination.k8s.io/v1", "leases"),
             Kind::Workflow => (ARGO, "workflows"),
             Kind::WorkflowTemplate => (ARGO, "workflowtemplates"),
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),

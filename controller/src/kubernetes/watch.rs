@@ -98,6 +98,20 @@ pub async fn watch<T: DeserializeOwned>(
     }
 }
 
+/// Waits until one object is no longer as it was in this version, at most for a time. That it could not be watched counts as
+/// a change: whoever waits looks again.
+pub async fn changed(api: &Api, collection: &Collection, name: &str, version: &str, longest: Duration) {
+    let selector = format!("metadata.name={name}");
+    let query = collection.query(&[("watch", "1"), ("fieldSelector", &selector), ("resourceVersion", version)]);
+    let wait = async {
+        match api.send("watch", Method::GET, &query, "application/json", None).await {
+            Ok(answer) => drop(answer.into_body().into_data_stream().next().await),
+            Err(error) => error.wait(&mut Backoff::default()).await,
+        }
+    };
+    let _ = tokio::time::timeout(longest, wait).await;
+}
+
 /// Where to go on, None when nobody listens; or what went wrong and from where to try again.
 type Outcome = Result<Option<String>, (ApiError, Option<String>)>;
 

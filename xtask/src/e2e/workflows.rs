@@ -51,7 +51,8 @@ impl Controller {
         let file = std::fs::File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| log.display().to_string())?;
         let mut command = Command::new(target().join("debug/tiphys-controller"));
-        command.args(["--namespaced", "--namespace", namespace, "--executor-image", executor]);
+        // One that was killed would hold its Lease for a while.
+        command.args(["--no-leader-election", "--namespaced", "--namespace", namespace, "--executor-image", executor]);
         command.env("KUBECONFIG", &cluster.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().context("tiphys-controller cannot be started")?;
         Ok(Self { command, child })
