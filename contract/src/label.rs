@@ -29,3 +29,7 @@ pub const POD_GC_STRATEGY: &str = "workflows.argoproj.io/pod-gc-strategy";
 pub const KILL_COMMAND_PREFIX: &str = "workflows.argoproj.io/kill-cmd-";
 /// Annotation that `kubectl logs` reads.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// Annotation on Pods whose shape the driver must know later: [`SOLO`].
+pub const LAYOUT: &str = "workflows.argoproj.io/tiphys-layout";
+/// No executor is in the Pod: its containers cannot be signalled from inside.
+pub const SOLO: &str = "solo";

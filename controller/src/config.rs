@@ -44,10 +44,6 @@ pub struct Config {
     pub pod: PodConfig,
     /// Under every workflow: spec and metadata.
     pub workflow_defaults: Option<Arc<Workflow>>,
-    /// How many workflows run at a time; 0 means no limit.
-    pub parallelism: usize,
-    /// The same for each namespace.
-    pub namespace_parallelism: usize,
     /// How long a Pod that is to be deleted is kept, where its workflow does not say.
     pub pod_gc_delay: Duration,
     /// Grace period with which Pods are deleted.
@@ -177,6 +173,8 @@ impl Written {
             ("disableAgentPodCreation", self.disable_agent_pod_creation == Some(true)),
             ("failedPodRestart", self.failed_pod_restart.enabled),
             ("namespace", !self.namespace.is_empty()),
+            ("namespaceParallelism", self.namespace_parallelism > 0),
+            ("parallelism", self.parallelism > 0),
             ("persistence", self.persistence.is_some()),
             ("resourceRateLimit", self.resource_rate_limit.is_some()),
             ("retentionPolicy", self.retention_policy.is_some()),
@@ -243,8 +241,6 @@ impl Written {
         }
         pod.pod_gc_delay = config.pod_gc_delay;
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
-        config.parallelism = self.parallelism;
-        config.namespace_parallelism = self.namespace_parallelism;
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }
@@ -268,7 +264,7 @@ mod tests {
     #[test]
     fn keys_alone_and_together_say_the_same() {
         let alone = read(&[
-            ("parallelism", "3"),
+            ("podGCGracePeriodSeconds", "3"),
             ("podGCDeleteDelayDuration", "7s"),
             ("executor", "image: e:1\nresources: {requests: {cpu: 10m}}\n"),
             ("images", "a/b:c: {entrypoint: [/x], cmd: [z]}\n"),
@@ -276,11 +272,11 @@ mod tests {
         ]);
         let together = read(&[(
             "config",
-            "parallelism: 3\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
+            "podGCGracePeriodSeconds: 3\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
              images: {'a/b:c': {entrypoint: [/x], cmd: [z]}}\nartifactRepository: {archiveLogs: true, s3: {bucket: b}}\n",
         )]);
         for config in [alone.unwrap(), together.unwrap()] {
-            assert_eq!((config.parallelism, config.pod_gc_delay), (3, Duration::from_secs(7)));
+            assert_eq!((config.pod_gc_grace, config.pod_gc_delay), (Some(3), Duration::from_secs(7)));
             assert_eq!(config.pod.executor_image, "e:1");
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
@@ -294,6 +290,7 @@ mod tests {
             ("parallelism", "many", "invalid type"),
             ("executor", "imagee: x", "unknown field `imagee`"),
             ("persistence", "archive: true", "persistence is not supported"),
+            ("parallelism", "3", "parallelism is not supported"),
             ("executor", "image: [", "executor: "),
             ("podGCDeleteDelayDuration", "soon", "podGCDeleteDelayDuration: "),
         ] {

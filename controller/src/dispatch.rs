@@ -173,11 +173,13 @@ impl Dispatch {
         let metadata = one.metadata;
         let key = (metadata.namespace, metadata.name);
         if let Some(known) = self.workflows.get(&key) {
-            if known.uid == metadata.uid {
-                let _ = known.to.send(Message::Changed { version: metadata.resource_version });
+            let changed = Message::Changed { version: metadata.resource_version.clone() };
+            if known.uid != metadata.uid {
+                let _ = known.to.send(Message::Deleted);
+            } else if known.to.send(changed).is_ok() {
                 return;
             }
-            let _ = known.to.send(Message::Deleted);
+            // Otherwise nobody listens any more: its task has died, and another one takes over.
         }
         let (to, inbox) = mpsc::unbounded_channel();
         let (cluster, uid, to_self) = (self.cluster.clone(), metadata.uid, to.clone());

@@ -26,7 +26,7 @@ pub(crate) fn fill_location(template: &mut Template, input: &Input<'_>) {
 }
 
 /// Configuration (when it says yes), else template, else workflow.
-fn archives_logs(template: &Template, input: &Input<'_>) -> bool {
+pub(crate) fn archives_logs(template: &Template, input: &Input<'_>) -> bool {
     input.config.archive_logs
         || input.config.artifact_repository.archive_logs == Some(true)
         || template

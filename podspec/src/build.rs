@@ -1,6 +1,6 @@
 //! The order in which a Pod is made (argo: workflowpod.go, build).
 
-use tiphys_contract::path;
+use tiphys_contract::{label, path};
 
 use crate::config::Layout;
 use crate::draft::{Draft, Pod, mount};
@@ -16,9 +16,7 @@ use crate::{
 /// # Errors
 /// A mistake in the template or the configuration, or a fact that is missing: see [`Error`].
 pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
-    if input.config.layout == Layout::Solo {
-        return Err(Error::LayoutUnavailable);
-    }
+    let layout = input.layout();
     let mut template = (*input.request.template).clone();
     main_containers::own_manifest(&mut template, input)?;
 
@@ -36,7 +34,10 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     draft.containers.splice(0..0, executor::auxiliary(input, &template));
     metadata::name_default_container(&mut draft);
     metadata::note_pod_gc(&mut draft, input)?;
-    if input.config.layout == Layout::Legacy {
+    if layout == Layout::Solo {
+        draft.annotations.insert(label::LAYOUT.into(), label::SOLO.into());
+    }
+    if layout == Layout::Legacy {
         draft.init_containers.push(executor::init(input, &template));
         draft.init_containers.extend(plugins::init_containers(input, &template)?);
     }
@@ -58,8 +59,11 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     environment::add(&mut draft, input);
     let carried = finish::substitute(&mut draft, input, &template)?;
     finish::patch(&mut draft, input, &template)?;
-    finish::wrap(&mut draft, input, &template)?;
-    let config_map = offload::offload(&mut draft, input, &carried);
+    let mut config_map = None;
+    if layout != Layout::Solo {
+        finish::wrap(&mut draft, input, &template)?;
+        config_map = offload::offload(&mut draft, input, &carried);
+    }
     scheduling::avoid_hosts(&mut draft, input)?;
 
     Ok(Pod {

@@ -15,7 +15,7 @@ pub enum Layout {
     /// No init container: `supervisor` stages and reports, the emissary comes from an image volume (Kubernetes 1.33 on;
     /// argo: `initlessPod`).
     ImageVolume,
-    /// One container that does everything. Not offered: [`crate::Error::LayoutUnavailable`].
+    /// The user's container alone where nothing is wanted of a step but how it ends, as `Legacy` otherwise.
     Solo,
 }
 

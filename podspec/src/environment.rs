@@ -21,7 +21,7 @@ pub(crate) fn add(draft: &mut Draft, input: &Input<'_>) {
         made.env.push(variable(env::CONTAINER_NAME, &made.name));
         made.env.extend(shared.clone());
         // Without an init container nobody has staged the template when this container starts.
-        let main_alone = input.config.layout == Layout::ImageVolume && !supervised && made.name == container::MAIN;
+        let main_alone = input.layout() == Layout::ImageVolume && !supervised && made.name == container::MAIN;
         if made.name == container::SUPERVISOR || main_alone {
             made.env.push(template_variable());
         }
@@ -65,7 +65,8 @@ fn shared(input: &Input<'_>) -> Vec<Value> {
         variable(env::WORKFLOW_NAME, input.workflow_name),
     ];
     let (patch, file) = (input.config.progress_patch_tick, input.config.progress_file_tick);
-    if !patch.is_zero() && !file.is_zero() {
+    // In a Pod without an executor nobody reads progress.
+    if !patch.is_zero() && !file.is_zero() && input.layout() != Layout::Solo {
         variables.extend([
             variable(env::PROGRESS_FILE, path::PROGRESS),
             variable(env::PROGRESS_PATCH_TICK, go::duration(patch)),

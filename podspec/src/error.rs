@@ -131,7 +131,4 @@ pub enum Error {
         /// The template.
         template: String,
     },
-    /// The layout is not offered.
-    #[error("Pods of a single container (layout `solo`) are not available; use `legacy` or `imageVolume`")]
-    LayoutUnavailable,
 }

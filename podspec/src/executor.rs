@@ -60,14 +60,17 @@ pub(crate) fn init(input: &Input<'_>, template: &Template) -> Container {
 /// The container that reports results, if the template needs one: data templates report themselves, resource templates do
 /// unless logs are archived or, without an init container, a manifest must be fetched.
 pub(crate) fn auxiliary(input: &Input<'_>, template: &Template) -> Option<Container> {
-    let stages_manifest = input.config.layout == Layout::ImageVolume
+    let stages_manifest = input.layout() == Layout::ImageVolume
         && template.resource.as_ref().is_some_and(|resource| resource.manifest_from.is_some());
     let saves_logs = template.resource.is_some() && crate::archive::saves_logs(template);
+    if input.layout() == Layout::Solo {
+        return None;
+    }
     let reports_itself = template.resource.is_some() || template.data.is_some();
     if reports_itself && !saves_logs && !stages_manifest {
         return None;
     }
-    let name = match input.config.layout {
+    let name = match input.layout() {
         Layout::ImageVolume => container::SUPERVISOR,
         Layout::Legacy | Layout::Solo => container::WAIT,
     };

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tiphys_api::{Template, WorkflowSpec};
 
-use crate::config::PodConfig;
+use crate::config::{Layout, PodConfig};
+use crate::solo;
 
 /// Replaces the template tags in a JSON text; values are put in escaped, as part of a JSON string. Tags that cannot be
 /// resolved stay. The error is a sentence for the user.
@@ -29,6 +30,16 @@ pub struct Input<'a> {
     pub config: &'a PodConfig,
     /// Resolves the variables that are left.
     pub substitute: &'a Substitute<'a>,
+}
+
+impl Input<'_> {
+    /// The shape that this node's Pod gets.
+    pub(crate) fn layout(&self) -> Layout {
+        match self.config.layout {
+            Layout::Solo if !solo::suffices(self) => Layout::Legacy,
+            layout => layout,
+        }
+    }
 }
 
 /// One node that needs a Pod.

@@ -27,6 +27,7 @@ mod plugins;
 pub mod quantity;
 mod scheduling;
 mod secrets;
+mod solo;
 pub mod usage;
 mod volumes;
 

@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::foreign;
 use super::message::Message;
+use super::packing;
 use super::pods::{Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
@@ -61,9 +62,13 @@ pub async fn drive(
     to: UnboundedSender<Message>,
 ) -> Ending {
     let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
-    let workflow = match place.read::<Workflow>(&place.path()).await {
+    let mut workflow = match place.read::<Workflow>(&place.path()).await {
         Ok(workflow) => workflow,
         Err(error) if error.is_not_found() => return Ending::Deleted,
+        Err(ApiError::Unreadable(error)) => {
+            place.give_up(&format!("cannot unmarshall spec: {error}")).await;
+            return Ending::Refused;
+        }
         Err(error) => {
             tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
             return Ending::Refused;
@@ -72,13 +77,18 @@ pub async fn drive(
     if workflow.metadata.uid != *place.uid {
         return Ending::Deleted;
     }
+    let packed = !workflow.status.compressed_nodes.is_empty();
+    if let Err(error) = packing::unpack(&mut workflow) {
+        tracing::error!(namespace = %place.namespace, workflow = %place.workflow, error, "a workflow cannot be read");
+        return Ending::Refused;
+    }
     place.cluster.locks.enter(
         &place.cluster,
         &locks::key(&place.namespace, &place.workflow),
         &workflow,
         place.to.clone(),
     );
-    Actor::begin(place, workflow).await.drive(inbox).await
+    Actor::begin(place, workflow, packed).await.drive(inbox).await
 }
 
 /// What is known of a Pod.
@@ -129,6 +139,18 @@ struct Actor {
 }
 
 impl Workplace {
+    /// Ends a workflow that no engine can begin with. argo: controller.go, processNextItem.
+    async fn give_up(&self, message: &str) {
+        let now = Time::from_second(Timestamp::now().as_second());
+        let patch = json!({
+            "metadata": {"labels": {label::COMPLETED: "true", "workflows.argoproj.io/phase": "Failed"}},
+            "status": {"phase": "Failed", "message": message, "startedAt": now, "finishedAt": now},
+        });
+        if let Err(error) = self.change(&self.path(), &patch).await {
+            tracing::error!(namespace = %self.namespace, workflow = %self.workflow, %error, "a workflow cannot be refused");
+        }
+    }
+
     /// Where the workflow is.
     pub(super) fn path(&self) -> String {
         Kind::Workflow.within(&self.namespace).named(&self.workflow)
@@ -136,7 +158,7 @@ impl Workplace {
 }
 
 impl Actor {
-    async fn begin(place: Workplace, workflow: Workflow) -> Actor {
+    async fn begin(place: Workplace, workflow: Workflow, packed: bool) -> Actor {
         let config = place.cluster.config();
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
@@ -144,7 +166,7 @@ impl Actor {
             ..EngineConfig::default()
         };
         let adopted = !workflow.status.nodes.is_empty();
-        let written = Written::of(&workflow);
+        let written = Written::of(&workflow, packed);
         let run = Run::restore(workflow, engine, Timestamp::now());
         let mut actor = Actor {
             place,
@@ -348,13 +370,16 @@ impl Actor {
             self.observe(Fact::PodGone { node: node.clone() });
             return;
         };
-        match pod.phase {
-            PodPhase::Pending if !pod.ending => {
-                pod.ending = true;
-                tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
-            }
-            PodPhase::Running => self.signal(node),
-            _ => {}
+        // One that has not started is deleted; so is one without an executor, in which nobody can be told to end.
+        let deleted = match pod.phase {
+            PodPhase::Pending => true,
+            PodPhase::Running => pod.annotations.get(label::LAYOUT).is_some_and(|layout| layout == label::SOLO),
+            PodPhase::Succeeded | PodPhase::Failed => return,
+        };
+        if !deleted {
+            self.signal(node);
+        } else if !std::mem::replace(&mut pod.ending, true) {
+            tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
         }
     }
 
@@ -551,13 +576,19 @@ impl Actor {
                 return self.read_again(pause);
             }
         };
+        let mut theirs = theirs;
+        let packed = !theirs.status.compressed_nodes.is_empty();
+        if let Err(error) = packing::unpack(&mut theirs) {
+            // Ours are whole, and go out again.
+            tracing::error!(workflow = %self.place.workflow, error, "nodes are written anew");
+        }
         for fact in foreign::asked(self.run.workflow(), &theirs) {
             self.observe(fact);
         }
         let ours = self.run.workflow();
         let differs = |id: &&String| ours.status.nodes.get(id) != theirs.status.nodes.get(id);
         self.dirty.extend(ours.status.nodes.keys().filter(differs).map(|id| NodeId::from(id.as_str())));
-        self.written = Written::over(&theirs, ours);
+        self.written = Written::over(&theirs, packed, ours);
         self.unwritten = true;
         if let Some(version) = self.seen_version.take() {
             self.changed(version);

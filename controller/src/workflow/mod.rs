@@ -4,6 +4,7 @@ mod actor;
 mod foreign;
 mod message;
 mod needs;
+mod packing;
 mod pods;
 mod prepare;
 mod release;

@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
 
+use super::packing;
+
 /// What the API server has.
 #[derive(Debug, Default)]
 pub struct Written {
@@ -22,16 +24,22 @@ pub struct Written {
     open: FxHashMap<String, Value>,
     /// Which other nodes there are.
     closed: BTreeSet<String>,
+    /// Bytes of each node, and of all.
+    sizes: FxHashMap<String, usize>,
+    bytes: usize,
+    /// Whether nodes go out compressed: once they do, they do to the end.
+    packed: bool,
 }
 
 impl Written {
-    /// What was read from the API server.
-    pub fn of(workflow: &Workflow) -> Written {
+    /// What was read from the API server; its nodes are unpacked. `packed` says whether they were compressed there.
+    pub fn of(workflow: &Workflow, packed: bool) -> Written {
         let mut written = Written {
             version: workflow.metadata.resource_version.clone(),
             labels: workflow.metadata.labels.clone(),
             annotations: workflow.metadata.annotations.clone(),
             head: head(&workflow.status),
+            packed,
             ..Written::default()
         };
         for (id, node) in workflow.status.nodes.iter() {
@@ -41,8 +49,8 @@ impl Written {
     }
 
     /// The same after somebody else has written: labels and annotations that are not ours stay as they are.
-    pub fn over(theirs: &Workflow, ours: &Workflow) -> Written {
-        let mut written = Written::of(theirs);
+    pub fn over(theirs: &Workflow, packed: bool, ours: &Workflow) -> Written {
+        let mut written = Written::of(theirs, packed);
         written.labels.retain(|name, _| ours.metadata.labels.contains_key(name));
         written.annotations.retain(|name, _| ours.metadata.annotations.contains_key(name));
         written
@@ -71,7 +79,12 @@ impl Written {
                 nodes.insert(id.to_owned(), Value::Object(change));
             }
         }
-        if !nodes.is_empty() {
+        if !nodes.is_empty() && (self.packed || self.bytes > packing::MOST) {
+            if !std::mem::replace(&mut self.packed, true) {
+                status.insert("nodes".into(), Value::Null);
+            }
+            status.insert("compressedNodes".into(), Value::String(packing::pack(&workflow.status.nodes)));
+        } else if !nodes.is_empty() {
             status.insert("nodes".into(), Value::Object(nodes));
         }
         let mut metadata = Map::new();
@@ -99,11 +112,15 @@ impl Written {
     }
 
     fn keep(&mut self, id: &str, node: &NodeStatus, value: impl FnOnce() -> Value) {
+        let value = value();
+        let bytes = value.to_string().len();
+        self.bytes += bytes;
+        self.bytes -= self.sizes.insert(id.to_owned(), bytes).unwrap_or_default();
         if node.phase.is_fulfilled() {
             self.open.remove(id);
             self.closed.insert(id.to_owned());
         } else {
-            self.open.insert(id.to_owned(), value());
+            self.open.insert(id.to_owned(), value);
         }
     }
 }
@@ -191,7 +208,7 @@ mod tests {
             "a": {"id": "a", "phase": "Pending", "message": "m", "inputs": {"parameters": [{"name": "p", "value": "v"}]}},
             "b": {"id": "b", "phase": "Succeeded", "message": "x"}}}));
         let mut after = before.clone();
-        let mut written = Written::of(&before);
+        let mut written = Written::of(&before, false);
         assert!(written.patch(&after, ["a", "b"].into_iter().filter(|id| *id == "a")).is_none());
         after.status.progress = "1/2".into();
         after.metadata.labels.insert("l".into(), "1".into());
@@ -213,6 +230,31 @@ mod tests {
         let patch = written.patch(&after, std::iter::once("b")).unwrap();
         assert_eq!(patch["status"]["nodes"]["b"]["message"], Value::Null);
         assert_eq!(patch["status"]["nodes"]["b"]["phase"], "Failed");
+    }
+
+    #[test]
+    fn many_nodes_go_out_compressed() {
+        let mut large = workflow(json!({"phase": "Running", "nodes": {"a": {"id": "a", "phase": "Running"}}}));
+        let mut written = Written::of(&large, false);
+        for index in 0..4000 {
+            let id = format!("node-{index}");
+            let node = json!({"id": id, "phase": "Succeeded", "message": "x".repeat(200)});
+            large.status.nodes.insert(id, serde_json::from_value(node).unwrap());
+        }
+        let ids: Vec<String> = large.status.nodes.keys().cloned().collect();
+        let patch = written.patch(&large, ids.iter().map(String::as_str)).unwrap();
+        assert_eq!(patch["status"]["nodes"], Value::Null);
+        let mut read = Workflow::default();
+        read.status.compressed_nodes = patch["status"]["compressedNodes"].as_str().unwrap().to_owned();
+        packing::unpack(&mut read).unwrap();
+        assert_eq!(read.status.nodes, large.status.nodes);
+        // From then on nodes are not written beside it.
+        large.status.progress = "1/2".into();
+        let patch = written.patch(&large, std::iter::empty()).unwrap();
+        assert_eq!(patch["status"], json!({"progress": "1/2"}));
+        large.status.nodes.insert("last".into(), serde_json::from_value(json!({"id": "last"})).unwrap());
+        let patch = written.patch(&large, std::iter::once("last")).unwrap();
+        assert!(patch["status"].get("nodes").is_none() && patch["status"]["compressedNodes"].is_string());
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

@@ -1,7 +1,7 @@
 //! Pods without an init container.
 
 use serde_json::json;
-use tiphys_podspec::{Error, Layout};
+use tiphys_podspec::Layout;
 
 use crate::support::{Setup, carried, container, container_setup, mounts, names, setup, variable, volume};
 
@@ -96,7 +96,35 @@ fn an_artifact_must_not_be_staged_over_a_volume() {
 }
 
 #[test]
-fn solo_is_refused() {
-    let setup = container_setup("{}").with_config(|config| config.layout = Layout::Solo);
-    assert_eq!(setup.try_build().unwrap_err(), Error::LayoutUnavailable);
+fn a_step_of_which_nothing_is_wanted_is_the_users_container_alone() {
+    let solo = |setup: Setup| setup.with_config(|config| config.layout = Layout::Solo).build();
+    let pod = solo(container_setup("{}"));
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    assert_eq!((&containers[0]["name"], &containers[0]["command"]), (&json!("main"), &json!(["sh"])));
+    assert!(pod["spec"].get("initContainers").is_none() && containers[0].get("volumeMounts").is_none());
+    assert_eq!(pod["metadata"]["annotations"]["workflows.argoproj.io/tiphys-layout"], "solo");
+    // The runtime knows what an image runs.
+    let plain = solo(setup("{name: step, container: {image: unknown}}"));
+    assert!(plain["spec"]["containers"][0].get("command").is_none());
+}
+
+#[test]
+fn what_an_executor_does_needs_one() {
+    for more in [
+        "outputs: {parameters: [{name: p, valueFrom: {path: /p}}]}",
+        "inputs: {artifacts: [{name: a, path: /a, raw: {data: x}}]}",
+        "outputs: {artifacts: [{name: a, path: /a}]}",
+        "sidecars: [{name: s, image: known}]",
+        "daemon: true",
+        "archiveLocation: {archiveLogs: true, s3: {bucket: b, key: k}}",
+        "container: {image: busybox, command: [sh], env: [{name: ARGO_DEBUG_PAUSE_AFTER, value: 'true'}]}",
+    ] {
+        let pod = container_setup(more).with_config(|config| config.layout = Layout::Solo).build();
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "init", "{more}");
+        assert!(pod["metadata"]["annotations"].get("workflows.argoproj.io/tiphys-layout").is_none());
+    }
+    let result = container_setup("{}").with_request(|request| request.include_script_output = true);
+    let pod = result.with_config(|config| config.layout = Layout::Solo).build();
+    assert_eq!(pod["spec"]["containers"][0]["name"], "wait");
 }
