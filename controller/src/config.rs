@@ -48,6 +48,10 @@ pub struct Config {
     pub pod_gc_delay: Duration,
     /// Grace period with which Pods are deleted.
     pub pod_gc_grace: Option<i64>,
+    /// Whether events are told about workflows.
+    pub workflow_events: bool,
+    /// Whether events are told about nodes.
+    pub node_events: bool,
     /// The controller's instance id.
     pub instance_id: String,
 }
@@ -74,7 +78,7 @@ struct Written {
     namespace: String,
     namespace_parallelism: usize,
     nav_color: Value,
-    node_events: Value,
+    node_events: WrittenEvents,
     parallelism: usize,
     persistence: Option<Value>,
     #[serde(rename = "podGCDeleteDelayDuration")]
@@ -88,7 +92,7 @@ struct Written {
     synchronization: Option<Value>,
     telemetry_config: Value,
     workflow_defaults: Option<Workflow>,
-    workflow_events: Value,
+    workflow_events: WrittenEvents,
     workflow_restrictions: Option<Value>,
 }
 
@@ -109,6 +113,13 @@ struct WrittenExecutor {
 struct WrittenSwitch {
     enabled: bool,
     max_restarts: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenEvents {
+    enabled: Option<bool>,
+    send_as_pod: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -174,6 +185,7 @@ impl Written {
             ("failedPodRestart", self.failed_pod_restart.enabled),
             ("namespace", !self.namespace.is_empty()),
             ("namespaceParallelism", self.namespace_parallelism > 0),
+            ("nodeEvents.sendAsPod", self.node_events.send_as_pod),
             ("parallelism", self.parallelism > 0),
             ("persistence", self.persistence.is_some()),
             ("resourceRateLimit", self.resource_rate_limit.is_some()),
@@ -190,8 +202,8 @@ impl Written {
     fn over(self, given: &Config) -> Result<Config, ConfigError> {
         // What only the server, the user interface, or a log of Argo's looks at.
         let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
-        // Neither metrics nor events are sent yet, so that nothing is lost by what they say.
-        let _ = (self.metrics_config, self.telemetry_config, self.node_events, self.workflow_events);
+        // No metrics are told yet, so that nothing is lost by what this says.
+        let _ = (self.metrics_config, self.telemetry_config);
         // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
         let _ = (self.initial_delay, self.executor.name, self.failed_pod_restart.max_restarts);
         let mut config = given.clone();
@@ -241,6 +253,8 @@ impl Written {
         }
         pod.pod_gc_delay = config.pod_gc_delay;
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
+        config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
+        config.node_events = self.node_events.enabled.unwrap_or(true);
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }

@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use super::events::Events;
 use super::foreign;
 use super::message::Message;
 use super::packing;
@@ -113,6 +114,7 @@ struct Actor {
     run: Run,
     /// What is made before the first Pod.
     prepared: Arc<OnceCell<Prepared>>,
+    events: Events,
     written: Written,
     /// Nodes that changed since the last write began.
     dirty: BTreeSet<NodeId>,
@@ -167,11 +169,13 @@ impl Actor {
         };
         let adopted = !workflow.status.nodes.is_empty();
         let written = Written::of(&workflow, packed);
+        let events = Events::of(place.clone(), &workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
         let mut actor = Actor {
             place,
             run,
             prepared: Arc::default(),
+            events,
             clearing: false,
             written,
             dirty: BTreeSet::new(),
@@ -302,8 +306,13 @@ impl Actor {
     fn plan(&mut self) {
         let Plan { changed, status_changed, actions, needs, wake_at } = self.run.plan(Timestamp::now());
         self.unwritten |= status_changed || !changed.is_empty();
+        if status_changed {
+            self.events.workflow(self.run.workflow());
+        }
         for id in changed {
-            let over = self.run.node(id.as_str()).is_some_and(|node| node.phase.is_fulfilled());
+            let node = self.run.node(id.as_str());
+            node.into_iter().for_each(|node| self.events.node(node));
+            let over = node.is_some_and(|node| node.phase.is_fulfilled());
             if over && self.pods.contains_key(&id) {
                 self.releases[1].push(id.clone());
             }

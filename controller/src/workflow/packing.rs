@@ -17,7 +17,7 @@ const LONGEST: u64 = 1 << 30;
 
 /// Compresses nodes.
 pub(super) fn pack(nodes: &Nodes) -> String {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     // Nodes have text keys, and memory takes what is written to it.
     let json = serde_json::to_vec(nodes).unwrap_or_default();
     let written = packed.write_all(&json).and_then(|()| packed.finish());
