@@ -176,6 +176,7 @@ impl Dispatch {
             let changed = Message::Changed { version: metadata.resource_version.clone() };
             if known.uid != metadata.uid {
                 let _ = known.to.send(Message::Deleted);
+                self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
             } else if known.to.send(changed).is_ok() {
                 return;
             }
@@ -213,11 +214,11 @@ impl Dispatch {
     }
 
     fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
-        self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
         tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
         // Another of the same name may have begun.
         if self.workflows.get(key).is_some_and(|known| known.uid == uid) {
             self.workflows.remove(key);
+            self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
         }
     }
 }

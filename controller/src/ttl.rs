@@ -12,7 +12,7 @@ use tiphys_contract::label;
 
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{Kind, Metadata};
+use crate::kubernetes::{ApiError, Kind, Metadata};
 
 /// Workflows a page.
 const PAGE: &str = "200";
@@ -24,6 +24,13 @@ struct Over {
     metadata: Metadata,
     spec: Spec,
     status: Status,
+}
+
+impl Over {
+    fn moment(&self) -> Option<Timestamp> {
+        let executed = self.status.stored_workflow_template_spec.as_ref().unwrap_or(&self.spec);
+        moment(executed.ttl_strategy.as_ref(), self.status.phase, self.status.finished_at)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,30 +73,49 @@ pub fn moment(strategy: Option<&TtlStrategy>, phase: WorkflowPhase, finished: Op
     finished?.0.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-/// Deletes a workflow at a moment.
-pub fn delete_at(cluster: Arc<Cluster>, namespace: String, name: String, uid: String, at: Timestamp) {
+/// Deletes a workflow at a moment, unless it is at work again by then.
+pub fn delete_at(cluster: Arc<Cluster>, namespace: String, name: String, uid: String, mut at: Timestamp) {
     tokio::spawn(async move {
-        let left = at.duration_since(Timestamp::now());
-        tokio::time::sleep(left.try_into().unwrap_or_default()).await;
         let path = Kind::Workflow.within(&namespace).named(&name);
-        // A foreground deletion would wait for Pods' finalizers. argo: the same policy.
-        let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
         let mut backoff = Backoff::default();
         loop {
-            let deleted = {
+            let left = at.duration_since(Timestamp::now());
+            tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+            let outcome = {
                 let _turn = cluster.other.acquire().await;
-                cluster.api.delete(&path, &options).await
+                delete(&cluster, &path, &uid).await
             };
-            match deleted {
+            match outcome {
+                Ok(None) => return,
+                Ok(Some(later)) => at = later,
                 Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                Err(error) if !error.is_conflict() => {
+                // Another one has the name by now.
+                Err(error) if error.is_conflict() => return,
+                Err(error) => {
                     return tracing::error!(namespace, workflow = name, %error, "a workflow cannot be deleted");
                 }
-                // Another one has the name by now, or it is gone.
-                _ => return,
             }
         }
     });
+}
+
+/// Deletes a workflow whose time has come; tells when it comes for one that ended again meanwhile.
+async fn delete(cluster: &Cluster, path: &str, uid: &str) -> Result<Option<Timestamp>, ApiError> {
+    let over: Over = match cluster.api.get(path).await {
+        Err(error) if error.is_not_found() => return Ok(None),
+        over => over?,
+    };
+    if over.metadata.uid != uid || over.metadata.label(label::COMPLETED) != "true" {
+        return Ok(None);
+    }
+    match over.moment() {
+        Some(at) if at <= Timestamp::now() => {
+            // A foreground deletion would wait for Pods' finalizers. argo: the same policy.
+            let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
+            cluster.api.delete(path, &options).await.map(|()| None)
+        }
+        later => Ok(later),
+    }
 }
 
 /// Sets timers for the workflows that are over already. `selector` is that of the controller's instance.
@@ -116,8 +142,7 @@ pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String) {
             Err(error) => return tracing::error!(%error, "workflows that are over cannot be listed: they stay"),
         };
         for over in page.items {
-            let executed = over.status.stored_workflow_template_spec.as_ref().unwrap_or(&over.spec);
-            if let Some(at) = moment(executed.ttl_strategy.as_ref(), over.status.phase, over.status.finished_at) {
+            if let Some(at) = over.moment() {
                 let Metadata { namespace, name, uid, .. } = over.metadata;
                 delete_at(cluster.clone(), namespace, name, uid, at);
             }

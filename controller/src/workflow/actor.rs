@@ -365,7 +365,7 @@ impl Actor {
         }
     }
 
-    fn tasks(&mut self) -> &Tasks {
+    fn tasks(&mut self) -> &mut Tasks {
         let begin = || Tasks::begin(self.place.clone(), self.run.spec().clone(), self.prepared.clone());
         self.tasks.get_or_insert_with(begin)
     }
@@ -408,7 +408,15 @@ impl Actor {
         if !pod.metadata.is_of(&self.place.uid) {
             return;
         }
-        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
+            // The only Pod of a workflow that is no node's is the agent's.
+            if pod.status.phase == "Failed" {
+                let facts =
+                    self.tasks.as_ref().map(|tasks| tasks.agent_failed(&pod.status.message)).unwrap_or_default();
+                facts.into_iter().for_each(|fact| self.observe(fact));
+            }
+            return;
+        };
         let node = NodeId::from(id.as_str());
         let seen = pod_state::read(&pod);
         if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {

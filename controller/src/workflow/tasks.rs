@@ -1,11 +1,11 @@
 //! Nodes without a Pod: their templates go into the workflow's WorkflowTaskSet, and the agent's Pod carries them out.
 //! argo: workflow/controller/taskset.go, agent.go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tiphys_api::WorkflowSpec;
+use tiphys_api::{NodeResult, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, TaskRequest};
 use tiphys_podspec::{Agent, agent};
@@ -20,6 +20,8 @@ use crate::kubernetes::{ApiError, Kind, TaskSetObject};
 /// The tasks of one workflow.
 pub(super) struct Tasks {
     to: UnboundedSender<Change>,
+    /// Those that have not ended.
+    open: BTreeSet<NodeId>,
 }
 
 /// A change of the task set.
@@ -41,18 +43,28 @@ impl Tasks {
                 Err(message) => refuse(&place, changes, &message).await,
             }
         });
-        Tasks { to }
+        Tasks { to, open: BTreeSet::new() }
     }
 
     /// Has a task carried out.
-    pub fn run(&self, request: &TaskRequest) {
+    pub fn run(&mut self, request: &TaskRequest) {
+        self.open.insert(request.node.clone());
         let template = serde_json::to_value(&*request.template).unwrap_or_default();
         self.tell(Change::Run(request.node.clone(), template));
     }
 
     /// Takes a task back.
-    pub fn end(&self, node: &NodeId) {
+    pub fn end(&mut self, node: &NodeId) {
+        self.open.remove(node);
         self.tell(Change::End(node.clone()));
+    }
+
+    /// What follows when the agent's Pod has failed: nobody carries out what is open. argo: agent.go, updateAgentPod.
+    pub fn agent_failed(&self, reason: &str) -> Vec<Fact> {
+        let result = json!({"phase": "Error", "message": format!("agent pod failed with reason:\"{reason}\"")});
+        let result: NodeResult = serde_json::from_value(result).unwrap_or_default();
+        let of_one = |node: &NodeId| Fact::NodeResult { node: node.clone(), result: Box::new(result.clone()) };
+        self.open.iter().map(of_one).collect()
     }
 
     /// The workflow is over.
