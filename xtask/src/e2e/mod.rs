@@ -195,6 +195,12 @@ async fn whole(
         count.add(&name, begun, &outcome);
     }
     drop(over);
+    for own in
+        workflows::OWN.iter().filter(|own| options.only.as_ref().is_none_or(|only| own.name.contains(only.as_str())))
+    {
+        let (begun, outcome) = workflows::run_own(own, &namespace, cluster).await;
+        count.add(&format!("workflow {}", own.name), begun, &outcome);
+    }
     let again = cases.iter().filter(|case| KILLED.iter().any(|part| case.name.contains(part)));
     let again = stream::iter(again.enumerate()).map(|(number, case)| one((number + cases.len(), case)));
     let mut over = again.buffer_unordered(WORKFLOWS);

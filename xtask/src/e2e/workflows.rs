@@ -152,3 +152,80 @@ async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Op
     }
     Ok(Some(found.join("\n-- or --\n")))
 }
+
+/// A workflow that the corpus does not have, and what must hold when it is over.
+pub struct Own {
+    /// What it shows.
+    pub name: &'static str,
+    /// Its manifest; `{s3}` stands for the address of the S3 server.
+    manifest: &'static str,
+    /// The first difference to what is expected of its status.
+    differs: fn(&Value) -> Option<String>,
+}
+
+/// Those workflows.
+pub const OWN: [Own; 2] = [
+    Own {
+        name: "http templates, by the agent",
+        manifest: "
+kind: Workflow
+metadata: {name: http}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: ask, template: ask, withSequence: {count: '3'}}]]
+  - name: ask
+    http: {url: 'http://{s3}/', successCondition: 'response.statusCode > 0'}
+",
+        differs: |status| {
+            let nodes = status["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
+            let asked = nodes.filter(|node| node["type"] == "HTTP" && node["phase"] == "Succeeded").count();
+            (asked != 3).then(|| format!("{asked} http nodes succeeded, expected 3"))
+        },
+    },
+    Own {
+        name: "4,000 nodes, which go out compressed",
+        manifest: "
+kind: Workflow
+metadata: {name: large}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: pause, template: pause, withSequence: {count: '4000'}}]]
+  - name: pause
+    suspend: {duration: 1s}
+",
+        differs: |status| match (status["progress"].as_str(), status["compressedNodes"].is_string()) {
+            (Some("4000/4000"), true) if status["nodes"].is_null() => None,
+            found => {
+                Some(format!("progress and compressed: {found:?}, and nodes beside: {}", !status["nodes"].is_null()))
+            }
+        },
+    },
+];
+
+/// Runs one of them; tells when it began, and what came of it.
+pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) -> (Instant, Outcome) {
+    let begun = Instant::now();
+    let outcome = async {
+        let manifest = own.manifest.replace("{s3}", &cluster.s3.host);
+        let trees = tiphys_api::yaml::parse(&manifest).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let mut manifest = trees.first().context("no manifest")?.root.to_value();
+        manifest["apiVersion"] = "argoproj.io/v1alpha1".into();
+        let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        namespace.put(&manifest).await?;
+        let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
+        let workflow = namespace.until("workflows", &name, LIMIT, over).await?;
+        namespace.remove("workflows", &name).await?;
+        let status = &workflow["status"];
+        let failed = (status["phase"] != "Succeeded").then(|| format!("{}: {}", status["phase"], status["message"]));
+        Ok::<_, anyhow::Error>(failed.or_else(|| (own.differs)(status)))
+    };
+    match outcome.await {
+        Ok(None) => (begun, Outcome::Passed),
+        Ok(Some(difference)) => (begun, Outcome::Failed(difference)),
+        Err(error) => (begun, Outcome::Failed(format!("{error:#}"))),
+    }
+}
