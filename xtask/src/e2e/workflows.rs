@@ -25,8 +25,41 @@ const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
 const COMPLETED: &str = "workflows.argoproj.io/completed";
 
-/// Cases that cannot come out as recorded, and why.
-const DIFFERENT: [(&str, &str); 0] = [];
+/// Cases that do not come out as recorded: which, how the first difference begins, and why. docs/conformance-kubernetes.md
+/// has the same.
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    (
+        "e2e-expectedfailures-oom-kill-0",
+        "/nodes/{wf}/outputs/artifacts: expected null",
+        "Argo loses the log of a killed main",
+    ),
+    (
+        "e2e-expectedfailures-large-workflow-0",
+        "/message: expected null",
+        "its manifest names a namespace that is not the tests'",
+    ),
+    (
+        "e2e-functional-input-artifact-optional-0",
+        "/nodes/{wf}/inputs/artifacts[0]/http/url",
+        "Go writes an empty text, ours none",
+    ),
+    (
+        "e2e-testdata-signaled-container-set-workflow-0",
+        "/nodes/{wf}.two/message",
+        "the container that depends on the killed one tells so, before it is killed itself",
+    ),
+    (
+        "e2e-testdata-workflow-data-tracing-0",
+        "/nodes/{wf}[1].transform/outputs/result",
+        "lists what others left in the bucket",
+    ),
+    ("examples-hdfs-artifact-0", "/phase: expected \"Failed\", got \"Error\"", "HDFS is refused before anything runs"),
+    (
+        "examples-cron-backfill-0",
+        "/nodes/{wf}/outboundNodes",
+        "Pods of a group are created at once, so that all are refused",
+    ),
+];
 /// The words with which a workflow is refused that asks for what this version does not have.
 const REFUSED: &str = "is not supported by this version of Tiphys";
 
@@ -119,12 +152,20 @@ pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>) -> (Stri
     }
     let outcome = match one(case, number, namespace).await {
         Ok(None) => Outcome::Passed,
-        Ok(Some(_)) if DIFFERENT.iter().any(|(name, _)| *name == case.name) => Outcome::Passed,
         Ok(Some(difference)) if difference.contains(REFUSED) => Outcome::Skipped(difference),
-        Ok(Some(difference)) => Outcome::Failed(difference),
+        Ok(Some(difference)) => match known(case, &difference) {
+            Some(reason) => Outcome::Skipped(format!("differs as known: {reason}")),
+            None => Outcome::Failed(difference),
+        },
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
     (name, begun, outcome)
+}
+
+/// Why a case comes out so, where that is known.
+fn known(case: &Case, difference: &str) -> Option<&'static str> {
+    let listed = DIFFERENT.iter().find(|(name, begins, _)| *name == case.name && difference.starts_with(begins));
+    listed.map(|(_, _, reason)| *reason)
 }
 
 async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Option<String>> {
@@ -133,6 +174,8 @@ async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Op
     // Names must not meet: some manifests have one of their own.
     let metadata = &mut manifest["metadata"];
     let base = metadata["generateName"].as_str().or(metadata["name"].as_str()).unwrap_or("workflow");
+    // At most 63 characters.
+    let base = base.get(..56).unwrap_or(base);
     let name = format!("{}-{number}", base.trim_end_matches('-'));
     metadata["name"] = name.as_str().into();
     metadata.as_object_mut().map(|metadata| metadata.remove("generateName"));
