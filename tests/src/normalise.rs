@@ -147,7 +147,8 @@ impl Scrub {
     }
 }
 
-/// How much of a word is a Pod's suffix: up to the first run of 7 to 10 digits that ends a word.
+/// How much of a word is a Pod's suffix: up to the first run of 5 to 10 digits that ends a word (a hash
+/// of 32 bits has fewer than 7 once in four thousand times).
 fn pod_length(word: &str) -> Option<usize> {
     let bytes = word.as_bytes();
     let mut at = 0;
@@ -155,7 +156,7 @@ fn pod_length(word: &str) -> Option<usize> {
         if bytes[at].is_ascii_digit() {
             let end = (at..bytes.len()).find(|i| !bytes[*i].is_ascii_digit()).unwrap_or(bytes.len());
             let ends_word = end == bytes.len() || !(bytes[end].is_ascii_alphanumeric() || bytes[end] == b'_');
-            if end - at >= 7 && ends_word {
+            if end - at >= 5 && ends_word {
                 return Some(end);
             }
             at = end;

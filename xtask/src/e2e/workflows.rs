@@ -25,7 +25,7 @@ const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
 const COMPLETED: &str = "workflows.argoproj.io/completed";
 
-/// Cases that do not come out as recorded: which, how the first difference begins, and why. docs/conformance-kubernetes.md
+/// Cases that do not come out as recorded: which, how one of the differences begins, and why. docs/conformance-kubernetes.md
 /// has the same.
 const DIFFERENT: &[(&str, &str, &str)] = &[
     (
@@ -164,7 +164,9 @@ pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>) -> (Stri
 
 /// Why a case comes out so, where that is known.
 fn known(case: &Case, difference: &str) -> Option<&'static str> {
-    let listed = DIFFERENT.iter().find(|(name, begins, _)| *name == case.name && difference.starts_with(begins));
+    let listed = DIFFERENT
+        .iter()
+        .find(|(name, begins, _)| *name == case.name && difference.lines().any(|line| line.starts_with(begins)));
     listed.map(|(_, _, reason)| *reason)
 }
 
