@@ -44,16 +44,12 @@ pub struct Config {
     pub pod: PodConfig,
     /// Under every workflow: spec and metadata.
     pub workflow_defaults: Option<Arc<Workflow>>,
-    /// How long a Pod that is to be deleted is kept, where its workflow does not say.
-    pub pod_gc_delay: Duration,
     /// Grace period with which Pods are deleted.
     pub pod_gc_grace: Option<i64>,
     /// Whether events are told about workflows.
     pub workflow_events: bool,
     /// Whether events are told about nodes.
     pub node_events: bool,
-    /// The controller's instance id.
-    pub instance_id: String,
 }
 
 /// The fields as they are written.
@@ -154,7 +150,8 @@ impl Config {
     pub fn read(map: &ConfigMapData, given: &Config) -> Result<Config, ConfigError> {
         let mut fields = Map::new();
         for (key, text) in &map.data {
-            let value = yaml(key, text)?;
+            let value = tiphys_api::yaml::to_json(text)
+                .map_err(|error| ConfigError::Syntax { key: key.clone(), reason: error.to_string() })?;
             match (key.as_str(), value) {
                 (WHOLE, Value::Object(whole)) => fields.extend(whole),
                 (WHOLE, _) => return Err(ConfigError::Shape(format!("{WHOLE}: expected an object"))),
@@ -242,28 +239,20 @@ impl Written {
         pod.main_container = self.main_container;
         pod.artifact_repository = self.artifact_repository.unwrap_or_default();
         if !self.instance_id.is_empty() {
-            config.instance_id.clone_from(&self.instance_id);
+            pod.instance_id = self.instance_id;
         }
-        pod.instance_id.clone_from(&config.instance_id);
         if !self.pod_gc_delete_delay_duration.is_empty() {
             let text = &self.pod_gc_delete_delay_duration;
             let delay = tiphys_expr::go::parse_duration(text)
                 .map_err(|reason| ConfigError::Shape(format!("podGCDeleteDelayDuration: {reason}")))?;
-            config.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
+            pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
-        pod.pod_gc_delay = config.pod_gc_delay;
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }
-}
-
-fn yaml(key: &str, text: &str) -> Result<Value, ConfigError> {
-    let syntax = |reason: String| ConfigError::Syntax { key: key.to_owned(), reason };
-    let trees = tiphys_api::yaml::parse(text).map_err(|error| syntax(error.to_string()))?;
-    Ok(trees.into_iter().next().map_or(Value::Null, |tree| tree.root.to_value()))
 }
 
 #[cfg(test)]
@@ -290,7 +279,7 @@ mod tests {
              images: {'a/b:c': {entrypoint: [/x], cmd: [z]}}\nartifactRepository: {archiveLogs: true, s3: {bucket: b}}\n",
         )]);
         for config in [alone.unwrap(), together.unwrap()] {
-            assert_eq!((config.pod_gc_grace, config.pod_gc_delay), (Some(3), Duration::from_secs(7)));
+            assert_eq!((config.pod_gc_grace, config.pod.pod_gc_delay), (Some(3), Duration::from_secs(7)));
             assert_eq!(config.pod.executor_image, "e:1");
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));

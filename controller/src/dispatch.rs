@@ -41,7 +41,7 @@ struct Known {
 pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Output = ()>) {
     let (to, mut told) = mpsc::channel(1024);
     let _watches = watches(&cluster, namespace, to);
-    let instance = instance_selector(&cluster.config().instance_id);
+    let instance = instance_selector(&cluster.config().pod.instance_id);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance));
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
     let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
@@ -70,7 +70,7 @@ fn instance_selector(instance: &str) -> String {
 }
 
 fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
-    let instance = instance_selector(&cluster.config().instance_id);
+    let instance = instance_selector(&cluster.config().pod.instance_id);
     let unfinished = format!("{instance},{}!=true", label::COMPLETED);
     let mut watches = JoinSet::new();
     let mut begin = |watch| drop(watches.spawn(watch));

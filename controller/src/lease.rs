@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::backoff::Backoff;
-use crate::kubernetes::{Api, ApiError, Kind, Metadata, Patch, changed};
+use crate::kubernetes::{Api, ApiError, Kind, Metadata, changed};
 
 /// For so long a Lease holds without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
@@ -186,7 +186,7 @@ impl Lease {
     async fn write(&self, version: &str, spec: Value) -> Result<(), ApiError> {
         let path = Kind::Lease.within(&self.namespace).named(&self.name);
         let patch = json!({"metadata": {"resourceVersion": version}, "spec": spec});
-        self.api.patch(&path, Patch::Merge, &patch).await.map(|_| ())
+        self.api.patch(&path, &patch).await.map(|_| ())
     }
 
     fn spec(&self, transitions: i64) -> Value {

@@ -63,7 +63,7 @@ async fn run(options: Options) -> Result<Option<String>> {
             _ = int.recv() => {}
         }
     });
-    let lease = Lease::new(api.clone(), &namespace, &config.instance_id, options.identity());
+    let lease = Lease::new(api.clone(), &namespace, &config.pod.instance_id, options.identity());
     let elected = !options.no_leader_election;
     if elected {
         tokio::select! {

@@ -1,7 +1,5 @@
 //! The command line. Names are Argo's where it has the option.
 
-use std::time::Duration;
-
 use clap::Parser;
 use serde_json::json;
 use tiphys_contract::env;
@@ -9,9 +7,6 @@ use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
 
 use crate::config::Config;
-
-/// How long a Pod that is to be deleted is kept by default. argo: config/config.go.
-const POD_GC_DELAY: Duration = Duration::from_secs(5);
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -108,6 +103,6 @@ impl Options {
             ..PodConfig::default()
         };
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
-        Config { pod, pod_gc_delay: POD_GC_DELAY, ..Config::default() }
+        Config { pod, ..Config::default() }
     }
 }

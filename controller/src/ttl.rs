@@ -12,7 +12,7 @@ use tiphys_contract::label;
 
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Metadata};
+use crate::kubernetes::{ApiError, Kind, List, Metadata};
 
 /// Workflows a page.
 const PAGE: &str = "200";
@@ -46,19 +46,6 @@ struct Status {
     finished_at: Option<Time>,
     /// What was executed, where that came from a template.
     stored_workflow_template_spec: Option<Spec>,
-}
-
-#[derive(Deserialize)]
-struct List {
-    metadata: ListMetadata,
-    #[serde(default)]
-    items: Vec<Over>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ListMetadata {
-    r#continue: String,
 }
 
 /// When a workflow goes; None where it stays.
@@ -129,7 +116,7 @@ pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String) {
             query.push(("continue", &next));
         }
         let path = Kind::Workflow.within(&namespace).query(&query);
-        let page = match cluster.api.get::<List>(&path).await {
+        let page = match cluster.api.get::<List<Over>>(&path).await {
             Ok(page) => page,
             Err(error) if error.is_gone() => {
                 next.clear();

@@ -8,10 +8,11 @@ use tiphys_api::WorkflowSpec;
 use tiphys_contract::{container, env, label};
 
 use crate::config::PodConfig;
-use crate::draft::variable;
-use crate::executor::log_options;
+use crate::draft::{is_empty, variable};
+use crate::executor::{locked_down, log_options};
+use crate::metadata::owner_reference;
+use crate::names;
 
-const SHARED_VOLUME: &str = "var-run-argo";
 /// Label that tells agents from steps, for instance for network policies.
 const COMPONENT: &str = "workflows.argoproj.io/component";
 
@@ -56,10 +57,7 @@ pub fn agent(of: &Agent<'_>) -> Value {
         ("dnsPolicy", json!(spec.dns_policy)),
         ("dnsConfig", json!(spec.dns_config)),
     ] {
-        let empty = value.as_str().is_some_and(str::is_empty)
-            || value.as_array().is_some_and(Vec::is_empty)
-            || value.as_object().is_some_and(Map::is_empty);
-        if !value.is_null() && !empty {
+        if !is_empty(&value) {
             pod.insert(field.into(), value);
         }
     }
@@ -68,17 +66,14 @@ pub fn agent(of: &Agent<'_>) -> Value {
         "securityContext".into(),
         json!({"runAsNonRoot": true, "runAsUser": 8737, "seccompProfile": {"type": "RuntimeDefault"}}),
     );
-    pod.insert("volumes".into(), json!([{"name": SHARED_VOLUME, "emptyDir": {}}]));
+    pod.insert("volumes".into(), json!([{"name": names::VAR_RUN_VOLUME, "emptyDir": {}}]));
     pod.insert("initContainers".into(), json!([executor(of, container::INIT, "init")]));
     pod.insert("containers".into(), json!([executor(of, container::MAIN, "main")]));
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "name": name, "namespace": namespace, "labels": labels, "annotations": annotations,
-            "ownerReferences": [{
-                "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": workflow, "uid": uid,
-                "controller": true, "blockOwnerDeletion": true,
-            }],
+            "ownerReferences": [owner_reference(workflow, uid)],
         },
         "spec": pod,
     })
@@ -100,12 +95,9 @@ fn executor(of: &Agent<'_>, name: &str, word: &str) -> Value {
             variable(env::PLUGIN_NAMES, "[]"),
         ],
         "resources": {"requests": {"cpu": "10m", "memory": "64M"}, "limits": {"cpu": "100m", "memory": "256M"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false,
-            "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": 8737,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [{"name": SHARED_VOLUME, "mountPath": tiphys_contract::path::SHARED}],
+        // As `main`, whose root is read-only, also while it begins.
+        "securityContext": locked_down(container::MAIN),
+        "volumeMounts": [{"name": names::VAR_RUN_VOLUME, "mountPath": tiphys_contract::path::SHARED}],
     });
     if !config.executor_image_pull_policy.is_empty() {
         made["imagePullPolicy"] = config.executor_image_pull_policy.as_str().into();

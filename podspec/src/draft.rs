@@ -162,7 +162,7 @@ pub(crate) fn empty_dir(name: &str) -> Value {
     json!({"name": name, "emptyDir": {}})
 }
 
-fn is_empty(value: &Value) -> bool {
+pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

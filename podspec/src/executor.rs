@@ -123,7 +123,7 @@ fn environment(input: &Input<'_>) -> Vec<Value> {
 }
 
 /// Resource templates run what the user wrote with the executor's rights: their containers get none of the system's.
-fn locked_down(name: &str) -> Value {
+pub(crate) fn locked_down(name: &str) -> Value {
     let mut context = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},

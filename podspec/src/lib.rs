@@ -37,3 +37,4 @@ pub use config::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Lay
 pub use draft::Pod;
 pub use error::Error;
 pub use input::{Input, Request};
+pub use metadata::owner_reference;

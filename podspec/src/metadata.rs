@@ -54,14 +54,17 @@ pub(crate) fn add_users(draft: &mut Draft, input: &Input<'_>, template: &Templat
 
 /// The owner reference to the workflow; none where the workflow is no object of a cluster.
 pub(crate) fn owner(input: &Input<'_>) -> Option<Value> {
-    (!input.workflow_uid.is_empty()).then(|| {
-        json!({
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "name": input.workflow_name,
-            "uid": input.workflow_uid,
-            "controller": true,
-            "blockOwnerDeletion": true,
-        })
+    (!input.workflow_uid.is_empty()).then(|| owner_reference(input.workflow_name, input.workflow_uid))
+}
+
+/// The owner reference of what belongs to a workflow and goes with it.
+pub fn owner_reference(workflow: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "name": workflow,
+        "uid": uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
     })
 }

@@ -1,7 +1,5 @@
 //! Requests to the API server.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, header};
@@ -17,34 +15,21 @@ const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k
 /// An answer that takes longer is given up. Longer than the server's own limit of 60 s.
 const LONGEST: Duration = Duration::from_secs(75);
 
-/// A connection to the API server that counts what it asks for.
+/// A connection to the API server.
 #[derive(Clone)]
 pub struct Api {
     client: kube::Client,
-    calls: Arc<Mutex<BTreeMap<(String, &'static str), u64>>>,
-}
-
-/// The kind of a patch.
-#[derive(Clone, Copy, Debug)]
-pub enum Patch {
-    /// RFC 7396
-    Merge,
 }
 
 impl Api {
     /// Over a client.
     pub fn new(client: kube::Client) -> Api {
-        Api { client, calls: Arc::default() }
+        Api { client }
     }
 
     /// The client below, for what needs more than a request.
     pub fn client(&self) -> &kube::Client {
         &self.client
-    }
-
-    /// How many requests were sent, by verb and resource.
-    pub fn calls(&self) -> BTreeMap<(String, &'static str), u64> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An object or a list.
@@ -60,7 +45,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn get_as<T: DeserializeOwned>(&self, path: &str, accept: &'static str) -> Result<T, ApiError> {
-        let bytes = self.ask("get", Method::GET, path, accept, None).await?;
+        let bytes = self.ask(Method::GET, path, accept, None).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
@@ -70,20 +55,17 @@ impl Api {
     /// See [`ApiError`].
     pub async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
         let body = Some(("application/json", serde_json::to_vec(object)?));
-        let bytes = self.ask("create", Method::POST, path, "application/json", body).await?;
+        let bytes = self.ask(Method::POST, path, "application/json", body).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// Changes an object; gives its new version.
+    /// Changes an object by a JSON merge patch (RFC 7396); gives its new version.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn patch(&self, path: &str, kind: Patch, patch: &Value) -> Result<String, ApiError> {
-        let content = match kind {
-            Patch::Merge => "application/merge-patch+json",
-        };
-        let body = Some((content, serde_json::to_vec(patch)?));
-        let bytes = self.ask("patch", Method::PATCH, path, METADATA_ALONE, body).await?;
+    pub async fn patch(&self, path: &str, patch: &Value) -> Result<String, ApiError> {
+        let body = Some(("application/merge-patch+json", serde_json::to_vec(patch)?));
+        let bytes = self.ask(Method::PATCH, path, METADATA_ALONE, body).await?;
         let mut object: Value = serde_json::from_slice(&bytes)?;
         match object["metadata"]["resourceVersion"].take() {
             Value::String(version) => Ok(version),
@@ -97,7 +79,7 @@ impl Api {
     /// See [`ApiError`]; one that is gone is no error.
     pub async fn delete(&self, path: &str, options: &Value) -> Result<(), ApiError> {
         let body = Some(("application/json", serde_json::to_vec(options)?));
-        match self.ask("delete", Method::DELETE, path, "application/json", body).await {
+        match self.ask(Method::DELETE, path, "application/json", body).await {
             Err(error) if error.is_not_found() => Ok(()),
             answer => answer.map(|_| ()),
         }
@@ -105,14 +87,13 @@ impl Api {
 
     async fn ask(
         &self,
-        verb: &'static str,
         method: Method,
         path: &str,
         accept: &'static str,
         body: Option<(&'static str, Vec<u8>)>,
     ) -> Result<Vec<u8>, ApiError> {
         let asked = async {
-            let answer = self.send(verb, method, path, accept, body).await?;
+            let answer = self.send(method, path, accept, body).await?;
             let bytes = answer.into_body().collect().await;
             bytes.map(|bytes| bytes.to_bytes().into()).map_err(|error| ApiError::Unreachable(chain(&error)))
         };
@@ -123,13 +104,11 @@ impl Api {
     /// Sends a request and gives the answer once it is known to be a success.
     pub(super) async fn send(
         &self,
-        verb: &'static str,
         method: Method,
         path: &str,
         accept: &'static str,
         body: Option<(&'static str, Vec<u8>)>,
     ) -> Result<Response<Body>, ApiError> {
-        self.count(verb, path);
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|error| ApiError::Unreachable(format!("{path}: {error}")))?;
@@ -153,23 +132,6 @@ impl Api {
         };
         Err(ApiError::Refused { code, reason: status.reason, message, retry_after })
     }
-
-    fn count(&self, verb: &'static str, path: &str) {
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
-        // …/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]], …/VERSION/RESOURCE[/NAME]
-        let mut parts = path.split('/').skip_while(|part| !is_version(part)).skip(1);
-        let resource = match parts.next() {
-            Some("namespaces") => parts.nth(1).unwrap_or("namespaces"),
-            other => other.unwrap_or_default(),
-        };
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        *calls.entry((resource.to_owned(), verb)).or_default() += 1;
-    }
-}
-
-fn is_version(part: &str) -> bool {
-    let mut letters = part.chars();
-    letters.next() == Some('v') && letters.next().is_some_and(|letter| letter.is_ascii_digit())
 }
 
 /// An error with its causes.

@@ -11,11 +11,11 @@ mod objects;
 mod path;
 mod watch;
 
-pub use api::{Api, Patch};
+pub use api::Api;
 pub use error::ApiError;
 pub use objects::{
-    Condition, ContainerStatus, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State, TaskResultObject,
-    TaskSetObject, Terminated, Waiting,
+    Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
+    TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
 pub use watch::{Event, changed, watch};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tiphys_api::{NodeResult, Outputs, Time};
 
@@ -23,8 +23,6 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
-    /// When it was asked to go.
-    pub deletion_timestamp: Option<Time>,
     /// Whom it belongs to.
     pub owner_references: Vec<Owner>,
 }
@@ -33,8 +31,6 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Owner {
-    /// Its kind.
-    pub kind: String,
     /// Its uid.
     pub uid: String,
 }
@@ -49,6 +45,32 @@ impl Metadata {
     pub fn is_of(&self, uid: &str) -> bool {
         self.owner_references.iter().any(|owner| owner.uid == uid)
     }
+}
+
+/// A list of objects, or a page of one.
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+pub struct List<T> {
+    /// The list's own metadata.
+    pub metadata: ListMetadata,
+    /// The objects.
+    #[serde(default = "Vec::new", deserialize_with = "null_is_none")]
+    pub items: Vec<T>,
+}
+
+/// Of a list's metadata.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListMetadata {
+    /// The version of the whole.
+    pub resource_version: String,
+    /// Where the next page begins; empty on the last.
+    pub r#continue: String,
+}
+
+/// A list of metadata that has none is written `null`.
+fn null_is_none<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// An object without its content. A Workflow's changes with every write of our own, and is read only when somebody else

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::api::{Api, chain};
 use super::error::{ApiError, Status};
-use super::objects::Metadata;
+use super::objects::{List, Metadata};
 use super::path::Collection;
 use crate::backoff::Backoff;
 
@@ -36,20 +36,6 @@ pub enum Event<T> {
     Applied(T),
     /// An object is gone, or is no longer selected.
     Deleted(T),
-}
-
-#[derive(Deserialize)]
-struct List<T> {
-    metadata: ListMetadata,
-    /// A list of metadata that has none is written `null`.
-    items: Option<Vec<T>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ListMetadata {
-    resource_version: String,
-    r#continue: String,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +90,7 @@ pub async fn changed(api: &Api, collection: &Collection, name: &str, version: &s
     let selector = format!("metadata.name={name}");
     let query = collection.query(&[("watch", "1"), ("fieldSelector", &selector), ("resourceVersion", version)]);
     let wait = async {
-        match api.send("watch", Method::GET, &query, "application/json", None).await {
+        match api.send(Method::GET, &query, "application/json", None).await {
             Ok(answer) => drop(answer.into_body().into_data_stream().next().await),
             Err(error) => error.wait(&mut Backoff::default()).await,
         }
@@ -129,7 +115,7 @@ async fn list<T: DeserializeOwned>(
             query.push(("continue", &next));
         }
         let page = api.get_as::<List<T>>(&collection.query(&query), accept).await.map_err(|error| (error, None))?;
-        if !tell(Event::Page(page.items.unwrap_or_default())) {
+        if !tell(Event::Page(page.items)) {
             return Ok(None);
         }
         next = page.metadata.r#continue;
@@ -155,7 +141,7 @@ async fn follow<T: DeserializeOwned>(
         ("allowWatchBookmarks", "true"),
         ("timeoutSeconds", WATCH_SECONDS),
     ]);
-    let answer = api.send("watch", Method::GET, &query, accept, None).await;
+    let answer = api.send(Method::GET, &query, accept, None).await;
     let mut chunks = match answer {
         Ok(answer) => answer.into_body().into_data_stream(),
         Err(error) => return Err((error, Some(version))),

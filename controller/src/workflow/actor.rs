@@ -31,7 +31,7 @@ use super::status::Written;
 use super::tasks::{self, Tasks};
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Patch, Pod, TaskResultObject, TaskSetObject};
+use crate::kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObject};
 use crate::{locks, pod_state, ttl};
 
 /// How many messages are taken in before the engine is asked what follows from them.
@@ -202,7 +202,7 @@ impl Actor {
     async fn find_what_is_there(&mut self) {
         let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
         let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
-        match self.place.read::<Items<TaskResultObject>>(&results).await {
+        match self.place.read::<List<TaskResultObject>>(&results).await {
             Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
         }
@@ -214,7 +214,7 @@ impl Actor {
         }
         let unfinished = format!("{selector},{}=false", label::COMPLETED);
         let pods = Kind::Pod.within(&self.place.namespace).query(&[("labelSelector", &unfinished)]);
-        let list = match self.place.read::<Items<Pod>>(&pods).await {
+        let list = match self.place.read::<List<Pod>>(&pods).await {
             Ok(list) => list.items,
             Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
         };
@@ -504,7 +504,7 @@ impl Actor {
         let place = self.place.clone();
         tokio::spawn(async move {
             let _turn = place.cluster.writing.acquire().await;
-            let outcome = place.cluster.api.patch(&place.path(), Patch::Merge, &patch).await;
+            let outcome = place.cluster.api.patch(&place.path(), &patch).await;
             place.tell(Message::Written(outcome));
         });
     }
@@ -641,13 +641,6 @@ impl Actor {
 mod libc_signal {
     pub const TERM: i32 = 15;
     pub const KILL: i32 = 9;
-}
-
-/// A list of objects.
-#[derive(serde::Deserialize)]
-struct Items<T> {
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
 }
 
 /// Whether a version is later than another. They are numbers that grow (Kubernetes, KEP-5504); where one is not, it is

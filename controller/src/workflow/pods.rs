@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tiphys_api::WorkflowSpec;
 use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, PodRequest};
+use tiphys_expr::template;
 use tiphys_podspec::{Error as PodError, Input, Request, build};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,7 +18,7 @@ use super::message::Message;
 use super::prepare::Prepared;
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Patch, Pod};
+use crate::kubernetes::{ApiError, Kind, Pod};
 
 /// Where a workflow's Pods are made.
 #[derive(Clone)]
@@ -96,7 +97,7 @@ impl Workplace {
                 spec,
                 request: &request,
                 config: &config,
-                substitute: &|text| substitute(text, &variables),
+                substitute: &|text| template::replace(text, &variables, true).map_err(|error| error.to_string()),
             });
             match built {
                 Ok(pod) => return Ok((pod.to_value(), pod.config_map)),
@@ -164,7 +165,7 @@ impl Workplace {
     pub async fn change(&self, path: &str, patch: &Value) -> Result<(), ApiError> {
         let mut backoff = Backoff::default();
         loop {
-            match self.in_turn(self.cluster.api.patch(path, Patch::Merge, patch)).await {
+            match self.in_turn(self.cluster.api.patch(path, patch)).await {
                 Err(error) if error.is_transient() => error.wait(&mut backoff).await,
                 answer => return answer.map(|_| ()),
             }
@@ -292,14 +293,6 @@ pub(super) fn kill_command(annotations: &BTreeMap<String, String>, container: &s
         Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
         None => ["/var/run/argo/argoexec", "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
     }
-}
-
-/// Replaces the tags in a JSON text; tags that cannot be resolved stay.
-fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
-    if !text.contains("{{") {
-        return Ok(text.to_owned());
-    }
-    tiphys_expr::template::replace(text, variables, true).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tiphys_api::{Artifact, Template, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::Fact;
-use tiphys_podspec::PodConfig;
+use tiphys_podspec::{PodConfig, owner_reference};
 
 use super::message::Message;
 use super::pods::Workplace;
@@ -78,10 +78,7 @@ impl Workplace {
 
     /// Owner references of what belongs to the workflow.
     pub fn owner(&self) -> Value {
-        json!([{
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.workflow, "uid": &*self.uid,
-            "controller": true, "blockOwnerDeletion": true,
-        }])
+        json!([owner_reference(&self.workflow, &self.uid)])
     }
 
     async fn budget(&self, spec: &Value) -> Result<(), ApiError> {

@@ -33,7 +33,7 @@ pub(super) fn decide(
         return Release::Label;
     }
     let delay = tiphys_expr::go::parse_duration(&gc.delete_delay_duration).ok();
-    let delay = delay.and_then(|nanos| u64::try_from(nanos).ok()).map_or(config.pod_gc_delay, Duration::from_nanos);
+    let delay = delay.and_then(|nanos| u64::try_from(nanos).ok()).map_or(config.pod.pod_gc_delay, Duration::from_nanos);
     let succeeded = workflow == WorkflowPhase::Succeeded;
     match gc.strategy.as_str() {
         "OnPodCompletion" => Release::Delete(delay),
@@ -75,8 +75,8 @@ mod tests {
     fn strategies() {
         use PodPhase::{Failed, Succeeded};
         use WorkflowPhase as W;
-        let config = Config { pod_gc_delay: Duration::from_secs(5), ..Config::default() };
-        let later = Release::Delete(config.pod_gc_delay);
+        let config = Config::default();
+        let later = Release::Delete(Duration::from_secs(5));
         for (strategy, pod, workflow, expected) in [
             ("", Succeeded, W::Running, Release::Label),
             ("OnPodCompletion", Failed, W::Running, later),

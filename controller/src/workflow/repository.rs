@@ -61,7 +61,6 @@ impl Workplace {
 }
 
 fn parse(text: &str) -> Result<ArtifactRepository, String> {
-    let trees = tiphys_api::yaml::parse(text).map_err(|error| error.to_string())?;
-    let value = trees.into_iter().next().map(|tree| tree.root.to_value()).unwrap_or_default();
+    let value = tiphys_api::yaml::to_json(text).map_err(|error| error.to_string())?;
     serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -43,7 +43,7 @@ impl Written {
             ..Written::default()
         };
         for (id, node) in workflow.status.nodes.iter() {
-            written.keep(id, node, || to_value(node));
+            written.keep(id, node, to_value(node));
         }
         written
     }
@@ -75,7 +75,7 @@ impl Written {
                 None => value.as_object().cloned(),
             };
             if let Some(change) = change {
-                self.keep(id, node, || value);
+                self.keep(id, node, value);
                 nodes.insert(id.to_owned(), Value::Object(change));
             }
         }
@@ -111,8 +111,7 @@ impl Written {
         Some(patch)
     }
 
-    fn keep(&mut self, id: &str, node: &NodeStatus, value: impl FnOnce() -> Value) {
-        let value = value();
+    fn keep(&mut self, id: &str, node: &NodeStatus, value: Value) {
         let bytes = value.to_string().len();
         self.bytes += bytes;
         self.bytes -= self.sizes.insert(id.to_owned(), bytes).unwrap_or_default();
@@ -132,7 +131,6 @@ fn to_value(value: &impl serde::Serialize) -> Value {
 
 /// The status but for its nodes.
 fn head(status: &WorkflowStatus) -> Value {
-    let WorkflowStatus { nodes: _, .. } = status;
     to_value(&status.without_nodes())
 }
 

@@ -173,8 +173,8 @@ impl Writer {
         }
         let mut labels = json!({});
         let config = self.place.cluster.config();
-        if !config.instance_id.is_empty() {
-            labels[label::CONTROLLER_INSTANCE_ID] = config.instance_id.as_str().into();
+        if !config.pod.instance_id.is_empty() {
+            labels[label::CONTROLLER_INSTANCE_ID] = config.pod.instance_id.as_str().into();
         }
         let set = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTaskSet",

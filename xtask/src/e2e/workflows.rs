@@ -170,9 +170,23 @@ fn known(case: &Case, difference: &str) -> Option<&'static str> {
     listed.map(|(_, _, reason)| *reason)
 }
 
+/// A manifest as JSON.
+fn read(text: &str) -> Result<Value> {
+    tiphys_api::yaml::to_json(text).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Submits a workflow, follows it to its end and takes it away; gives it as it was then.
+async fn complete(namespace: &Namespace<'_>, manifest: &Value) -> Result<Value> {
+    let name = manifest["metadata"]["name"].as_str().context("the manifest has no name")?;
+    namespace.put(manifest).await?;
+    let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
+    let workflow = namespace.until("workflows", name, LIMIT, over).await;
+    namespace.remove("workflows", name).await?;
+    workflow
+}
+
 async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Option<String>> {
-    let trees = tiphys_api::yaml::parse(&case.manifest).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut manifest = trees.first().context("no manifest")?.root.to_value();
+    let mut manifest = read(&case.manifest)?;
     // Names must not meet: some manifests have one of their own.
     let metadata = &mut manifest["metadata"];
     let base = metadata["generateName"].as_str().or(metadata["name"].as_str()).unwrap_or("workflow");
@@ -181,12 +195,9 @@ async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Op
     let name = format!("{}-{number}", base.trim_end_matches('-'));
     metadata["name"] = name.as_str().into();
     metadata.as_object_mut().map(|metadata| metadata.remove("generateName"));
-    namespace.put(&manifest).await?;
-    let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
-    let workflow = namespace.until("workflows", &name, LIMIT, over).await;
-    namespace.remove("workflows", &name).await?;
+    let workflow = complete(namespace, &manifest).await?;
     // Messages name the namespace, which had a name of its own when the corpus was recorded.
-    let workflow = serde_json::from_str(&workflow?.to_string().replace(&namespace.name, RECORDED_NAMESPACE))?;
+    let workflow = serde_json::from_str(&workflow.to_string().replace(&namespace.name, RECORDED_NAMESPACE))?;
     let got = normalise(&workflow);
     let mut found = Vec::new();
     for expected in &case.expected {
@@ -256,14 +267,9 @@ pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) ->
     let begun = Instant::now();
     let outcome = async {
         let manifest = own.manifest.replace("{s3}", &cluster.s3.host);
-        let trees = tiphys_api::yaml::parse(&manifest).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let mut manifest = trees.first().context("no manifest")?.root.to_value();
+        let mut manifest = read(&manifest)?;
         manifest["apiVersion"] = "argoproj.io/v1alpha1".into();
-        let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        namespace.put(&manifest).await?;
-        let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
-        let workflow = namespace.until("workflows", &name, LIMIT, over).await?;
-        namespace.remove("workflows", &name).await?;
+        let workflow = complete(namespace, &manifest).await?;
         let status = &workflow["status"];
         let failed = (status["phase"] != "Succeeded").then(|| format!("{}: {}", status["phase"], status["message"]));
         Ok::<_, anyhow::Error>(failed.or_else(|| (own.differs)(status)))
