@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::images::Images;
-use crate::kubernetes::Api;
 use crate::locks::LockDesk;
+use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug)]

@@ -8,12 +8,12 @@ use tiphys_engine::ConfigMapData;
 
 use crate::cluster::Cluster;
 use crate::config::{Config, ConfigError};
-use crate::kubernetes::{Api, ApiError, Event, Kind, watch};
+use tiphys_kubernetes::{Api, ApiError, Event, Kind, watch};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ConfigMap {
-    metadata: crate::kubernetes::Metadata,
+    metadata: tiphys_kubernetes::Metadata,
     data: BTreeMap<String, String>,
 }
 

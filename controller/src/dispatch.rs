@@ -10,9 +10,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::kubernetes::{Api, Collection, Event, Kind, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch};
 use crate::workflow::{Ending, Message, drive};
 use crate::{locks, ttl};
+use tiphys_kubernetes::{Api, Collection, Event, Kind, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch};
 
 /// A list of metadata alone, and each object of it.
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";

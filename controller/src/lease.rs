@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::backoff::Backoff;
-use crate::kubernetes::{Api, ApiError, Kind, Metadata, changed};
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::{Api, ApiError, Kind, Metadata, changed};
 
 /// For so long a Lease holds without being renewed.
 const DURATION: Duration = Duration::from_secs(15);

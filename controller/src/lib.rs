@@ -1,16 +1,13 @@
 //! The driver for Kubernetes: watches become facts, actions become requests.
 //!
-//! [`dispatch`] hands what the watches tell to the workflows; [`workflow`] drives one; [`kubernetes`] is the API server as
-//! this crate uses it. Nothing is remembered that the API server does not have: after a kill at any moment the next
+//! [`dispatch`] hands what the watches tell to the workflows; [`workflow`] drives one. Nothing is remembered that the API server does not have: after a kill at any moment the next
 //! controller finds the same workflows, Pods and results and goes on.
 
-pub mod backoff;
 pub mod cluster;
 pub mod config;
 pub mod config_watch;
 pub mod dispatch;
 pub mod images;
-pub mod kubernetes;
 pub mod lease;
 pub mod locks;
 pub mod options;

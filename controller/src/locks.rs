@@ -12,10 +12,10 @@ use tiphys_api::Workflow;
 use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, Locks};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::Kind;
 use crate::workflow::Message;
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::Kind;
 
 /// The table, and who waits for an answer.
 #[derive(Default)]

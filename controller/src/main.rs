@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tiphys_controller::cluster::{Cluster, Limits};
 use tiphys_controller::images::Images;
-use tiphys_controller::kubernetes::Api;
 use tiphys_controller::lease::Lease;
 use tiphys_controller::options::Options;
 use tiphys_controller::{config_watch, dispatch};
+use tiphys_kubernetes::Api;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

@@ -7,7 +7,7 @@ use tiphys_contract::{TaskResult, container, label};
 use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, PodPhase, PodState};
 use tiphys_podspec::usage;
 
-use crate::kubernetes::{ContainerStatus, Pod, SpecContainer};
+use tiphys_kubernetes::{ContainerStatus, Pod, SpecContainer};
 
 /// A Pod as it was seen.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use serde_json::json;
 use tiphys_api::{Time, TtlStrategy, WorkflowPhase};
 use tiphys_contract::label;
 
-use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, List, Metadata};
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::{ApiError, Kind, List, Metadata};
 
 /// Workflows a page.
 const PAGE: &str = "200";

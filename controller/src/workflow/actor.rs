@@ -29,10 +29,10 @@ use super::prepare::Prepared;
 use super::release::{Release, decide};
 use super::status::Written;
 use super::tasks::{self, Tasks};
-use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObject};
 use crate::{locks, pod_state, ttl};
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObject};
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
@@ -430,7 +430,7 @@ impl Actor {
         known.labels = pod.metadata.labels;
         known.annotations = pod.metadata.annotations;
         known.grace = pod.spec.termination_grace_period_seconds;
-        let running = |status: &&crate::kubernetes::ContainerStatus| status.state.running.is_some();
+        let running = |status: &&tiphys_kubernetes::ContainerStatus| status.state.running.is_some();
         known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
         self.releases[1].push(node.clone());
         self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tiphys_api::{NodePhase, NodeStatus, Time, Workflow, WorkflowPhase};
 
 use super::pods::Workplace;
-use crate::kubernetes::Kind;
+use tiphys_kubernetes::Kind;
 
 /// Events at once.
 const BURST: f64 = 25.0;

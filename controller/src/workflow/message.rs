@@ -7,7 +7,7 @@ use serde_json::Value;
 use tiphys_api::Workflow;
 use tiphys_engine::{Fact, NodeId};
 
-use crate::kubernetes::{ApiError, Pod, TaskResultObject, TaskSetObject};
+use tiphys_kubernetes::{ApiError, Pod, TaskResultObject, TaskSetObject};
 
 /// What a workflow is told: by the watches, or by its own requests when they are through.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tiphys_engine::{ConfigMapData, Fact, MemoEntry, Need};
 
 use super::message::Message;
 use super::pods::Workplace;
-use crate::kubernetes::{ApiError, Kind};
+use tiphys_kubernetes::{ApiError, Kind};
 
 /// Label of ConfigMaps that say what they are for. argo: workflow/common/common.go.
 const MAP_TYPE: &str = "workflows.argoproj.io/configmap-type";

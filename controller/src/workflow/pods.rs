@@ -16,9 +16,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use super::prepare::Prepared;
-use crate::backoff::Backoff;
 use crate::cluster::Cluster;
-use crate::kubernetes::{ApiError, Kind, Pod};
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::{ApiError, Kind, Pod};
 
 /// Where a workflow's Pods are made.
 #[derive(Clone)]

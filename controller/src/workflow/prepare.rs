@@ -11,7 +11,7 @@ use tiphys_podspec::{PodConfig, owner_reference};
 
 use super::message::Message;
 use super::pods::Workplace;
-use crate::kubernetes::{ApiError, Kind, Metadata};
+use tiphys_kubernetes::{ApiError, Kind, Metadata};
 
 /// Keeps a claim while Pods that are over still name it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";

@@ -4,7 +4,7 @@ use tiphys_api::{ArtifactRepository, ArtifactRepositoryRef, ArtifactRepositoryRe
 
 use super::needs::ConfigMapObject;
 use super::pods::Workplace;
-use crate::kubernetes::Kind;
+use tiphys_kubernetes::Kind;
 
 /// The ConfigMap with repositories, where none is named.
 const DEFAULT_MAP: &str = "artifact-repositories";

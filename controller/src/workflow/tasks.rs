@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::message::Message;
 use super::pods::Workplace;
 use super::prepare::Prepared;
-use crate::kubernetes::{ApiError, Kind, TaskSetObject};
+use tiphys_kubernetes::{ApiError, Kind, TaskSetObject};
 
 /// The tasks of one workflow.
 pub(super) struct Tasks {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::backoff::Backoff;
+use crate::Backoff;
 
 /// A request that the API server did not fulfil.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum ApiError {
 /// The parts of a `v1` Status.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+pub(crate) struct Status {
     pub message: String,
     pub reason: String,
     pub code: u16,

@@ -16,7 +16,7 @@ use super::api::{Api, chain};
 use super::error::{ApiError, Status};
 use super::objects::{List, Metadata};
 use super::path::Collection;
-use crate::backoff::Backoff;
+use crate::Backoff;
 
 /// Objects a page.
 const PAGE: &str = "500";

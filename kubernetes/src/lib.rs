@@ -1,4 +1,4 @@
-//! Kubernetes as the controller uses it: requests that say whether they may be repeated, watches that never end, and the
+//! The API server as the controller and the command line use it: requests that say whether they may be repeated, watches that never end, and the
 //! parts of objects that are looked at.
 //!
 //! `kube` brings the connection and everything about who we are. Requests and watches are our own, because the controller
@@ -6,12 +6,14 @@
 //! it does), and because the server's own word (`Retry-After`, 429, 410) decides when to ask again.
 
 mod api;
+mod backoff;
 mod error;
 mod objects;
 mod path;
 mod watch;
 
 pub use api::Api;
+pub use backoff::Backoff;
 pub use error::ApiError;
 pub use objects::{
     Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
