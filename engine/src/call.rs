@@ -115,12 +115,14 @@ impl Run {
             }
             self.wait_no_longer(key);
         }
+        self.meter(key, &prepared.processed);
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
         if retried && !is_attempt {
             self.begin_retry(key, prepared)?;
         } else {
             self.begin_work(key, prepared)?;
         }
+        self.meter_begins(key);
         self.end_unless_allowed(key);
         if known.is_some() && self.frame_node(key).is_some_and(fulfilled) {
             // A daemon that was up when the status was taken over.

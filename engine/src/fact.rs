@@ -75,6 +75,12 @@ pub enum Fact {
         /// Whether nothing more will be reported.
         complete: bool,
     },
+    /// A measurement ([`crate::Action::Measure`]) that contradicts what the metric was before, in words for the workflow's
+    /// condition MetricsError.
+    MetricRefused {
+        /// Why.
+        message: String,
+    },
     /// What became of a task: a node without a Pod ([`crate::Action::RunTask`]). After a restart a driver tells of every
     /// task that is still kept somewhere, also of those without a result: the engine takes back those whose node is over.
     NodeResult {

@@ -21,6 +21,7 @@ mod locking;
 mod locks;
 mod manual_retry;
 mod memo;
+mod metrics;
 mod node;
 mod outbound;
 mod outputs;
@@ -45,6 +46,6 @@ pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, 
 pub use id::{NodeId, PodNameFormat, pod_name};
 pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
-pub use plan::{Action, Need, Plan, PodRequest, TaskRequest};
+pub use plan::{Action, GaugeOperation, Measured, Measurement, Need, Plan, PodRequest, TaskRequest};
 pub use run::{EngineConfig, Run};
 pub use unsupported::{Unsupported, unsupported};

@@ -100,6 +100,9 @@ impl Run {
         self.changed.insert(id.clone());
         if before != after {
             self.account(id, kind, &before, &after);
+            if after.fulfilled && !before.fulfilled {
+                self.meter_ends(id);
+            }
             self.notify(id);
         }
     }

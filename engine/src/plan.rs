@@ -73,6 +73,9 @@ pub enum Action {
     AcquireLocks(Box<LockRequest>),
     /// The holder's locks are free, and its place in line: [`crate::Locks::release`]. One that has none is fine.
     ReleaseLocks(LockHolder),
+    /// A metric that the workflow defines has a value. It is told once; what it counts is lost with the process, as all
+    /// metrics are.
+    Measure(Box<Measurement>),
     /// The workflow has ended: let go of whatever was kept for it, its locks too ([`crate::Locks::forget`]).
     Finish,
 }
@@ -142,4 +145,59 @@ pub struct PodRequest {
     pub variables: BTreeMap<String, String>,
     /// Hosts on which earlier attempts failed, where the retry strategy asks to keep away from them.
     pub avoid_hosts: Vec<String>,
+}
+
+/// A value of a metric that a workflow or template defines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// The metric's name, without any prefix.
+    pub name: String,
+    /// What it says.
+    pub help: String,
+    /// Labels in the order in which they are written.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub measured: Measured,
+}
+
+/// What is done to a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// A counter grows.
+    Counter {
+        /// By so much.
+        value: f64,
+    },
+    /// A gauge changes.
+    Gauge {
+        /// How.
+        operation: GaugeOperation,
+        /// By or to so much.
+        value: f64,
+    },
+    /// A histogram takes in a value.
+    Histogram {
+        /// Upper bounds of its buckets; none means the usual ones.
+        bounds: Vec<f64>,
+        /// The value.
+        value: f64,
+    },
+    /// A gauge of the seconds since a moment, which goes on by itself until another moment, or until the workflow is over.
+    Duration {
+        /// From when.
+        since: Timestamp,
+        /// To when, once that is known.
+        until: Option<Timestamp>,
+    },
+}
+
+/// How a gauge changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaugeOperation {
+    /// It becomes the value.
+    Set,
+    /// It grows by the value.
+    Add,
+    /// It shrinks by the value.
+    Sub,
 }

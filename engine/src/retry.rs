@@ -72,6 +72,7 @@ impl Run {
                     let phase = self.node(id.as_str()).map_or(NodePhase::Running, |node| node.phase);
                     self.mark(&id, phase, Some(""));
                 }
+                self.meter_attempt(last);
                 self.begin_attempt(key);
             }
         }

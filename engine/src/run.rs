@@ -119,6 +119,9 @@ pub struct Run {
     pub(crate) waiting_for_locks: FxHashMap<LockName, u32>,
     pub(crate) unsynced: i64,
     pub(crate) progress: (i64, i64),
+    /// Templates of nodes that emit metrics when they are over, and those that are over in this turn.
+    pub(crate) metered: FxHashMap<NodeId, Arc<Template>>,
+    pub(crate) measured: Vec<NodeId>,
     pub(crate) stage: Stage,
     pub(crate) entry: Option<Key>,
     pub(crate) exit: Option<Key>,
@@ -202,6 +205,8 @@ impl Run {
             waiting_for_locks: FxHashMap::default(),
             unsynced: 0,
             progress: (0, 0),
+            metered: FxHashMap::default(),
+            measured: Vec::new(),
             stage,
             entry: None,
             exit: None,
@@ -289,6 +294,7 @@ impl Run {
                 self.out.status_changed |= self.wf.status.persistent_volume_claims != claims;
                 self.wf.status.persistent_volume_claims = claims;
             }
+            Fact::MetricRefused { message } => self.metric_refused(&message),
             Fact::NodeResult { node, result } => self.node_result(&node, *result),
             Fact::Locks { holder, answer } => self.locks_answered(&holder, answer),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
@@ -339,6 +345,7 @@ impl Run {
                     break;
                 }
             }
+            self.measure();
         });
         let mut plan = std::mem::take(&mut self.out);
         plan.changed = std::mem::take(&mut self.changed).into_iter().collect();

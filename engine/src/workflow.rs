@@ -74,6 +74,7 @@ impl Run {
         self.workflow_hooks =
             self.spec.hooks.keys().filter(|name| *name != "exit").map(|name| (name.clone(), None)).collect();
         self.account_for_adopted();
+        self.meter_workflow_begins();
         let task = Task { template: self.spec.entrypoint.clone(), ..Default::default() };
         let call = self.plain_call(self.local_base(), task, self.spec.arguments.clone());
         let name = self.wf.metadata.name.clone();
@@ -286,6 +287,7 @@ impl Run {
             _ => (phase, message),
         };
         self.end(phase, &message);
+        self.meter_workflow_ends();
     }
 
     /// argo: operator.go: the entry point could not be run at all.

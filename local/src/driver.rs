@@ -465,6 +465,8 @@ impl Driver {
                     self.show(Happening::Warning(format!("a result is not memoized: {error}")));
                 }
             }
+            // There is nobody who would ask for metrics.
+            Action::Measure(_) => {}
             Action::RunTask(request) => self.tasks.begin(*request),
             Action::EndTask { node } => self.tasks.end(&node),
             Action::AcquireLocks(request) => {

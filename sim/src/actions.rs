@@ -46,7 +46,7 @@ impl Cluster<'_, '_> {
             }
             Action::RunTask(request) => self.run_task(member, request),
             Action::EndTask { node } => self.members[member].tasks.remove(node),
-            Action::EndSidecars { .. } => {}
+            Action::EndSidecars { .. } | Action::Measure(_) => {}
             Action::SaveMemo { cache, key, node, created } => {
                 let node_status = self.members[member].run.node(node.as_str());
                 let outputs = node_status.and_then(|node| node.outputs.as_deref().cloned());

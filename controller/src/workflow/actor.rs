@@ -340,6 +340,7 @@ impl Actor {
             Action::EndSidecars { node, .. } => self.signal(&node),
             Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
+            Action::Measure(measurement) => drop(measurement),
             Action::RunTask(request) => self.tasks().run(&request),
             Action::EndTask { node } => self.tasks().end(&node),
             Action::SaveMemo { cache, key, node, created } => {
