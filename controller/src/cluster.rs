@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Config;
+use crate::health::Health;
 use crate::images::Images;
 use crate::locks::LockDesk;
+use crate::metrics::{Held, Metrics};
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
@@ -26,6 +28,37 @@ impl Default for Limits {
     }
 }
 
+/// Turns of one kind of requests.
+pub struct Turns {
+    name: &'static str,
+    free: Semaphore,
+    metrics: Arc<Metrics>,
+}
+
+/// A request's turn, until it is dropped.
+pub struct Turn<'a>(#[allow(dead_code)] Option<SemaphorePermit<'a>>, #[allow(dead_code)] Held);
+
+impl Turns {
+    fn new(name: &'static str, limit: usize, metrics: &Arc<Metrics>) -> Turns {
+        Turns { name, free: Semaphore::new(limit), metrics: metrics.clone() }
+    }
+
+    /// Waits for a turn.
+    pub async fn acquire(&self) -> Turn<'_> {
+        let queued = self.metrics.queued(self.name);
+        // It is never closed.
+        let permit = self.free.acquire().await.ok();
+        drop(queued);
+        Turn(permit, self.metrics.busy(self.name))
+    }
+
+    /// A turn that is free now.
+    pub fn try_acquire(&self) -> Option<Turn<'_>> {
+        let permit = self.free.try_acquire().ok()?;
+        Some(Turn(Some(permit), self.metrics.busy(self.name)))
+    }
+}
+
 /// The cluster as every workflow sees it.
 pub struct Cluster {
     /// The API server.
@@ -34,12 +67,16 @@ pub struct Cluster {
     pub images: Images,
     /// Namespace of the controller: its ConfigMaps are there.
     pub namespace: String,
+    /// What is told of all this.
+    pub metrics: Arc<Metrics>,
+    /// Whether it lives and is ready.
+    pub health: Arc<Health>,
     /// Turns of requests that create Pods.
-    pub creating: Semaphore,
+    pub creating: Turns,
     /// Turns of requests that write statuses.
-    pub writing: Semaphore,
+    pub writing: Turns,
     /// Turns of other requests.
-    pub other: Semaphore,
+    pub other: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
     config: Mutex<Arc<Config>>,
@@ -47,14 +84,24 @@ pub struct Cluster {
 
 impl Cluster {
     /// Over an API server.
-    pub fn new(api: Api, images: Images, namespace: String, config: Config, limits: Limits) -> Cluster {
+    pub fn new(
+        api: Api,
+        images: Images,
+        namespace: String,
+        config: Config,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Cluster {
+        let turns = |name, limit| Turns::new(name, limit, &metrics);
         Cluster {
             api,
             images,
             namespace,
-            creating: Semaphore::new(limits.creating),
-            writing: Semaphore::new(limits.writing),
-            other: Semaphore::new(limits.other),
+            creating: turns("pod_creation", limits.creating),
+            writing: turns("status_write", limits.writing),
+            other: turns("other", limits.other),
+            health: Arc::default(),
+            metrics,
             locks: LockDesk::default(),
             config: Mutex::new(Arc::new(config)),
         }

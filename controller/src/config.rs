@@ -12,6 +12,8 @@ use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
 use tiphys_engine::ConfigMapData;
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
+use crate::metrics::{self, Settings};
+
 /// The key that may hold everything.
 const WHOLE: &str = "config";
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub workflow_events: bool,
     /// Whether events are told about nodes.
     pub node_events: bool,
+    /// What is measured, and where it is told.
+    pub metrics: Settings,
 }
 
 /// The fields as they are written.
@@ -70,7 +74,7 @@ struct Written {
     kube_config: Option<WrittenKubeConfig>,
     links: Value,
     main_container: Option<Container>,
-    metrics_config: Value,
+    metrics_config: metrics::Written,
     namespace: String,
     namespace_parallelism: usize,
     nav_color: Value,
@@ -86,7 +90,8 @@ struct Written {
     retention_policy: Option<Value>,
     sso: Value,
     synchronization: Option<Value>,
-    telemetry_config: Value,
+    #[serde(rename = "telemetryConfig")]
+    _telemetry_config: metrics::Written,
     workflow_defaults: Option<Workflow>,
     workflow_events: WrittenEvents,
     workflow_restrictions: Option<Value>,
@@ -199,8 +204,6 @@ impl Written {
     fn over(self, given: &Config) -> Result<Config, ConfigError> {
         // What only the server, the user interface, or a log of Argo's looks at.
         let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
-        // No metrics are told yet, so that nothing is lost by what this says.
-        let _ = (self.metrics_config, self.telemetry_config);
         // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
         let _ = (self.initial_delay, self.executor.name, self.failed_pod_restart.max_restarts);
         let mut config = given.clone();
@@ -248,6 +251,7 @@ impl Written {
             pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
+        config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
@@ -295,6 +299,10 @@ mod tests {
             ("persistence", "archive: true", "persistence is not supported"),
             ("parallelism", "3", "parallelism is not supported"),
             ("executor", "image: [", "executor: "),
+            ("metricsConfig", "portt: 1", "unknown field `portt`"),
+            ("metricsConfig", "path: metrics", "metricsConfig.path: metrics must begin with /"),
+            ("metricsConfig", "metricsTTL: soon", "metricsConfig.metricsTTL: "),
+            ("metricsConfig", "temporality: Delta", "metricsConfig.temporality: Delta is not supported"),
             ("podGCDeleteDelayDuration", "soon", "podGCDeleteDelayDuration: "),
         ] {
             let error = read(&[(key, text)]).unwrap_err().to_string();

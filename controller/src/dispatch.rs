@@ -1,6 +1,7 @@
 //! Hands what the watches tell to the workflows it is about, and begins and forgets workflows.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -11,12 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{locks, ttl};
-use tiphys_kubernetes::{Api, Collection, Event, Kind, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch};
-
-/// A list of metadata alone, and each object of it.
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+use crate::{locks, metrics, ttl};
+use tiphys_kubernetes::{
+    Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
+};
 
 /// What one of the watches tells.
 enum Told {
@@ -42,7 +41,12 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let (to, mut told) = mpsc::channel(1024);
     let _watches = watches(&cluster, namespace, to);
     let instance = instance_selector(&cluster.config().pod.instance_id);
-    let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance));
+    let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
+    if cluster.config().metrics.enabled {
+        tokio::spawn(metrics::watch_ended(cluster.clone(), namespace.to_owned(), instance));
+    }
+    let health = cluster.health.clone();
+    health.works();
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
     let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
     tokio::pin!(stop);
@@ -52,9 +56,13 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
                 Some(event) => dispatch.take(event, &mut driven),
                 None => return,
             },
+            Some(ping) = health.asked() => drop(ping.send(())),
             Some(ended) = driven.join_next() => match ended {
                 Ok((key, uid, ending)) => dispatch.ended(&key, &uid, ending),
-                Err(error) => tracing::error!(%error, "a workflow's task died"),
+                Err(error) => {
+                    dispatch.cluster.metrics.error("OperationPanic");
+                    tracing::error!(%error, "a workflow's task died");
+                }
             },
             () = &mut stop => return,
         }
@@ -74,7 +82,7 @@ fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> J
     let unfinished = format!("{instance},{}!=true", label::COMPLETED);
     let mut watches = JoinSet::new();
     let mut begin = |watch| drop(watches.spawn(watch));
-    let metadata = Some((METADATA_LIST, METADATA));
+    let metadata = Some(METADATA_ALONE);
     let source = |kind: Kind| (cluster.api.clone(), kind.within(namespace), to.clone());
     begin(follow(source(Kind::Workflow), unfinished.clone(), metadata, Told::Workflow).boxed());
     let steps = format!("{instance},{}=false", label::COMPLETED);
@@ -120,7 +128,7 @@ impl Dispatch {
             Told::Pod(Event::Page(pods)) => {
                 for pod in pods {
                     self.listed.insert(pod.metadata.uid.clone());
-                    self.pod(pod, Message::Pod);
+                    self.pod(pod, |pod| Message::Pod(pod, Instant::now()));
                 }
             }
             Told::Pod(Event::Listed) => {
@@ -129,7 +137,7 @@ impl Dispatch {
                     let _ = known.to.send(Message::PodsListed(listed.clone()));
                 }
             }
-            Told::Pod(Event::Applied(pod)) => self.pod(pod, Message::Pod),
+            Told::Pod(Event::Applied(pod)) => self.pod(pod, |pod| Message::Pod(pod, Instant::now())),
             Told::Pod(Event::Deleted(pod)) => self.pod(pod, Message::PodGone),
             Told::TaskResult(Event::Page(results)) => results.into_iter().for_each(|result| self.result(result)),
             Told::TaskResult(Event::Applied(result)) => self.result(result),
@@ -165,6 +173,7 @@ impl Dispatch {
             Event::Listed => {
                 let keys = self.workflows.keys().map(|(namespace, name)| locks::key(namespace, name));
                 self.cluster.locks.expect(&self.cluster, keys);
+                self.cluster.health.listed();
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 use tiphys_api::Workflow;
-use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, Locks};
+use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, LockState, Locks};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::Cluster;
@@ -98,6 +98,11 @@ impl LockDesk {
         state.early.retain(|request| request.holder != *holder);
         let news = state.table.release(holder);
         state.tell(cluster, news);
+    }
+
+    /// Every lock that somebody holds or waits for.
+    pub fn states(&self) -> Vec<LockState> {
+        self.state().table.states().collect()
     }
 
     /// A ConfigMap has changed; it may hold limits.

@@ -5,14 +5,21 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use futures_util::FutureExt as _;
+use http::StatusCode;
 use tiphys_controller::cluster::{Cluster, Limits};
 use tiphys_controller::images::Images;
 use tiphys_controller::lease::Lease;
+use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::Options;
+use tiphys_controller::serve::{Answer, serve};
 use tiphys_controller::{config_watch, dispatch};
 use tiphys_kubernetes::Api;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::task::JoinHandle;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Bad usage or configuration. contract: exit codes.
 const MISCONFIGURED: u8 = 64;
@@ -23,13 +30,14 @@ fn main() -> ExitCode {
         let _ = error.print();
         std::process::exit(code)
     });
-    let filter = EnvFilter::new(&options.loglevel);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match options.log_format.as_str() {
-        "json" => log.json().init(),
-        _ => log.init(),
-    }
+    let log = match options.log_format.as_str() {
+        "json" => log.json().boxed(),
+        _ => log.boxed(),
+    };
+    let filter = EnvFilter::new(&options.loglevel);
+    tracing_subscriber::registry().with(log.and_then(logs::Counted).with_filter(filter)).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(options))) {
         Ok(None) => ExitCode::SUCCESS,
@@ -44,6 +52,36 @@ fn main() -> ExitCode {
     }
 }
 
+/// Serves metrics and health, for as long as what it gives is kept.
+async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<JoinHandle<()>>> {
+    let mut served = Vec::new();
+    let settings = cluster.config().metrics.clone();
+    if settings.enabled {
+        let (path, cluster) = (settings.path, cluster.clone());
+        let answer: Answer = Arc::new(move |asked| {
+            let text = (asked == path).then(|| (StatusCode::OK, cluster.metrics.render(&cluster.locks.states())));
+            std::future::ready(text).boxed()
+        });
+        served.push(serve(settings.port, settings.secure, answer).await.context("metricsConfig")?);
+    }
+    if health_port != 0 {
+        let health = cluster.health.clone();
+        let answer: Answer = Arc::new(move |asked| {
+            let health = health.clone();
+            async move {
+                match asked.as_str() {
+                    "/healthz" => Some(health.lives().await),
+                    "/readyz" => Some(health.ready()),
+                    _ => None,
+                }
+            }
+            .boxed()
+        });
+        served.push(serve(health_port, false, answer).await.context("--health-port")?);
+    }
+    Ok(served)
+}
+
 /// Works until it is asked to end, or until it may not go on: then with the reason.
 async fn run(options: Options) -> Result<Option<String>> {
     let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
@@ -51,6 +89,9 @@ async fn run(options: Options) -> Result<Option<String>> {
     let api = Api::new(kube::Client::try_from(config)?);
     let given = options.config();
     let config = config_watch::load(&api, &namespace, &options.configmap, &given).await?;
+    let metrics = Arc::new(Metrics::new(config.metrics.clone()));
+    let counted = metrics.clone();
+    let api = api.observed(Arc::new(move |request| counted.answered(request)));
     let watched = match options.managed_namespace.as_str() {
         "" if options.namespaced => namespace.clone(),
         managed => managed.to_owned(),
@@ -63,7 +104,10 @@ async fn run(options: Options) -> Result<Option<String>> {
             _ = int.recv() => {}
         }
     });
-    let lease = Lease::new(api.clone(), &namespace, &config.pod.instance_id, options.identity());
+    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default(), metrics));
+    let _served = serve_both(&cluster, options.health_port).await?;
+    let lease =
+        Lease::new(cluster.api.clone(), &cluster.namespace, &cluster.config().pod.instance_id, options.identity());
     let elected = !options.no_leader_election;
     if elected {
         tokio::select! {
@@ -71,7 +115,7 @@ async fn run(options: Options) -> Result<Option<String>> {
             () = &mut asked_to_end => return Ok(None),
         }
     }
-    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default()));
+    cluster.metrics.leads(true);
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
     tracing::info!(namespace = cluster.namespace, watched, "controller started");
     let lost = async {

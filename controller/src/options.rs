@@ -46,6 +46,9 @@ pub struct Options {
     /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
+    /// Port of /healthz and /readyz; 0 for none
+    #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
+    pub health_port: u16,
     /// What is logged, by the controller and by its executors
     #[arg(long, env = "ARGO_LOGLEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub loglevel: String,

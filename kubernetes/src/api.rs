@@ -1,6 +1,7 @@
 //! Requests to the API server.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
@@ -9,9 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, Status};
+use super::watch::METADATA_ALONE;
 
-/// Instead of an object its metadata alone: what a PATCH answers is not read.
-const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// An answer that takes longer is given up. Longer than the server's own limit of 60 s.
 const LONGEST: Duration = Duration::from_secs(75);
 
@@ -19,12 +19,35 @@ const LONGEST: Duration = Duration::from_secs(75);
 #[derive(Clone)]
 pub struct Api {
     client: kube::Client,
+    observer: Option<Arc<Observer>>,
+}
+
+/// Told of every answer.
+pub type Observer = dyn Fn(&Answered<'_>) + Send + Sync;
+
+/// A request that was answered, as far as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered<'a> {
+    /// What it was about, in the plural: `pods`.
+    pub kind: &'a str,
+    /// `Create`, `Get`, `List`, `Watch`, `Patch`, `Delete`, ….
+    pub verb: &'static str,
+    /// HTTP status; 0 where there was no answer.
+    pub code: u16,
+    /// Until the answer began.
+    pub took: Duration,
 }
 
 impl Api {
     /// Over a client.
     pub fn new(client: kube::Client) -> Api {
-        Api { client }
+        Api { client, observer: None }
+    }
+
+    /// The same, with somebody who is told of every answer.
+    #[must_use]
+    pub fn observed(self, observer: Arc<Observer>) -> Api {
+        Api { observer: Some(observer), ..self }
     }
 
     /// The client below, for what needs more than a request.
@@ -65,7 +88,7 @@ impl Api {
     /// See [`ApiError`].
     pub async fn patch(&self, path: &str, patch: &Value) -> Result<String, ApiError> {
         let body = Some(("application/merge-patch+json", serde_json::to_vec(patch)?));
-        let bytes = self.ask(Method::PATCH, path, METADATA_ALONE, body).await?;
+        let bytes = self.ask(Method::PATCH, path, METADATA_ALONE.1, body).await?;
         let mut object: Value = serde_json::from_slice(&bytes)?;
         match object["metadata"]["resourceVersion"].take() {
             Value::String(version) => Ok(version),
@@ -117,7 +140,14 @@ impl Api {
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
             *request.body_mut() = Body::from(body);
         }
-        let answer = self.client.send(request).await.map_err(|error| ApiError::Unreachable(chain(&error)))?;
+        let (verb, began) = (request.method().clone(), Instant::now());
+        let answer = self.client.send(request).await;
+        if let Some(observer) = &self.observer {
+            let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            let (kind, verb) = asked(&verb, path);
+            observer(&Answered { kind, verb, code, took: began.elapsed() });
+        }
+        let answer = answer.map_err(|error| ApiError::Unreachable(chain(&error)))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -134,6 +164,35 @@ impl Api {
     }
 }
 
+/// What a request is about, and what it wants done. argo: util/k8s/parse.go.
+fn asked<'a>(method: &Method, path: &'a str) -> (&'a str, &'static str) {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut parts = path.split('/').skip(1);
+    // `/api/v1/…` or `/apis/group/version/…`
+    let rest = if parts.next() == Some("api") { 1 } else { 2 };
+    let mut parts = parts.skip(rest);
+    let mut kind = parts.next().unwrap_or_default();
+    let mut name = parts.next();
+    if kind == "namespaces"
+        && let Some(inner) = parts.next()
+    {
+        (kind, name) = (inner, parts.next());
+    }
+    let watches = query.split('&').any(|one| one == "watch=1");
+    let verb = match (method.as_str(), name) {
+        ("GET", _) if watches => "Watch",
+        ("GET", None) => "List",
+        ("GET", Some(_)) => "Get",
+        ("POST", _) => "Create",
+        ("PATCH", _) => "Patch",
+        ("PUT", _) => "Update",
+        ("DELETE", None) => "DeleteCollection",
+        ("DELETE", Some(_)) => "Delete",
+        _ => "Unknown",
+    };
+    (kind, verb)
+}
+
 /// An error with its causes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -147,4 +206,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_what_they_are_about() {
+        for (method, path, expected) in [
+            (Method::POST, "/api/v1/namespaces/a/pods", ("pods", "Create")),
+            (Method::GET, "/api/v1/pods?labelSelector=a&watch=1", ("pods", "Watch")),
+            (Method::GET, "/apis/argoproj.io/v1alpha1/workflows?limit=500", ("workflows", "List")),
+            (Method::PATCH, "/apis/argoproj.io/v1alpha1/namespaces/a/workflows/w", ("workflows", "Patch")),
+            (Method::GET, "/api/v1/namespaces/a", ("namespaces", "Get")),
+            (
+                Method::DELETE,
+                "/apis/argoproj.io/v1alpha1/namespaces/a/workflowtaskresults",
+                ("workflowtaskresults", "DeleteCollection"),
+            ),
+        ] {
+            assert_eq!(asked(&method, path), expected, "{method} {path}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ mod objects;
 mod path;
 mod watch;
 
-pub use api::Api;
+pub use api::{Answered, Api, Observer};
 pub use backoff::Backoff;
 pub use error::ApiError;
 pub use objects::{
@@ -20,4 +20,4 @@ pub use objects::{
     TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
-pub use watch::{Event, changed, watch};
+pub use watch::{Event, METADATA_ALONE, changed, watch};

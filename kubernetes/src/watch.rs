@@ -25,6 +25,12 @@ const WATCH_SECONDS: &str = "300";
 /// The server sends a bookmark every minute; a connection on which nothing comes for longer is dead.
 const SILENCE: Duration = Duration::from_secs(90);
 
+/// The forms of a list and of an object in which they are their metadata alone.
+pub const METADATA_ALONE: (&str, &str) = (
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+);
+
 /// What a watch tells.
 #[derive(Debug)]
 pub enum Event<T> {

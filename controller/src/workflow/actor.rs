@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -28,6 +28,7 @@ use super::pods::{Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
 use super::status::Written;
+use super::tally::Tally;
 use super::tasks::{self, Tasks};
 use crate::cluster::Cluster;
 use crate::{locks, pod_state, ttl};
@@ -38,6 +39,9 @@ use tiphys_kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObje
 const BATCH: usize = 256;
 /// Grace period of a Pod that names none.
 const GRACE_SECONDS: u64 = 30;
+
+/// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
+const RECENTLY_SECONDS: i64 = 10;
 
 /// Kinds of templates that this version has no means for.
 const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
@@ -115,6 +119,9 @@ struct Actor {
     /// What is made before the first Pod.
     prepared: Arc<OnceCell<Prepared>>,
     events: Events,
+    tally: Tally,
+    /// When a Pod ended, of whose end nothing has followed yet.
+    ended: Option<Instant>,
     written: Written,
     /// Nodes that changed since the last write began.
     dirty: BTreeSet<NodeId>,
@@ -170,12 +177,15 @@ impl Actor {
         let adopted = !workflow.status.nodes.is_empty();
         let written = Written::of(&workflow, packed);
         let events = Events::of(place.clone(), &workflow);
+        let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
         let mut actor = Actor {
             place,
             run,
             prepared: Arc::default(),
             events,
+            tally,
+            ended: None,
             clearing: false,
             written,
             dirty: BTreeSet::new(),
@@ -219,7 +229,7 @@ impl Actor {
             Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
         };
         for pod in list {
-            self.pod(pod);
+            self.pod(pod, Instant::now());
         }
         let nodes = self.run.workflow().status.nodes.values();
         let lost = nodes.filter(|node| node.r#type == NodeType::Pod && !node.phase.is_fulfilled());
@@ -268,7 +278,7 @@ impl Actor {
         match message {
             Message::Changed { version } => self.changed(version),
             Message::Deleted => {}
-            Message::Pod(pod) => self.pod(*pod),
+            Message::Pod(pod, seen) => self.pod(*pod, seen),
             Message::PodGone(pod) => self.pod_gone(*pod),
             Message::PodsListed(uids) => self.pods_listed(&uids),
             Message::TaskResult(result) => self.task_result(*result),
@@ -286,7 +296,7 @@ impl Actor {
                 self.creating.remove(&node);
                 // The watch may have told more of it by now.
                 if !self.pods.contains_key(&node) {
-                    self.pod(*pod);
+                    self.pod(*pod, Instant::now());
                 }
             }
             Message::Cleared(left) => {
@@ -304,10 +314,12 @@ impl Actor {
 
     /// Asks the engine what follows, does it, and writes it.
     fn plan(&mut self) {
+        let began = Instant::now();
         let Plan { changed, status_changed, actions, needs, wake_at } = self.run.plan(Timestamp::now());
         self.unwritten |= status_changed || !changed.is_empty();
         if status_changed {
             self.events.workflow(self.run.workflow());
+            self.tally.workflow(self.run.workflow());
         }
         for id in changed {
             let node = self.run.node(id.as_str());
@@ -325,7 +337,9 @@ impl Actor {
         for action in actions {
             self.act(action);
         }
+        self.ended = None;
         self.write();
+        self.place.cluster.metrics.operated(began.elapsed());
     }
 
     fn act(&mut self, action: Action) {
@@ -333,14 +347,18 @@ impl Actor {
             Action::CreatePod(request) => {
                 let node = request.node.clone();
                 let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
-                let task = tokio::spawn(self.place.clone().create(*request, spec, prepared));
+                let task = tokio::spawn(self.place.clone().create(*request, spec, prepared, self.ended));
                 self.creating.insert(node, task.abort_handle());
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
             Action::EndSidecars { node, .. } => self.signal(&node),
             Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
-            Action::Measure(measurement) => drop(measurement),
+            Action::Measure(measurement) => {
+                if let Err(message) = self.tally.measure(*measurement) {
+                    self.place.tell(Message::Fact(Fact::MetricRefused { message }));
+                }
+            }
             Action::RunTask(request) => self.tasks().run(&request),
             Action::EndTask { node } => self.tasks().end(&node),
             Action::SaveMemo { cache, key, node, created } => {
@@ -405,7 +423,7 @@ impl Actor {
         }
     }
 
-    fn pod(&mut self, pod: Pod) {
+    fn pod(&mut self, pod: Pod, seen_at: Instant) {
         if !pod.metadata.is_of(&self.place.uid) {
             return;
         }
@@ -424,7 +442,12 @@ impl Actor {
             // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
             tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
         }
+        self.tally.pod(&node, seen.state.phase, &pod);
         let known = self.pods.entry(node.clone()).or_default();
+        let is_over = |phase| matches!(phase, PodPhase::Succeeded | PodPhase::Failed);
+        if is_over(seen.state.phase) && !is_over(known.phase) {
+            self.ended.get_or_insert(seen_at);
+        }
         known.name = pod.metadata.name;
         known.uid = pod.metadata.uid;
         known.phase = seen.state.phase;
@@ -451,9 +474,15 @@ impl Actor {
         }
         let completed = pod.metadata.label(label::COMPLETED) == "true";
         // What it was at last may not have been told before.
-        self.pod(pod);
+        self.pod(pod, Instant::now());
         self.pods.remove(&node);
+        self.tally.pod_gone(&node);
         if !completed {
+            if let Some(node) = self.run.node(node.as_str()).filter(|node| !node.phase.is_fulfilled()) {
+                let started = node.started_at.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+                let recently = Timestamp::now().duration_since(started).as_secs() < RECENTLY_SECONDS;
+                self.place.cluster.metrics.pod_missing(recently, node.phase.as_str());
+            }
             self.observe(Fact::PodGone { node });
         }
     }

@@ -115,7 +115,7 @@ impl Events {
         });
         let place = self.place.clone();
         tokio::spawn(async move {
-            let Ok(_turn) = place.cluster.other.try_acquire() else { return };
+            let Some(_turn) = place.cluster.other.try_acquire() else { return };
             let events = Kind::Event.within(&place.namespace);
             if let Err(error) = place.cluster.api.create(events.path(), &event).await {
                 tracing::debug!(workflow = %place.workflow, %error, "an event is not told");

@@ -1,6 +1,7 @@
 //! What a workflow is told.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashSet;
 use serde_json::Value;
@@ -19,8 +20,8 @@ pub enum Message {
     },
     /// The object is gone.
     Deleted,
-    /// A Pod of the workflow is new or changed.
-    Pod(Box<Pod>),
+    /// A Pod of the workflow is new or changed, and when that was seen.
+    Pod(Box<Pod>, Instant),
     /// A Pod is gone, as it was at last.
     PodGone(Box<Pod>),
     /// The watch of Pods began anew: these are all there were then, by uid.

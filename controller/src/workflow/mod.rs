@@ -11,6 +11,7 @@ mod prepare;
 mod release;
 mod repository;
 mod status;
+mod tally;
 mod tasks;
 
 pub use actor::{Ending, drive};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
@@ -36,8 +36,15 @@ impl Workplace {
         let _ = self.to.send(message);
     }
 
-    /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help.
-    pub async fn create(self, request: PodRequest, spec: Arc<WorkflowSpec>, prepared: Arc<OnceCell<Prepared>>) {
+    /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help. `since` is when the Pod ended
+    /// after which this one comes.
+    pub async fn create(
+        self,
+        request: PodRequest,
+        spec: Arc<WorkflowSpec>,
+        prepared: Arc<OnceCell<Prepared>>,
+        since: Option<Instant>,
+    ) {
         let node = request.node.clone();
         let refused =
             |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
@@ -53,7 +60,10 @@ impl Workplace {
         let mut told = String::new();
         loop {
             let error = match self.submit(&pod, config_map.as_ref()).await {
-                Ok(pod) => return self.tell(Message::Created { node, pod: Box::new(pod) }),
+                Ok(pod) => {
+                    since.iter().for_each(|since| self.cluster.metrics.hopped(since.elapsed()));
+                    return self.tell(Message::Created { node, pod: Box::new(pod) });
+                }
                 Err(error) => error,
             };
             if !error.is_transient() {
@@ -209,7 +219,7 @@ impl Workplace {
     pub async fn look_for(self, node: NodeId, name: String, uid: String) {
         let path = Kind::Pod.within(&self.namespace).named(&name);
         match self.read::<Pod>(&path).await {
-            Ok(pod) if pod.metadata.uid == uid => self.tell(Message::Pod(Box::new(pod))),
+            Ok(pod) if pod.metadata.uid == uid => self.tell(Message::Pod(Box::new(pod), Instant::now())),
             Err(error) if !error.is_not_found() => {
                 tracing::warn!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be read");
             }

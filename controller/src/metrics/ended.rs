@@ -1,0 +1,53 @@
+//! Workflows that are over and still in the cluster: they count in the gauges too. Of each, its uid and phase are kept,
+//! some 50 bytes.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tiphys_contract::label;
+use tiphys_kubernetes::{Event, Kind, METADATA_ALONE, ObjectMeta, watch};
+
+use super::Held;
+use crate::cluster::Cluster;
+
+const PHASE: &str = "workflows.argoproj.io/phase";
+
+/// Counts them for as long as the controller works.
+pub async fn watch_ended(cluster: Arc<Cluster>, namespace: String, instance: String) {
+    let selector = format!("{instance},{}=true", label::COMPLETED);
+    let workflows = Kind::Workflow.within(&namespace);
+    let metrics = cluster.metrics.clone();
+    let mut ended: FxHashMap<u128, [Held; 2]> = FxHashMap::default();
+    let mut listed: Option<FxHashMap<u128, [Held; 2]>> = None;
+    let hold = |one: &ObjectMeta| [metrics.workflow(one.metadata.label(PHASE)), metrics.condition("Completed", "True")];
+    watch::<ObjectMeta>(&cluster.api, &workflows, &selector, Some(METADATA_ALONE), |event| {
+        match event {
+            Event::Page(page) => {
+                listed.get_or_insert_default().extend(page.iter().map(|one| (number(&one.metadata.uid), hold(one))));
+            }
+            // What is not in the list has gone.
+            Event::Listed => ended = listed.take().unwrap_or_default(),
+            Event::Applied(one) => drop(ended.insert(number(&one.metadata.uid), hold(&one))),
+            Event::Deleted(one) => drop(ended.remove(&number(&one.metadata.uid))),
+        }
+        true
+    })
+    .await;
+}
+
+/// A uid, which is 32 digits and hyphens (RFC 9562, section 4), as a number.
+fn number(uid: &str) -> u128 {
+    uid.chars().filter_map(|digit| digit.to_digit(16)).fold(0, |number, digit| number << 4 | u128::from(digit))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_uid_is_a_number() {
+        assert_eq!(super::number("00000000-0000-0000-0000-0000000000ff"), 255);
+        assert_ne!(
+            super::number("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+            super::number("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+        );
+    }
+}
