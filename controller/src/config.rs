@@ -2,14 +2,14 @@
 //!
 //! One key `config` may hold all of it as YAML, or each field has a key of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
-use tiphys_engine::ConfigMapData;
+use tiphys_engine::{ConfigMapData, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
 use crate::metrics::{self, Settings};
@@ -52,6 +52,10 @@ pub struct Config {
     pub workflow_events: bool,
     /// Whether events are told about nodes.
     pub node_events: bool,
+    /// Which workflows may run.
+    pub restriction: Restriction,
+    /// Fields that a workflow may set under a restriction, beside those that always are allowed.
+    pub allowed_overrides: BTreeSet<String>,
     /// What is measured, and where it is told.
     pub metrics: Settings,
 }
@@ -94,7 +98,7 @@ struct Written {
     _telemetry_config: metrics::Written,
     workflow_defaults: Option<Workflow>,
     workflow_events: WrittenEvents,
-    workflow_restrictions: Option<Value>,
+    workflow_restrictions: WrittenRestrictions,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +125,25 @@ struct WrittenSwitch {
 struct WrittenEvents {
     enabled: Option<bool>,
     send_as_pod: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenRestrictions {
+    template_referencing: String,
+}
+
+impl WrittenRestrictions {
+    fn restriction(&self) -> Result<Restriction, ConfigError> {
+        match self.template_referencing.as_str() {
+            "" => Ok(Restriction::None),
+            "Strict" => Ok(Restriction::Strict),
+            "Secure" => Ok(Restriction::Secure),
+            other => Err(ConfigError::Shape(format!(
+                "workflowRestrictions.templateReferencing is {other:?}: expected Strict or Secure"
+            ))),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,7 +216,6 @@ impl Written {
             ("resourceRateLimit", self.resource_rate_limit.is_some()),
             ("retentionPolicy", self.retention_policy.is_some()),
             ("synchronization", self.synchronization.is_some()),
-            ("workflowRestrictions", self.workflow_restrictions.is_some()),
         ];
         match refused.into_iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(ConfigError::Unsupported { key }),
@@ -251,6 +273,7 @@ impl Written {
             pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
+        config.restriction = self.workflow_restrictions.restriction()?;
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
@@ -299,6 +322,7 @@ mod tests {
             ("persistence", "archive: true", "persistence is not supported"),
             ("parallelism", "3", "parallelism is not supported"),
             ("executor", "image: [", "executor: "),
+            ("workflowRestrictions", "templateReferencing: strict", "expected Strict or Secure"),
             ("metricsConfig", "portt: 1", "unknown field `portt`"),
             ("metricsConfig", "path: metrics", "metricsConfig.path: metrics must begin with /"),
             ("metricsConfig", "metricsTTL: soon", "metricsConfig.metricsTTL: "),

@@ -46,6 +46,9 @@ pub struct Options {
     /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
+    /// Fields of a spec that a workflow may set in spite of workflowRestrictions, beside Argo's
+    #[arg(long, env = "WORKFLOW_USER_OVERRIDE_ALLOWLIST", value_delimiter = ',', value_name = "FIELD")]
+    pub allow_override: Vec<String>,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
@@ -106,6 +109,8 @@ impl Options {
             ..PodConfig::default()
         };
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
-        Config { pod, ..Config::default() }
+        let allowed = self.allow_override.iter().map(|field| field.trim().to_owned());
+        let allowed_overrides = allowed.filter(|field| !field.is_empty()).collect();
+        Config { pod, allowed_overrides, ..Config::default() }
     }
 }

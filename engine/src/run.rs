@@ -17,6 +17,7 @@ use crate::id::{NodeId, PodNameFormat};
 use crate::locking::Hold;
 use crate::locks::LockName;
 use crate::plan::{Action, Need, Plan};
+use crate::restrictions::Restriction;
 use crate::templates::{Base, Templates};
 
 /// What the engine is told of its surroundings.
@@ -31,6 +32,10 @@ pub struct EngineConfig {
     pub rerun_lost_pods: bool,
     /// Kinds of templates that the driver has no means for. A workflow that needs one is refused.
     pub without: Vec<tiphys_api::TemplateType>,
+    /// Which workflows may run.
+    pub restriction: Restriction,
+    /// Fields of a spec that a workflow may set under a restriction, beside those that always are allowed.
+    pub allowed_overrides: BTreeSet<String>,
 }
 
 /// Why something does not go on.
@@ -180,7 +185,7 @@ impl Run {
         }
         let shutdown = parse_shutdown(&workflow.spec.shutdown);
         let renamed = renamed(&workflow);
-        Run {
+        let mut run = Run {
             spec: Arc::new(workflow.spec.clone()),
             wf: workflow,
             config,
@@ -222,7 +227,9 @@ impl Run {
             adopted_counts: FxHashMap::default(),
             adopted_places: FxHashSet::default(),
             restoring,
-        }
+        };
+        run.distrust_status();
+        run
     }
 
     /// The workflow with its status as of the last plan.

@@ -13,6 +13,7 @@ use tiphys_api::{
 use tiphys_expr::lang;
 
 use crate::plan::Need;
+use crate::restrictions::{CHANGED, Restriction};
 use crate::run::{Run, Stop, parse_shutdown};
 use crate::scope::{Place, Scope};
 use crate::templates::to_json;
@@ -81,6 +82,7 @@ impl Run {
     /// The workflow's own spec over its template's over the defaults.
     fn merged_spec(&mut self) -> Result<WorkflowSpec, Refusal> {
         let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
+        self.check_restriction().map_err(error)?;
         let defaults = self.config.workflow_defaults.clone();
         let Some(reference) = self.wf.spec.workflow_template_ref.clone() else {
             return match &defaults {
@@ -92,6 +94,15 @@ impl Run {
             let mut spec = (**stored).clone();
             spec.suspend = self.wf.spec.suspend;
             spec.shutdown.clone_from(&self.wf.spec.shutdown);
+            if self.config.restriction == Restriction::Secure {
+                let found = self.templates.spec(reference.cluster_scope, &reference.name);
+                let template = found.map_err(|stop| self.wait_for(stop))?;
+                let anew = join(&self.wf.spec, Some(&template), defaults.as_deref()).map_err(error)?;
+                let anew = WorkflowSpec { suspend: spec.suspend, shutdown: spec.shutdown.clone(), ..anew };
+                if anew != spec {
+                    return Err(error(CHANGED.to_string()));
+                }
+            }
             return Ok(spec);
         }
         let found = self.templates.spec(reference.cluster_scope, &reference.name);

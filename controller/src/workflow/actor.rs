@@ -172,6 +172,8 @@ impl Actor {
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
             without: WITHOUT.to_vec(),
+            restriction: config.restriction,
+            allowed_overrides: config.allowed_overrides.clone(),
             ..EngineConfig::default()
         };
         let adopted = !workflow.status.nodes.is_empty();
