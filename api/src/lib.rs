@@ -1,6 +1,7 @@
 //! The types of argoproj.io/v1alpha1: parsed with positions, printed without loss.
 
 pub mod artifact;
+mod definitions;
 pub mod diagnostic;
 pub mod document;
 pub mod kinds;
@@ -17,6 +18,7 @@ pub mod workflow;
 pub mod yaml;
 
 pub use artifact::*;
+pub use definitions::definitions;
 pub use kinds::*;
 pub use kube::*;
 pub use nodes::Nodes;

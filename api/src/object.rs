@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Fields that this version does not know, by name.
 pub type Extra = BTreeMap<String, Value>;
@@ -18,11 +18,36 @@ pub trait Field {
     fn is_empty(&self) -> bool;
     /// Calls `found` with the path (as `spec.templates[0].foo`) of each unknown field below `path`.
     fn unknown_fields(&self, _path: &str, _found: &mut dyn FnMut(String)) {}
+    /// What may stand there, as an OpenAPI schema in the form that Kubernetes takes. `above` are the objects around it: one
+    /// that is inside itself is any object there. What is not said here is any value.
+    fn schema(_above: &mut Vec<&'static str>) -> Value
+    where
+        Self: Sized,
+    {
+        anything()
+    }
+}
+
+/// How many objects inside each other a schema describes: with every store of every artifact of every step, it would be a
+/// megabyte, and `kubectl apply` takes a quarter of that.
+pub(crate) const DESCRIBED_DEPTH: usize = 5;
+
+/// The schema of any value.
+pub(crate) fn anything() -> Value {
+    json!({"x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// The schema of a scalar. `null` reads as absent, as Go's reader has it.
+pub(crate) fn scalar(kind: &str) -> Value {
+    json!({"type": kind, "nullable": true})
 }
 
 impl Field for String {
     fn is_empty(&self) -> bool {
         str::is_empty(self)
+    }
+    fn schema(_above: &mut Vec<&'static str>) -> Value {
+        scalar("string")
     }
 }
 
@@ -30,11 +55,17 @@ impl Field for bool {
     fn is_empty(&self) -> bool {
         !*self
     }
+    fn schema(_above: &mut Vec<&'static str>) -> Value {
+        scalar("boolean")
+    }
 }
 
 impl Field for i64 {
     fn is_empty(&self) -> bool {
         *self == 0
+    }
+    fn schema(_above: &mut Vec<&'static str>) -> Value {
+        scalar("integer")
     }
 }
 
@@ -53,6 +84,9 @@ impl<T: Field> Field for Option<T> {
             value.unknown_fields(path, found);
         }
     }
+    fn schema(above: &mut Vec<&'static str>) -> Value {
+        T::schema(above)
+    }
 }
 
 impl<T: Field> Field for Box<T> {
@@ -61,6 +95,9 @@ impl<T: Field> Field for Box<T> {
     }
     fn unknown_fields(&self, path: &str, found: &mut dyn FnMut(String)) {
         T::unknown_fields(self, path, found);
+    }
+    fn schema(above: &mut Vec<&'static str>) -> Value {
+        T::schema(above)
     }
 }
 
@@ -73,6 +110,9 @@ impl<T: Field> Field for Vec<T> {
             value.unknown_fields(&format!("{path}[{index}]"), found);
         }
     }
+    fn schema(above: &mut Vec<&'static str>) -> Value {
+        json!({"type": "array", "nullable": true, "items": T::schema(above)})
+    }
 }
 
 impl<T: Field> Field for BTreeMap<String, T> {
@@ -83,6 +123,9 @@ impl<T: Field> Field for BTreeMap<String, T> {
         for (key, value) in self {
             value.unknown_fields(&format!("{path}.{key}"), found);
         }
+    }
+    fn schema(above: &mut Vec<&'static str>) -> Value {
+        json!({"type": "object", "nullable": true, "additionalProperties": T::schema(above)})
     }
 }
 
@@ -109,6 +152,23 @@ macro_rules! object {
                     found(at(name));
                 }
                 $( $crate::object::Field::unknown_fields(&self.$field, &at($json), found); )*
+            }
+            fn schema(above: &mut Vec<&'static str>) -> serde_json::Value {
+                if above.len() >= $crate::object::DESCRIBED_DEPTH || above.contains(&stringify!($name)) {
+                    return serde_json::json!({
+                        "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true,
+                    });
+                }
+                above.push(stringify!($name));
+                let properties: serde_json::Map<String, serde_json::Value> = [
+                    $( ($json.to_string(), <$type as $crate::object::Field>::schema(above)), )*
+                ].into_iter().collect();
+                above.pop();
+                // Fields that this version does not know are kept, as everywhere.
+                serde_json::json!({
+                    "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true,
+                    "properties": properties,
+                })
             }
         }
 

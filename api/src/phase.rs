@@ -36,6 +36,9 @@ macro_rules! words {
             fn is_empty(&self) -> bool {
                 *self == $name::Unknown
             }
+            fn schema(_above: &mut Vec<&'static str>) -> serde_json::Value {
+                crate::object::scalar("string")
+            }
         }
     };
 }

@@ -122,6 +122,9 @@ impl Field for IntOrString {
     fn is_empty(&self) -> bool {
         false
     }
+    fn schema(_above: &mut Vec<&'static str>) -> Value {
+        serde_json::json!({"x-kubernetes-int-or-string": true, "nullable": true})
+    }
 }
 
 /// A moment with a precision of a second, as Kubernetes writes it (`2006-01-02T15:04:05Z`).
@@ -168,6 +171,9 @@ impl<'de> Deserialize<'de> for Time {
 impl Field for Time {
     fn is_empty(&self) -> bool {
         false
+    }
+    fn schema(_above: &mut Vec<&'static str>) -> Value {
+        crate::object::scalar("string")
     }
 }
 

@@ -5,11 +5,14 @@
 //! only gives events; `yaml/scalar.rs` holds those rules and `yaml/build.rs` makes the tree.
 
 mod build;
+mod print;
 mod scalar;
 
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
+
+pub use print::print;
 
 /// Longest text that is read, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;

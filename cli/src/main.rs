@@ -13,7 +13,6 @@ mod output;
 mod refusal;
 mod settings;
 mod submit;
-mod yaml;
 
 mod get;
 mod image;

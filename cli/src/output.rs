@@ -8,7 +8,7 @@ use tiphys_api::Workflow;
 
 use crate::args::Output;
 use crate::display::style::{age, duration};
-use crate::yaml;
+use tiphys_api::yaml;
 
 /// Prints text; a reader that has left early is no mistake.
 pub fn print(text: &str) {

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use crate::licences;
 use crate::shell::{self, cargo, output};
+use crate::{generated, licences};
 
 /// `of` must not depend on `on`, directly or not. Empty features mean the default ones.
 const FORBIDDEN: [(&str, &str, &[&str]); 9] = [
@@ -24,6 +24,7 @@ pub fn run() -> Result<()> {
     shell::run(cargo(&["fmt", "--all", "--check"]))?;
     shell::run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     edges()?;
+    generated::check()?;
     licences::check()
 }
 

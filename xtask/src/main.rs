@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check | fuzz | conformance | image | e2e | bench`. CI runs the same ones.
+//! The project's own commands: `cargo xtask check | gen | fuzz | conformance | image | e2e | bench`. CI runs the same ones.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod conformance;
 mod difference;
 mod e2e;
 mod fuzz;
+mod generated;
 mod image;
 mod licences;
 mod shell;
@@ -16,13 +17,16 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check                       formatting, lints, licences, edges between crates
+  gen                         makes what is generated and kept in the repository: definitions and manifests below helm/
   fuzz [--seconds N]          what reads bytes from outside, on inputs that coverage leads to, for so many seconds (60)
   conformance [OPTIONS]       the corpus's local cases on the real local runtime; writes docs/conformance.md
       --images FOLDER         image archives to import first, so that steps run in their images
       --corpus FOLDER         the corpus (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only cases whose name holds TEXT; the page is not written
       --data FOLDER           where images and what runs print are kept
-  image [OPTIONS]             the executor's image as OCI archives, for root and for uid 8737, into target/images
+  image [OPTIONS]             the images as OCI archives into target/images: the executor's for root and for uid 8737, the
+                              controller's
+      --only NAME             executor or controller
       --arch ARCH             amd64 or arm64; this machine's unless told; both make one image for both
       --out FOLDER            where the archives go
       --rootfs FOLDER         only the files of the image, for an engine to copy
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         "conformance" => conformance::run(&rest),
         "e2e" => e2e::run(&rest),
         "fuzz" => fuzz::run(&rest),
+        "gen" => generated::run(),
         "image" => image::run(&rest),
         "bench" => bench::run_all(),
         _ => {

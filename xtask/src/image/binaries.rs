@@ -1,4 +1,4 @@
-//! The executor and the emissary as static programs, small by profile `min`.
+//! Static programs: the executor and the emissary, small by profile `min`, and the controller, fast by `release`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,25 +10,37 @@ use crate::shell::{cargo, install, is_on_path, output, root, run, target};
 
 /// Builds both programs for a machine, after installing what that needs.
 pub fn build(machine: Machine) -> Result<Programs> {
-    rust_target(machine.triple())?;
-    let compiler = c_compiler(machine)?;
     let programs = [("tiphys-executor", &[][..]), ("tiphys-emissary", &["--no-default-features"][..])];
     for (program, features) in programs {
-        let mut command = cargo(&["build", "--package", "tiphys-executor", "--bin", program]);
-        command.args(["--locked", "--profile", "min", "--target", machine.triple()]).args(features);
-        let triple = machine.triple().replace('-', "_");
-        command.env(format!("CC_{triple}"), compiler);
-        command.env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\u{1f}"));
-        run(command)?;
+        let mut command = cargo(&["build", "--package", "tiphys-executor", "--bin", program, "--profile", "min"]);
+        command.args(features);
+        command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, small()].concat().join("\u{1f}"));
+        run_static(command, machine)?;
     }
     let folder = target().join(machine.triple()).join("min");
     let (executor, emissary) = (folder.join("tiphys-executor"), folder.join("tiphys-emissary"));
     Ok(Programs { machine, executor, emissary })
 }
 
-/// What makes the programs smaller than the profile alone does, and the same wherever they are built.
-fn flags() -> Result<Vec<String>> {
-    let script = root().join("images/no-unwinding.ld");
+/// Builds the controller for a machine.
+pub fn controller(machine: Machine) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--package", "tiphys-controller", "--release"]);
+    let linker = ["-Clinker=rust-lld".to_owned(), "-Crelocation-model=static".to_owned()];
+    command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, linker.to_vec()].concat().join("\u{1f}"));
+    run_static(command, machine)?;
+    Ok(target().join(machine.triple()).join("release/tiphys-controller"))
+}
+
+/// Runs a build for a machine, after installing what that needs.
+fn run_static(mut command: Command, machine: Machine) -> Result<()> {
+    rust_target(machine.triple())?;
+    command.args(["--locked", "--target", machine.triple()]);
+    command.env(format!("CC_{}", machine.triple().replace('-', "_")), c_compiler(machine)?);
+    run(command)
+}
+
+/// What makes programs the same wherever they are built.
+fn same_paths() -> Result<Vec<String>> {
     let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
@@ -37,11 +49,18 @@ fn flags() -> Result<Vec<String>> {
     for (folder, name) in [(home.join("registry/src"), "crates"), (root(), "tiphys")] {
         flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
     }
+    Ok(flags)
+}
+
+/// What makes programs smaller than the profile alone does.
+fn small() -> Vec<String> {
+    let script = root().join("images/no-unwinding.ld");
+    let mut flags = Vec::new();
     // The toolchain has musl's start files and its own linker, for each machine: no compiler's is needed.
     let linker = ["--no-eh-frame-hdr".into(), "--icf=all".into(), format!("-T{}", script.display())];
     flags.extend(["-Clinker=rust-lld".into(), "-Crelocation-model=static".into()]);
     flags.extend(linker.map(|argument| format!("-Clink-arg={argument}")));
-    Ok(flags)
+    flags
 }
 
 /// The standard library for static programs.

@@ -51,6 +51,27 @@ pub fn of(programs: &Programs) -> Result<Vec<Entry>> {
     ])
 }
 
+/// The controller's: it needs its own program, and certificates for registries and stores.
+///
+/// # Errors
+/// When the program or the certificates cannot be read.
+pub fn of_controller(program: &Path) -> Result<Vec<Entry>> {
+    let folder = |path, mode| Entry { path, mode, bytes: None };
+    let file = |path, mode, bytes: Vec<u8>| Entry { path, mode, bytes: Some(bytes) };
+    let bytes = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    Ok(vec![
+        folder("bin", 0o755),
+        file("bin/tiphys-controller", 0o755, bytes),
+        folder("etc", 0o755),
+        file("etc/group", 0o644, GROUP.into()),
+        file("etc/passwd", 0o644, PASSWD.into()),
+        folder("etc/ssl", 0o755),
+        folder("etc/ssl/certs", 0o755),
+        file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates()?),
+        folder("tmp", 0o1777),
+    ])
+}
+
 /// The certificates of this machine. They are a file, and not a table in the executor, so that a mounted file can take
 /// their place.
 fn certificates() -> Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 use super::layer::Layer;
-use super::{Machine, Variant, name};
+use super::{Machine, Variant};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -60,7 +60,7 @@ pub fn write(layers: &[(Machine, Layer)], variant: Variant, path: &Path) -> Resu
         }
     };
     let digest = image["digest"].as_str().unwrap_or_default().to_owned();
-    let name = format!("{}:{}", name(variant), env!("CARGO_PKG_VERSION"));
+    let name = format!("{}:{}", variant.name(), env!("CARGO_PKG_VERSION"));
     image["annotations"] = json!({"org.opencontainers.image.ref.name": name});
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [image]});
     archive(&blobs, &index, path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -75,10 +75,10 @@ fn manifest(blobs: &mut Blobs, machine: Machine, layer: &Layer, variant: Variant
         "config": {
             "User": variant.user(),
             "Env": [PATH],
-            "Entrypoint": ["/bin/argoexec"],
+            "Entrypoint": [variant.entrypoint()],
             "WorkingDir": "/",
             "Labels": {
-                "org.opencontainers.image.title": "Tiphys executor",
+                "org.opencontainers.image.title": variant.title(),
                 "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
                 "org.opencontainers.image.licenses": "Apache-2.0",
             },

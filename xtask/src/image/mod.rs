@@ -1,7 +1,7 @@
-//! The executor's image without a container engine: static binaries, a few files, an OCI archive.
+//! The images without a container engine: static binaries, a few files, an OCI archive.
 //!
-//! The same inputs give the same bytes, so an image's digest says whether anything changed. images/executor.Containerfile
-//! makes the same image with an engine.
+//! The same inputs give the same bytes, so an image's digest says whether anything changed. The Containerfiles in images/
+//! make the same images with an engine.
 
 mod binaries;
 mod contents;
@@ -17,9 +17,6 @@ use anyhow::{Context, Result, bail};
 use crate::shell::target;
 use contents::Entry;
 use layer::Layer;
-
-/// The image's name.
-const NAME: &str = "tiphys-executor";
 
 /// A machine that the image can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,20 +64,32 @@ impl Machine {
     }
 }
 
-/// Who the image's processes are.
+/// An image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// The superuser, as Argo's argoexec.
+    /// The executor as the superuser, as Argo's argoexec.
     Root,
-    /// Uid 8737, as Argo's argoexec-nonroot.
+    /// The executor as uid 8737, as Argo's argoexec-nonroot.
     NonRoot,
+    /// The controller, as uid 8737.
+    Controller,
 }
 
 impl Variant {
-    fn suffix(self) -> &'static str {
+    /// The image's name.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Root => "",
-            Self::NonRoot => "-nonroot",
+            Self::Root => "tiphys-executor",
+            Self::NonRoot => "tiphys-executor-nonroot",
+            Self::Controller => "tiphys-controller",
+        }
+    }
+
+    /// What it is called where people read.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Root | Self::NonRoot => "Tiphys executor",
+            Self::Controller => "Tiphys controller",
         }
     }
 
@@ -88,7 +97,14 @@ impl Variant {
     fn user(self) -> &'static str {
         match self {
             Self::Root => "0",
-            Self::NonRoot => "8737",
+            Self::NonRoot | Self::Controller => "8737",
+        }
+    }
+
+    fn entrypoint(self) -> &'static str {
+        match self {
+            Self::Root | Self::NonRoot => "/bin/argoexec",
+            Self::Controller => "/bin/tiphys-controller",
         }
     }
 }
@@ -105,19 +121,36 @@ struct Options {
     machines: Vec<Machine>,
     rootfs: Option<PathBuf>,
     out: Option<PathBuf>,
+    only: Option<Only>,
 }
 
-/// Builds the image in its variants.
+/// One of the two programs that images are made for.
+#[derive(Clone, Copy, PartialEq)]
+enum Only {
+    Executor,
+    Controller,
+}
+
+/// Builds the images.
 pub fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let machines = if options.machines.is_empty() { vec![Machine::host()?] } else { options.machines };
     if let Some(folder) = options.rootfs {
         let [machine] = machines[..] else { bail!("--rootfs is for one --arch") };
-        return contents::unpack(&contents::of(&binaries::build(machine)?)?, &folder);
+        let entries = match options.only {
+            Some(Only::Controller) => contents::of_controller(&binaries::controller(machine)?)?,
+            _ => contents::of(&binaries::build(machine)?)?,
+        };
+        return contents::unpack(&entries, &folder);
     }
     let out = options.out.unwrap_or_else(folder);
-    let programs = machines.into_iter().map(binaries::build).collect::<Result<Vec<_>>>()?;
-    write(&programs, &out)?;
+    if options.only != Some(Only::Controller) {
+        let programs = machines.iter().map(|machine| binaries::build(*machine)).collect::<Result<Vec<_>>>()?;
+        write(&programs, &out)?;
+    }
+    if options.only != Some(Only::Executor) {
+        write_controller(&machines, &out)?;
+    }
     Ok(())
 }
 
@@ -146,9 +179,12 @@ pub fn programs() -> Result<(PathBuf, PathBuf)> {
     Ok((built.executor, built.emissary))
 }
 
-/// The image's name in a variant.
-pub fn name(variant: Variant) -> String {
-    format!("{NAME}{}", variant.suffix())
+/// Builds the controller's for this machine.
+///
+/// # Errors
+/// When it cannot be built or the archive cannot be written.
+pub fn controller() -> Result<Built> {
+    write_controller(&[Machine::host()?], &folder())
 }
 
 /// Where images are written unless told otherwise.
@@ -157,32 +193,53 @@ fn folder() -> PathBuf {
 }
 
 fn archive(folder: &Path, variant: Variant) -> PathBuf {
-    folder.join(format!("{}.oci.tar", name(variant)))
+    folder.join(format!("{}.oci.tar", variant.name()))
 }
 
 fn write(programs: &[Programs], out: &Path) -> Result<[Built; 2]> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let layers = programs
         .iter()
         .map(|programs| {
-            let entries: Vec<Entry> = contents::of(programs)?;
-            for (what, path) in [("executor", &programs.executor), ("emissary", &programs.emissary)] {
-                let bytes = std::fs::metadata(path)?.len();
-                println!("{what:<9} {:<6} {:>6.2} MB  {}", programs.machine.name(), mega(bytes), path.display());
-            }
-            let layer = Layer::of(&entries)?;
-            let (packed, size) = (mega(layer.packed.len() as u64), mega(layer.size));
-            println!("{:<9} {:<6} {packed:>6.2} MB  to pull, {size:.2} MB unpacked", "image", programs.machine.name());
-            Ok((programs.machine, layer))
+            show("executor", programs.machine, &programs.executor)?;
+            show("emissary", programs.machine, &programs.emissary)?;
+            layer(programs.machine, &contents::of(programs)?)
         })
         .collect::<Result<Vec<_>>>()?;
-    let variant = |variant| {
-        let path = archive(out, variant);
-        let digest = layout::write(&layers, variant, &path)?;
-        println!("{digest}  {}", path.display());
-        Ok::<_, anyhow::Error>(Built { path, digest })
-    };
-    Ok([variant(Variant::Root)?, variant(Variant::NonRoot)?])
+    Ok([put(&layers, Variant::Root, out)?, put(&layers, Variant::NonRoot, out)?])
+}
+
+fn write_controller(machines: &[Machine], out: &Path) -> Result<Built> {
+    let layers = machines
+        .iter()
+        .map(|machine| {
+            let program = binaries::controller(*machine)?;
+            show("controller", *machine, &program)?;
+            layer(*machine, &contents::of_controller(&program)?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    put(&layers, Variant::Controller, out)
+}
+
+/// Says how large a program is.
+fn show(what: &str, machine: Machine, path: &Path) -> Result<()> {
+    let bytes = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    println!("{what:<10} {:<6} {:>6.2} MB  {}", machine.name(), mega(bytes), path.display());
+    Ok(())
+}
+
+fn layer(machine: Machine, entries: &[Entry]) -> Result<(Machine, Layer)> {
+    let layer = Layer::of(entries)?;
+    let (packed, size) = (mega(layer.packed.len() as u64), mega(layer.size));
+    println!("{:<10} {:<6} {packed:>6.2} MB  to pull, {size:.2} MB unpacked", "image", machine.name());
+    Ok((machine, layer))
+}
+
+fn put(layers: &[(Machine, Layer)], variant: Variant, out: &Path) -> Result<Built> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let path = archive(out, variant);
+    let digest = layout::write(layers, variant, &path)?;
+    println!("{digest}  {}", path.display());
+    Ok(Built { path, digest })
 }
 
 fn mega(bytes: u64) -> f64 {
@@ -197,6 +254,13 @@ fn parse(args: &[String]) -> Result<Options> {
         match name.as_str() {
             "--arch" => options.machines.push(Machine::parse(value)?),
             "--rootfs" => options.rootfs = Some(value.into()),
+            "--only" => {
+                options.only = Some(match value.as_str() {
+                    "executor" => Only::Executor,
+                    "controller" => Only::Controller,
+                    other => bail!("--only is {other:?}: expected executor or controller"),
+                });
+            }
             "--out" => options.out = Some(value.into()),
             other => bail!("unknown option {other}"),
         }

@@ -125,9 +125,9 @@ mod tests {
             "list": ["a\nb\n", {"k": "v\nw"}], "float": 1.5, "tag": "{{x}}", "hash": "a #b", "colon": "a: b",
         });
         let yaml = print(&value);
-        assert_eq!(tiphys_api::yaml::to_json(&yaml).unwrap(), value, "{yaml}");
+        assert_eq!(crate::yaml::to_json(&yaml).unwrap(), value, "{yaml}");
         for scalar in [json!("x"), json!([]), json!({}), json!(1)] {
-            assert_eq!(tiphys_api::yaml::to_json(&print(&scalar)).unwrap(), scalar);
+            assert_eq!(crate::yaml::to_json(&print(&scalar)).unwrap(), scalar);
         }
     }
 
