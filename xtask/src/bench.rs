@@ -16,5 +16,15 @@ pub fn run_all() -> Result<()> {
     run(cargo(&["bench", "--package", "tiphys-artifact"]))?;
     run(cargo(&["bench", "--package", "tiphys-sandbox"]))?;
     run(cargo(&["bench", "--package", "tiphys-s3server"]))?;
-    run(cargo(&["bench", "--package", "tiphys-cli"]))
+    run(cargo(&["bench", "--package", "tiphys-cli"]))?;
+    if std::env::var_os("KUBECONFIG").is_none() {
+        eprintln!("bench: the controller is left out: set KUBECONFIG to measure it");
+        return Ok(());
+    }
+    // The program that goes into the image.
+    let controller = image::controller_program()?;
+    let mut hollow =
+        cargo(&["run", "--release", "--package", "tiphys-benches", "--bin", "hollow", "--", "--controller"]);
+    hollow.arg(controller);
+    run(hollow)
 }

@@ -57,9 +57,16 @@ impl Cluster {
         if !script.is_file() {
             bail!("no cluster: set KUBECONFIG, or TIPHYS_CLUSTER to a script that starts one ({})", script.display());
         }
-        let mut up = Command::new(&script);
-        up.arg("up");
-        let line = output(up)?;
+        let told = |what: &str| {
+            let mut command = Command::new(&script);
+            command.arg(what);
+            output(command)
+        };
+        let mut line = told("up")?;
+        // What ends while the rest starts is started again.
+        if told("status")?.lines().any(|part| part.ends_with(" down")) {
+            line = told("up")?;
+        }
         let kubeconfig =
             line.trim().strip_prefix("export KUBECONFIG=").context("the cluster's script names no KUBECONFIG")?;
         let mut images = Command::new(&script);

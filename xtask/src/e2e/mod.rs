@@ -6,6 +6,7 @@
 mod api;
 mod case;
 mod cluster;
+mod install;
 mod namespace;
 mod recorded;
 mod steps;
@@ -88,6 +89,12 @@ pub fn run(args: &[String]) -> Result<()> {
         count.add("stores: the conformance suite on the S3 server", begun, &outcome);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if options.only.as_ref().is_none_or(|only| "chart".contains(only.as_str())) {
+        let begun = Instant::now();
+        let outcome = runtime.block_on(chart(&options, &cluster, &other));
+        let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
+        count.add("chart: rendered, applied, and a workflow run by what it starts", begun, &outcome);
+    }
     runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
     let [passed, failed, skipped] = count.0;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
@@ -116,6 +123,16 @@ fn stores(cluster: &Cluster) -> Result<()> {
     command.env("TIPHYS_TEST_S3", format!("http://{}", cluster.s3.host));
     command.env("TIPHYS_TEST_S3_ACCESS_KEY", &cluster.s3.access).env("TIPHYS_TEST_S3_SECRET_KEY", &cluster.s3.secret);
     run_command(command)
+}
+
+/// The chart, with the images of this state of the sources.
+async fn chart(options: &Options, cluster: &Cluster, executor: &image::Built) -> Result<()> {
+    install::rendered()?;
+    let controller = cluster.push(&image::controller()?, "controller")?;
+    let executor = cluster.push(executor, "executor-nonroot")?;
+    let api = Api::open(&cluster.kubeconfig)?;
+    let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    install::run(&api, cluster, &format!("tiphys-e2e-{stamp}-i"), &controller, &executor, options.keep).await
 }
 
 async fn pods(

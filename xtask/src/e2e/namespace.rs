@@ -44,8 +44,9 @@ impl<'a> Namespace<'a> {
     /// # Errors
     /// When the cluster refuses.
     pub async fn make(api: &'a Api, name: &str, security: &str, s3: &S3) -> Result<Self> {
-        for (kind, plural) in KINDS {
-            api.create(DEFINITIONS, &definition(kind, plural)).await?;
+        // Where Argo's own definitions are installed, those stay.
+        for (plural, definition) in tiphys_api::definitions() {
+            api.create(DEFINITIONS, &definition).await?;
             api.until(DEFINITIONS, &format!("{plural}.argoproj.io"), LIMIT, is_established).await?;
         }
         let labels = json!({"pod-security.kubernetes.io/enforce": security});
@@ -188,21 +189,6 @@ fn stuck(pod: &Value) -> Option<String> {
         let waiting = one["state"].get("waiting")?;
         let reason = waiting["reason"].as_str().filter(|reason| HOPELESS.contains(reason))?;
         Some(format!("{}: {reason}: {}", one["name"], waiting["message"].as_str().unwrap_or_default()))
-    })
-}
-
-/// The least that a kind of Argo's needs to exist. Where Argo's own definition is installed, that one stays.
-fn definition(kind: &str, plural: &str) -> Value {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    let version = json!({"name": "v1alpha1", "served": true, "storage": true, "schema": schema});
-    let scope = if kind.starts_with("Cluster") { "Cluster" } else { "Namespaced" };
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.argoproj.io")},
-        "spec": {
-            "group": "argoproj.io", "scope": scope, "versions": [version],
-            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-        },
     })
 }
 

@@ -179,6 +179,14 @@ pub fn programs() -> Result<(PathBuf, PathBuf)> {
     Ok((built.executor, built.emissary))
 }
 
+/// This machine's controller.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn controller_program() -> Result<PathBuf> {
+    binaries::controller(Machine::host()?)
+}
+
 /// Builds the controller's for this machine.
 ///
 /// # Errors

@@ -1,0 +1,68 @@
+//! The limit: a client that does nothing but create Pods and watch them end.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+use tiphys_kubernetes::{Api, Event, Kind, watch};
+use tokio::sync::mpsc;
+
+use crate::IN_FLIGHT;
+use crate::player::{Played, TOLERATION, node_selector};
+
+const LABEL: &str = "bench.tiphys.io/bare";
+
+/// Pods a second.
+///
+/// # Errors
+/// The API server's.
+pub async fn pods(api: &Api, namespace: &str, count: usize) -> Result<f64> {
+    let pods = Kind::Pod.within(namespace);
+    let (to, mut ended) = mpsc::unbounded_channel();
+    let (watching, watched) = (api.clone(), pods.clone());
+    let begun = Instant::now();
+    let follow = tokio::spawn(async move {
+        watch::<Played>(&watching, &watched, LABEL, None, |event| match event {
+            Event::Applied(pod) if pod.status.phase == "Succeeded" => to.send(pod.metadata.name).is_ok(),
+            Event::Page(page) => page
+                .into_iter()
+                .filter(|pod| pod.status.phase == "Succeeded")
+                .all(|pod| to.send(pod.metadata.name).is_ok()),
+            _ => true,
+        })
+        .await;
+    });
+    let made = stream::iter(0..count).map(|number| {
+        let (path, pod) = (pods.path().to_owned(), pod(number));
+        async move { api.create(&path, &pod).await }
+    });
+    let made = made.buffer_unordered(IN_FLIGHT).try_for_each(|_| std::future::ready(Ok(())));
+    let seen = async {
+        let mut names = std::collections::HashSet::new();
+        while names.len() < count {
+            match ended.recv().await {
+                Some(name) => names.insert(name),
+                None => break,
+            };
+        }
+        Ok(())
+    };
+    tokio::try_join!(made, seen)?;
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    follow.abort();
+    let query = pods.query(&[("labelSelector", LABEL)]);
+    api.delete(&query, &json!({"gracePeriodSeconds": 0})).await?;
+    Ok(rate)
+}
+
+/// As lean as a Pod can be.
+fn pod(number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("bare-{number}"), "labels": {LABEL: ""}},
+        "spec": {
+            "nodeSelector": node_selector(), "tolerations": [{"key": TOLERATION, "operator": "Exists"}],
+            "restartPolicy": "Never", "containers": [{"name": "main", "image": "none", "command": ["true"]}],
+        },
+    })
+}
