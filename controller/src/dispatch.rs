@@ -7,12 +7,13 @@ use futures_util::FutureExt as _;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::DeserializeOwned;
 use tiphys_contract::label;
+use tiphys_engine::{Fact, Shutdown};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{locks, metrics, ttl};
+use crate::{ended, locks, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
@@ -42,9 +43,7 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let _watches = watches(&cluster, namespace, to);
     let instance = instance_selector(&cluster.config().pod.instance_id);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
-    if cluster.config().metrics.enabled {
-        tokio::spawn(metrics::watch_ended(cluster.clone(), namespace.to_owned(), instance));
-    }
+    let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance));
     let health = cluster.health.clone();
     health.works();
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
@@ -180,6 +179,8 @@ impl Dispatch {
 
     fn applied(&mut self, one: ObjectMeta, driven: &mut JoinSet<(Key, String, Ending)>) {
         let metadata = one.metadata;
+        // Somebody has deleted it, and it waits for its artifacts to go: what is at work is ended first.
+        let ended = metadata.deletion_timestamp.is_some().then(|| Message::Fact(Fact::Shutdown(Shutdown::Terminate)));
         let key = (metadata.namespace, metadata.name);
         if let Some(known) = self.workflows.get(&key) {
             let changed = Message::Changed { version: metadata.resource_version.clone() };
@@ -187,12 +188,14 @@ impl Dispatch {
                 let _ = known.to.send(Message::Deleted);
                 self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
             } else if known.to.send(changed).is_ok() {
+                ended.into_iter().for_each(|ended| drop(known.to.send(ended)));
                 return;
             }
             // Otherwise nobody listens any more: its task has died, and another one takes over.
         }
         let (to, inbox) = mpsc::unbounded_channel();
         let (cluster, uid, to_self) = (self.cluster.clone(), metadata.uid, to.clone());
+        ended.into_iter().for_each(|ended| drop(to.send(ended)));
         self.workflows.insert(key.clone(), Known { uid: uid.clone(), to });
         driven.spawn(async move {
             let ending = drive(cluster, key.0.clone(), key.1.clone(), uid.clone(), inbox, to_self).await;

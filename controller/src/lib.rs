@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod config_watch;
 pub mod dispatch;
+pub mod ended;
 pub mod health;
 pub mod images;
 pub mod lease;

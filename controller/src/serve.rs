@@ -34,7 +34,7 @@ pub type Answer = Arc<dyn Fn(String) -> BoxFuture<'static, Option<(StatusCode, S
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The port is not to be had.
-    #[error("cannot listen on port {port}: {source}")]
+    #[error("cannot listen on port {port}")]
     Listen {
         /// The port.
         port: u16,

@@ -8,6 +8,7 @@ mod agent_task;
 mod aggregate;
 mod artifacts;
 mod call;
+mod collect;
 mod dag;
 mod depends;
 mod expand;
@@ -43,6 +44,7 @@ mod unsupported;
 pub mod validate;
 mod workflow;
 
+pub use collect::{Collection, CollectionStrategy, collection_label, collections, is_all_collected, is_collected};
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use id::{NodeId, PodNameFormat, pod_name};
 pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};

@@ -25,6 +25,10 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
     /// Whom it belongs to.
     pub owner_references: Vec<Owner>,
+    /// Who must agree before it goes.
+    pub finalizers: Vec<String>,
+    /// When it was deleted, while somebody has not agreed.
+    pub deletion_timestamp: Option<Time>,
 }
 
 /// An owner.

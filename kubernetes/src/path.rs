@@ -29,6 +29,8 @@ pub enum Kind {
     WorkflowTaskResult,
     /// WorkflowTaskSet
     WorkflowTaskSet,
+    /// WorkflowArtifactGCTask
+    WorkflowArtifactGCTask,
 }
 
 const ARGO: &str = "/apis/argoproj.io/v1alpha1";
@@ -49,6 +51,7 @@ impl Kind {
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),
             Kind::WorkflowTaskResult => (ARGO, "workflowtaskresults"),
             Kind::WorkflowTaskSet => (ARGO, "workflowtasksets"),
+            Kind::WorkflowArtifactGCTask => (ARGO, "workflowartifactgctasks"),
         }
     }
 

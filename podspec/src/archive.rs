@@ -86,7 +86,7 @@ pub(crate) fn has_key(location: &ArtifactLocation) -> bool {
 }
 
 /// The repository's location, its key being the repository's format.
-fn repository_location(repository: &ArtifactRepository) -> ArtifactLocation {
+pub fn repository_location(repository: &ArtifactRepository) -> ArtifactLocation {
     let key = |format: &str| if format.is_empty() { DEFAULT_KEY_FORMAT.to_owned() } else { format.to_owned() };
     let mut location = ArtifactLocation::default();
     if let Some(from) = &repository.artifactory {

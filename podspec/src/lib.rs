@@ -9,6 +9,7 @@
 
 mod agent;
 mod archive;
+mod artifact_gc;
 mod artifacts;
 mod build;
 mod config;
@@ -32,6 +33,8 @@ pub mod usage;
 mod volumes;
 
 pub use agent::{Agent, agent};
+pub use archive::repository_location;
+pub use artifact_gc::{ArtifactGc, artifact_gc};
 pub use build::build;
 pub use config::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 pub use draft::Pod;

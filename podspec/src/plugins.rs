@@ -132,7 +132,7 @@ pub(crate) fn binary_mount() -> VolumeMount {
     mount_read_only(names::BINARY_VOLUME, tiphys_contract::path::IMAGE_VOLUME)
 }
 
-fn sidecar(input: &Input<'_>, template: &Template, plugin: &str) -> Result<Container, Error> {
+pub(crate) fn sidecar(input: &Input<'_>, template: &Template, plugin: &str) -> Result<Container, Error> {
     let name = format!("{}{plugin}", container::ARTIFACT_PLUGIN_PREFIX);
     let mut made = plugin_container(input, template, plugin, &name, &["artifact-plugin-sidecar"])?;
     made.volume_mounts = vec![socket_mount(plugin)];
@@ -168,6 +168,6 @@ fn plugin_container(
     Ok(made)
 }
 
-fn socket_mount(plugin: &str) -> VolumeMount {
+pub(crate) fn socket_mount(plugin: &str) -> VolumeMount {
     mount(&format!("{}{plugin}", container::ARTIFACT_PLUGIN_PREFIX), &format!("{}/{plugin}", names::PLUGIN_SOCKETS))
 }

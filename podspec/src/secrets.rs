@@ -12,16 +12,16 @@ use crate::draft::mount_read_only;
 /// Volumes and mounts for every Secret of the template's artifacts, by name of Secret.
 pub(crate) fn volumes_and_mounts(template: &Template) -> (Vec<Value>, Vec<VolumeMount>) {
     let source = template.data.as_ref().and_then(|data| data.source.artifact_paths.as_deref());
-    let artifacts: Vec<ArtifactLocation> = template
-        .outputs
-        .artifacts
-        .iter()
-        .chain(&template.inputs.artifacts)
-        .chain(source)
-        .map(Artifact::location)
-        .collect();
+    let artifacts = template.outputs.artifacts.iter().chain(&template.inputs.artifacts).chain(source);
+    let archive = template.archive_location.as_deref().cloned();
+    let locations: Vec<ArtifactLocation> = archive.into_iter().chain(artifacts.map(Artifact::location)).collect();
+    of_locations(&locations)
+}
+
+/// Volumes and mounts for every Secret of these locations, by name of Secret.
+pub(crate) fn of_locations(locations: &[ArtifactLocation]) -> (Vec<Value>, Vec<VolumeMount>) {
     let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for location in template.archive_location.as_deref().into_iter().chain(&artifacts) {
+    for location in locations {
         for selector in selectors(location).into_iter().flatten() {
             if selector.name.is_empty() || selector.key.is_empty() {
                 continue;

@@ -4,7 +4,6 @@
 //! A gauge is what is held now: whoever holds it keeps a [`Held`], and gives it back by dropping it.
 
 mod custom;
-mod ended;
 mod locks;
 pub mod logs;
 mod modifiers;
@@ -20,7 +19,6 @@ use tiphys_engine::LockState;
 use tiphys_kubernetes::Answered;
 
 pub use custom::Custom;
-pub use ended::watch_ended;
 pub(crate) use settings::Written;
 pub use settings::{Modifier, Settings};
 

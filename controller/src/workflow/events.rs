@@ -94,6 +94,11 @@ impl Events {
         }
     }
 
+    /// Something went wrong with the workflow as a whole.
+    pub fn warn(&mut self, reason: &str, message: &str) {
+        self.tell(false, reason, message, &json!({}));
+    }
+
     fn tell(&mut self, good: bool, reason: &str, message: &str, annotations: &Value) {
         if !self.left.take(Instant::now()) {
             return;

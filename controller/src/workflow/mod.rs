@@ -1,6 +1,7 @@
 //! One workflow: its engine, what is known of its Pods, and what has to be written.
 
 mod actor;
+mod collect;
 mod events;
 mod foreign;
 mod message;
@@ -15,4 +16,5 @@ mod tally;
 mod tasks;
 
 pub use actor::{Ending, drive};
+pub use collect::Collector;
 pub use message::Message;

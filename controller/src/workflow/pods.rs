@@ -8,9 +8,9 @@ use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
 use tiphys_api::WorkflowSpec;
 use tiphys_contract::label;
-use tiphys_engine::{Fact, NodeId, PodRequest};
+use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
-use tiphys_podspec::{Error as PodError, Input, Request, build};
+use tiphys_podspec::{Error as PodError, Input, PodConfig, Request, build};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -49,7 +49,10 @@ impl Workplace {
         let refused =
             |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
         let made = match prepared.get_or_try_init(|| self.prepare(&spec)).await {
-            Ok(prepared) => self.build(request, &spec, prepared).await,
+            Ok(prepared) => match self.guard(prepared, &spec, &request).await {
+                Ok(()) => self.build(request, &spec, prepared).await,
+                Err(message) => Err(message),
+            },
             Err(message) => Err(message),
         };
         let (pod, config_map) = match made {
@@ -76,6 +79,15 @@ impl Workplace {
             }
             error.wait(&mut backoff).await;
         }
+    }
+
+    /// Before the first Pod with artifacts that are collected, the workflow is kept from going without them.
+    async fn guard(&self, prepared: &Prepared, spec: &WorkflowSpec, request: &PodRequest) -> Result<(), String> {
+        if is_collected(spec, &request.template) {
+            let guarded = prepared.guarded.get_or_try_init(|| self.guard_artifacts()).await;
+            guarded.map_err(|error| format!("the finalizer for artifact collection is not set: {error}"))?;
+        }
+        Ok(())
     }
 
     async fn build(
@@ -111,23 +123,32 @@ impl Workplace {
             });
             match built {
                 Ok(pod) => return Ok((pod.to_value(), pod.config_map)),
-                Err(PodError::TokenSecretUnknown { service_account }) => {
-                    let secret = self.token_secret(&service_account).await?;
-                    Arc::make_mut(&mut config).token_secrets.insert(service_account, secret);
-                }
-                Err(PodError::CommandUnknown { image, container }) => {
-                    let found = self.cluster.images.command(&image).await;
-                    let command = found.map_err(|reason| {
-                        format!(
-                            "container `{container}` names no command, and what its image `{image}` runs is not known \
-                             ({reason}): name the `command` in the template, or list the image under `images` in the \
-                             controller's configuration"
-                        )
-                    })?;
-                    Arc::make_mut(&mut config).images.insert(image, command);
-                }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => self.learn(Arc::make_mut(&mut config), error).await?,
             }
+        }
+    }
+
+    /// Looks up what a Pod could not be made without.
+    pub(super) async fn learn(&self, config: &mut PodConfig, missing: PodError) -> Result<(), String> {
+        match missing {
+            PodError::TokenSecretUnknown { service_account } => {
+                let secret = self.token_secret(&service_account).await?;
+                config.token_secrets.insert(service_account, secret);
+                Ok(())
+            }
+            PodError::CommandUnknown { image, container } => {
+                let found = self.cluster.images.command(&image).await;
+                let command = found.map_err(|reason| {
+                    format!(
+                        "container `{container}` names no command, and what its image `{image}` runs is not known \
+                         ({reason}): name the `command` in the template, or list the image under `images` in the \
+                         controller's configuration"
+                    )
+                })?;
+                config.images.insert(image, command);
+                Ok(())
+            }
+            error => Err(error.to_string()),
         }
     }
 

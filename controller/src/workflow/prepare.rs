@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tiphys_api::{Artifact, Template, Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_api::{Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::Fact;
 use tiphys_podspec::{PodConfig, owner_reference};
+use tokio::sync::OnceCell;
 
 use super::message::Message;
 use super::pods::Workplace;
@@ -23,6 +24,8 @@ pub(super) struct Prepared {
     pub config: Arc<PodConfig>,
     /// Volumes over the workflow's claims.
     pub claims: Vec<Value>,
+    /// Whether the workflow waits for its artifacts to be collected before it goes.
+    pub guarded: OnceCell<()>,
 }
 
 #[derive(serde::Deserialize)]
@@ -32,18 +35,9 @@ struct Owned {
 
 /// What changes the outcome of a workflow and is not done here yet is refused before its first Pod.
 fn refuse(spec: &WorkflowSpec) -> Result<(), String> {
-    let collects = |strategy: &str| !matches!(strategy, "" | "Never");
-    let of_workflow = spec.artifact_gc.as_ref().is_some_and(|gc| collects(&gc.strategy));
-    let of_artifact = |template: &Template| {
-        let artifacts = &template.outputs.artifacts;
-        let strategy = |artifact: &Artifact| artifact.artifact_gc.as_ref().is_some_and(|gc| collects(&gc.strategy));
-        artifacts.iter().any(strategy)
-    };
-    let field = match (of_workflow, spec.templates.iter().find(|template| of_artifact(template))) {
-        (true, _) => "spec.artifactGC".to_owned(),
-        (_, Some(template)) => format!("template '{}': outputs.artifacts[].artifactGC", template.name),
-        (false, None) if !spec.executor_plugins.is_empty() => "spec.executorPlugins".to_owned(),
-        _ => return Ok(()),
+    let field = match spec.executor_plugins.is_empty() {
+        false => "spec.executorPlugins",
+        true => return Ok(()),
     };
     Err(format!("{field} is not supported by this version of Tiphys"))
 }
@@ -73,7 +67,7 @@ impl Workplace {
         if !claims.is_empty() {
             self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
         }
-        Ok(Prepared { config: Arc::new(config), claims })
+        Ok(Prepared { config: Arc::new(config), claims, guarded: OnceCell::new() })
     }
 
     /// Owner references of what belongs to the workflow.
@@ -175,17 +169,8 @@ mod tests {
     #[test]
     fn what_is_not_done_yet_is_refused_by_name() {
         let refused = |spec: Value| refuse(&serde_json::from_value(spec).unwrap()).err().unwrap_or_default();
-        let output = json!({"name": "a", "artifactGC": {"strategy": "OnWorkflowDeletion"}});
-        for (spec, words) in [
-            (json!({"artifactGC": {"strategy": "OnWorkflowCompletion"}}), "spec.artifactGC is not supported"),
-            (
-                json!({"templates": [{"name": "t", "outputs": {"artifacts": [output]}}]}),
-                "template 't': outputs.artifacts[]",
-            ),
-            (json!({"executorPlugins": [{"name": "p"}]}), "spec.executorPlugins is not supported"),
-        ] {
-            assert!(refused(spec).starts_with(words), "{words}");
-        }
-        assert_eq!(refused(json!({"artifactGC": {"strategy": "Never"}})), "");
+        let plugins = json!({"executorPlugins": [{"name": "p"}]});
+        assert!(refused(plugins).starts_with("spec.executorPlugins is not supported"));
+        assert_eq!(refused(json!({"artifactGC": {"strategy": "OnWorkflowCompletion"}})), "");
     }
 }

@@ -1,5 +1,5 @@
-//! Workflows that are over and still in the cluster: they count in the gauges too. Of each, its uid and phase are kept,
-//! some 50 bytes.
+//! Workflows that are over and still in the cluster: their artifacts may have to be deleted, and they count in the gauges. Of
+//! each, its uid and phase are kept, some 50 bytes.
 
 use std::sync::Arc;
 
@@ -7,27 +7,32 @@ use rustc_hash::FxHashMap;
 use tiphys_contract::label;
 use tiphys_kubernetes::{Event, Kind, METADATA_ALONE, ObjectMeta, watch};
 
-use super::Held;
 use crate::cluster::Cluster;
+use crate::metrics::Held;
+use crate::workflow::Collector;
 
 const PHASE: &str = "workflows.argoproj.io/phase";
 
-/// Counts them for as long as the controller works.
-pub async fn watch_ended(cluster: Arc<Cluster>, namespace: String, instance: String) {
+/// Follows them for as long as the controller works.
+pub async fn follow(cluster: Arc<Cluster>, namespace: String, instance: String) {
     let selector = format!("{instance},{}=true", label::COMPLETED);
     let workflows = Kind::Workflow.within(&namespace);
-    let metrics = cluster.metrics.clone();
+    let collector = Arc::new(Collector::default());
     let mut ended: FxHashMap<u128, [Held; 2]> = FxHashMap::default();
     let mut listed: Option<FxHashMap<u128, [Held; 2]>> = None;
-    let hold = |one: &ObjectMeta| [metrics.workflow(one.metadata.label(PHASE)), metrics.condition("Completed", "True")];
+    let look = |one: &ObjectMeta| {
+        collector.look(&cluster, &one.metadata);
+        let metrics = &cluster.metrics;
+        [metrics.workflow(one.metadata.label(PHASE)), metrics.condition("Completed", "True")]
+    };
     watch::<ObjectMeta>(&cluster.api, &workflows, &selector, Some(METADATA_ALONE), |event| {
         match event {
             Event::Page(page) => {
-                listed.get_or_insert_default().extend(page.iter().map(|one| (number(&one.metadata.uid), hold(one))));
+                listed.get_or_insert_default().extend(page.iter().map(|one| (number(&one.metadata.uid), look(one))));
             }
             // What is not in the list has gone.
             Event::Listed => ended = listed.take().unwrap_or_default(),
-            Event::Applied(one) => drop(ended.insert(number(&one.metadata.uid), hold(&one))),
+            Event::Applied(one) => drop(ended.insert(number(&one.metadata.uid), look(&one))),
             Event::Deleted(one) => drop(ended.remove(&number(&one.metadata.uid))),
         }
         true
