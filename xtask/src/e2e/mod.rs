@@ -6,6 +6,7 @@
 mod api;
 mod case;
 mod cluster;
+pub mod databases;
 mod install;
 mod namespace;
 mod recorded;
@@ -87,6 +88,10 @@ pub fn run(args: &[String]) -> Result<()> {
         let begun = Instant::now();
         let outcome = stores(&cluster).err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add("stores: the conformance suite on the S3 server", begun, &outcome);
+        let begun = Instant::now();
+        let outcome =
+            databases::run_tests().err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
+        count.add("archive: its suite on PostgreSQL and MariaDB", begun, &outcome);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if options.only.as_ref().is_none_or(|only| "chart".contains(only.as_str())) {

@@ -1,0 +1,87 @@
+//! Brings a database's tables up to date. argo: util/sqldb/migrate.go.
+
+use crate::database::number;
+use crate::dialect::Dialect;
+use crate::schema::{self, HISTORY, NOW, OLDEST};
+use crate::statement::Statement;
+use crate::{Database, Error};
+
+/// What is wanted, in an error's words.
+const WHAT: &str = "to bring the tables up to date";
+
+impl Database {
+    /// Makes the tables, or brings those of an older Argo up to date. `nodes` is the name of the table of nodes
+    /// (`tableName`). Newer ones stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::TooOld`], or the database refuses.
+    pub async fn migrate(&self, nodes: &str) -> Result<(), Error> {
+        is_name(nodes)?;
+        self.execute(WHAT, &self.statement(schema::history())).await?;
+        let version = match self.version().await? {
+            None => {
+                let first = format!("insert into {HISTORY} values (-1)");
+                self.execute(WHAT, &self.statement(first)).await?;
+                -1
+            }
+            Some(version) => version,
+        };
+        match version {
+            -1 => self.make(nodes).await,
+            version if version < OLDEST => Err(Error::TooOld { version }),
+            version => {
+                for next in version + 1..=NOW {
+                    let change = schema::change(next, self.dialect).map(|change| self.statement(change));
+                    self.once(WHAT, &self.counted(next, next - 1), change.as_ref()).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes sure that the tables are there, without changing any.
+    ///
+    /// # Errors
+    /// [`Error::NotMigrated`], or the database refuses.
+    pub async fn is_migrated(&self, nodes: &str) -> Result<(), Error> {
+        is_name(nodes)?;
+        match self.version().await? {
+            Some(version) if version >= NOW => Ok(()),
+            version => Err(Error::NotMigrated { version: version.unwrap_or(-1) }),
+        }
+    }
+
+    async fn make(&self, nodes: &str) -> Result<(), Error> {
+        let mut steps: Vec<_> =
+            schema::tables(self.dialect, nodes).into_iter().map(|table| self.statement(table)).collect();
+        steps.push(self.counted(NOW, -1));
+        self.together(WHAT, &steps).await
+    }
+
+    fn counted(&self, now: i64, before: i64) -> Statement {
+        self.statement(format!("update {HISTORY} set schema_version = {now} where schema_version = {before}"))
+    }
+
+    async fn version(&self) -> Result<Option<i64>, Error> {
+        let asked = self.statement(format!("select cast(schema_version as {}) from {HISTORY}", self.integer()));
+        let rows = self.rows(WHAT, &asked).await?;
+        rows.first().map(|row| number(row, 0)).transpose()
+    }
+
+    fn integer(&self) -> &'static str {
+        match self.dialect {
+            Dialect::PostgreSql => "bigint",
+            Dialect::MySql => "signed",
+            Dialect::Sqlite => "integer",
+        }
+    }
+}
+
+/// A table's name becomes part of statements.
+pub(crate) fn is_name(name: &str) -> Result<(), Error> {
+    let letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    match !name.is_empty() && name.len() <= 50 && letters(name) && !name.as_bytes()[0].is_ascii_digit() {
+        true => Ok(()),
+        false => Err(Error::Settings(format!("tableName '{name}' must be letters, digits and underscores"))),
+    }
+}
