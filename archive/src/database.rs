@@ -120,6 +120,9 @@ impl Database {
         loop {
             match attempt().await {
                 Err(error) if error.is_transient() && failures < self.reconnection.retries => {
+                    if failures == 0 {
+                        tracing::warn!(%error, "the database does not answer; it is asked again");
+                    }
                     tokio::time::sleep(self.reconnection.pause(failures)).await;
                     failures += 1;
                 }

@@ -17,8 +17,15 @@ impl Database {
     /// [`Error::TooOld`], or the database refuses.
     pub async fn migrate(&self, nodes: &str) -> Result<(), Error> {
         is_name(nodes)?;
-        self.execute(WHAT, &self.statement(schema::history())).await?;
-        let version = match self.version().await? {
+        let version = match self.version().await {
+            // There is no such table.
+            Err(Error::Refused { .. }) => {
+                self.execute(WHAT, &self.statement(schema::history())).await?;
+                self.version().await?
+            }
+            version => version?,
+        };
+        let version = match version {
             None => {
                 let first = format!("insert into {HISTORY} values (-1)");
                 self.execute(WHAT, &self.statement(first)).await?;

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::config::Config;
 use crate::health::Health;
 use crate::images::Images;
 use crate::locks::LockDesk;
 use crate::metrics::{Held, Metrics};
+use crate::persistence::Connection;
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
@@ -67,6 +68,8 @@ pub struct Cluster {
     pub images: Images,
     /// Namespace of the controller: its ConfigMaps are there.
     pub namespace: String,
+    /// The namespace whose workflows are driven; empty for all.
+    pub watched: String,
     /// What is told of all this.
     pub metrics: Arc<Metrics>,
     /// Whether it lives and is ready.
@@ -79,6 +82,9 @@ pub struct Cluster {
     pub other: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
+    /// The database of `persistence`.
+    pub database: Connection,
+    configured: Notify,
     config: Mutex<Arc<Config>>,
 }
 
@@ -88,6 +94,7 @@ impl Cluster {
         api: Api,
         images: Images,
         namespace: String,
+        watched: String,
         config: Config,
         limits: Limits,
         metrics: Arc<Metrics>,
@@ -97,12 +104,15 @@ impl Cluster {
             api,
             images,
             namespace,
+            watched,
             creating: turns("pod_creation", limits.creating),
             writing: turns("status_write", limits.writing),
             other: turns("other", limits.other),
             health: Arc::default(),
             metrics,
             locks: LockDesk::default(),
+            database: Connection::default(),
+            configured: Notify::new(),
             config: Mutex::new(Arc::new(config)),
         }
     }
@@ -115,5 +125,17 @@ impl Cluster {
     /// Puts another configuration in force: for every Pod that is made from now on.
     pub fn configure(&self, config: Config) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.configured.notify_waiters();
+    }
+
+    /// Waits until a configuration is in force that is as wanted.
+    pub async fn until(&self, wanted: impl Fn(&Config) -> bool) {
+        loop {
+            let changed = self.configured.notified();
+            if wanted(&self.config()) {
+                return;
+            }
+            changed.await;
+        }
     }
 }

@@ -13,6 +13,7 @@ use tiphys_engine::{ConfigMapData, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
 use crate::metrics::{self, Settings};
+use crate::persistence::{Persistence, WrittenPersistence};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -58,6 +59,8 @@ pub struct Config {
     pub allowed_overrides: BTreeSet<String>,
     /// What is measured, and where it is told.
     pub metrics: Settings,
+    /// The database.
+    pub persistence: Option<Persistence>,
 }
 
 /// The fields as they are written.
@@ -84,7 +87,7 @@ struct Written {
     nav_color: Value,
     node_events: WrittenEvents,
     parallelism: usize,
-    persistence: Option<Value>,
+    persistence: Option<WrittenPersistence>,
     #[serde(rename = "podGCDeleteDelayDuration")]
     pod_gc_delete_delay_duration: String,
     #[serde(rename = "podGCGracePeriodSeconds")]
@@ -212,7 +215,6 @@ impl Written {
             ("namespaceParallelism", self.namespace_parallelism > 0),
             ("nodeEvents.sendAsPod", self.node_events.send_as_pod),
             ("parallelism", self.parallelism > 0),
-            ("persistence", self.persistence.is_some()),
             ("resourceRateLimit", self.resource_rate_limit.is_some()),
             ("retentionPolicy", self.retention_policy.is_some()),
             ("synchronization", self.synchronization.is_some()),
@@ -277,6 +279,7 @@ impl Written {
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
+        config.persistence = self.persistence.map(WrittenPersistence::read).transpose()?;
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }
@@ -319,7 +322,7 @@ mod tests {
             ("paralelism", "3", "unknown field `paralelism`"),
             ("parallelism", "many", "invalid type"),
             ("executor", "imagee: x", "unknown field `imagee`"),
-            ("persistence", "archive: true", "persistence is not supported"),
+            ("persistence", "archive: true", "persistence: name one of postgresql, mysql and sqlite"),
             ("parallelism", "3", "parallelism is not supported"),
             ("executor", "image: [", "executor: "),
             ("workflowRestrictions", "templateReferencing: strict", "expected Strict or Secure"),

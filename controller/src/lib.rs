@@ -14,6 +14,7 @@ pub mod lease;
 pub mod locks;
 pub mod metrics;
 pub mod options;
+pub mod persistence;
 mod pod_state;
 pub mod serve;
 pub mod ttl;

@@ -13,7 +13,7 @@ use tiphys_controller::lease::Lease;
 use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::Options;
 use tiphys_controller::serve::{Answer, serve};
-use tiphys_controller::{config_watch, dispatch};
+use tiphys_controller::{config_watch, dispatch, persistence};
 use tiphys_kubernetes::Api;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -104,7 +104,7 @@ async fn run(options: Options) -> Result<Option<String>> {
             _ = int.recv() => {}
         }
     });
-    let cluster = Arc::new(Cluster::new(api, images, namespace, config, Limits::default(), metrics));
+    let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, Limits::default(), metrics));
     let _served = serve_both(&cluster, options.health_port).await?;
     let lease =
         Lease::new(cluster.api.clone(), &cluster.namespace, &cluster.config().pod.instance_id, options.identity());
@@ -118,6 +118,7 @@ async fn run(options: Options) -> Result<Option<String>> {
     cluster.metrics.leads(true);
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
     tracing::info!(namespace = cluster.namespace, watched, "controller started");
+    let collected = tokio::spawn(persistence::collect(cluster.clone(), options.persistence));
     let lost = async {
         match elected {
             true => lease.keep().await,
@@ -130,6 +131,7 @@ async fn run(options: Options) -> Result<Option<String>> {
         reason = lost => Some(reason),
     };
     followed.abort();
+    collected.abort();
     if elected && ended.is_none() {
         lease.release().await;
     }

@@ -7,6 +7,7 @@ use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
 
 use crate::config::Config;
+use crate::persistence::PersistenceOptions;
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -58,6 +59,9 @@ pub struct Options {
     /// Form of the log
     #[arg(long, env = "ARGO_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+    /// How often the database is tidied up
+    #[command(flatten)]
+    pub persistence: PersistenceOptions,
 }
 
 /// The shape of Pods, by the names of the command line.

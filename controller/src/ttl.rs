@@ -11,6 +11,7 @@ use tiphys_api::{Time, TtlStrategy, WorkflowPhase};
 use tiphys_contract::label;
 
 use crate::cluster::Cluster;
+use crate::persistence::is_awaited;
 use tiphys_kubernetes::Backoff;
 use tiphys_kubernetes::{ApiError, Kind, List, Metadata};
 
@@ -93,6 +94,10 @@ async fn delete(cluster: &Cluster, path: &str, uid: &str) -> Result<Option<Times
         over => over?,
     };
     if over.metadata.uid != uid || over.metadata.label(label::COMPLETED) != "true" {
+        return Ok(None);
+    }
+    // Whoever archives it sets the timer again.
+    if is_awaited(&cluster.config(), &over.metadata.labels) {
         return Ok(None);
     }
     match over.moment() {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
 use tiphys_api::{NodeType, TemplateType, Time, Workflow};
+use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
 use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
 use tokio::sync::OnceCell;
@@ -377,6 +378,10 @@ impl Actor {
                 self.releases[1].extend(all);
                 self.unwritten = true;
                 let (workflow, spec) = (self.run.workflow(), self.run.spec());
+                let config = self.place.cluster.config();
+                if config.persistence.as_ref().is_some_and(|one| one.archives(&workflow.metadata.labels)) {
+                    self.written.marks.insert(ARCHIVING_STATUS.into(), PENDING.into());
+                }
                 let claims = !workflow.status.persistent_volume_claims.is_empty();
                 if claims || spec.pod_disruption_budget.is_some() {
                     self.clearing = true;
@@ -637,7 +642,7 @@ impl Actor {
         let ours = self.run.workflow();
         let differs = |id: &&String| ours.status.nodes.get(id) != theirs.status.nodes.get(id);
         self.dirty.extend(ours.status.nodes.keys().filter(differs).map(|id| NodeId::from(id.as_str())));
-        self.written = Written::over(&theirs, packed, ours);
+        self.written = self.written.over(&theirs, packed, ours);
         self.unwritten = true;
         if let Some(version) = self.seen_version.take() {
             self.changed(version);

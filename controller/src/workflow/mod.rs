@@ -18,3 +18,4 @@ mod tasks;
 pub use actor::{Ending, drive};
 pub use collect::Collector;
 pub use message::Message;
+pub(crate) use packing::unpack;

@@ -28,7 +28,7 @@ pub(super) fn pack(nodes: &Nodes) -> String {
 ///
 /// # Errors
 /// They are damaged.
-pub(super) fn unpack(workflow: &mut Workflow) -> Result<(), String> {
+pub(crate) fn unpack(workflow: &mut Workflow) -> Result<(), String> {
     let text = std::mem::take(&mut workflow.status.compressed_nodes);
     if text.is_empty() {
         return Ok(());

@@ -16,6 +16,8 @@ use super::packing;
 pub struct Written {
     /// The version of the object.
     pub version: String,
+    /// Labels that the workflow gets besides its own.
+    pub marks: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     /// The status without its nodes.
@@ -49,8 +51,9 @@ impl Written {
     }
 
     /// The same after somebody else has written: labels and annotations that are not ours stay as they are.
-    pub fn over(theirs: &Workflow, packed: bool, ours: &Workflow) -> Written {
+    pub fn over(&self, theirs: &Workflow, packed: bool, ours: &Workflow) -> Written {
         let mut written = Written::of(theirs, packed);
+        written.marks.clone_from(&self.marks);
         written.labels.retain(|name, _| ours.metadata.labels.contains_key(name));
         written.annotations.retain(|name, _| ours.metadata.annotations.contains_key(name));
         written
@@ -87,9 +90,11 @@ impl Written {
         } else if !nodes.is_empty() {
             status.insert("nodes".into(), Value::Object(nodes));
         }
+        let mut labels = workflow.metadata.labels.clone();
+        labels.extend(self.marks.iter().map(|(name, value)| (name.clone(), value.clone())));
         let mut metadata = Map::new();
         let texts = [
-            ("labels", &mut self.labels, &workflow.metadata.labels),
+            ("labels", &mut self.labels, &labels),
             ("annotations", &mut self.annotations, &workflow.metadata.annotations),
         ];
         for (name, before, now) in texts {

@@ -1,0 +1,139 @@
+//! The database of the configuration's `persistence`: finished workflows go into its archive.
+//!
+//! It is connected to when it is needed, and may be away: whoever needs it waits and asks again, and nobody else.
+
+mod archiving;
+mod collecting;
+mod options;
+mod settings;
+
+pub use archiving::{is_awaited, keep};
+pub use collecting::collect;
+pub use options::PersistenceOptions;
+pub use settings::{DatabaseSettings, Persistence, SecretKey, WrittenPersistence};
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use tiphys_archive::{Archive, Credentials, Database};
+use tiphys_kubernetes::{ApiError, Kind};
+use tokio::sync::Mutex;
+
+use crate::cluster::Cluster;
+
+/// A database that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PersistenceError {
+    /// The configuration names none any more.
+    #[error("the configuration has no persistence")]
+    Unconfigured,
+    /// A Secret cannot be read.
+    #[error("the Secret {namespace}/{name} cannot be read: {error}")]
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: ApiError,
+    },
+    /// A Secret lacks a key, or its value is no text.
+    #[error("the Secret {namespace}/{name} has no text under the key {key}")]
+    Key {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] tiphys_archive::Error),
+}
+
+/// The connection to the database, which all share.
+#[derive(Default)]
+pub struct Connection {
+    open: Mutex<Option<(DatabaseSettings, Database)>>,
+}
+
+impl Connection {
+    /// The archive, once its database is there and its tables are.
+    ///
+    /// # Errors
+    /// See [`PersistenceError`]; asking again may help.
+    pub async fn archive(&self, cluster: &Cluster) -> Result<Archive, PersistenceError> {
+        let (persistence, database) = self.database(cluster).await?;
+        let instance = cluster.config().pod.instance_id.clone();
+        Ok(Archive::new(database, &persistence.cluster_name, &instance, &cluster.watched))
+    }
+
+    /// The database, as the configuration names it now. One that refuses our password is opened anew the next time, with what
+    /// its Secrets hold then.
+    async fn database(&self, cluster: &Cluster) -> Result<(Persistence, Database), PersistenceError> {
+        let persistence = cluster.config().persistence.clone().ok_or(PersistenceError::Unconfigured)?;
+        let mut open = self.open.lock().await;
+        if let Some((settings, database)) = &*open
+            && *settings == persistence.database
+        {
+            return Ok((persistence, database.clone()));
+        }
+        if let Some((_, before)) = open.take() {
+            before.close().await;
+        }
+        let settings = persistence.database.with(&Secrets { cluster }).await?;
+        let database = Database::new(&settings)?;
+        match persistence.skip_migration {
+            true => database.is_migrated(&persistence.table).await?,
+            false => database.migrate(&persistence.table).await?,
+        }
+        tracing::info!("the database of `persistence` is ready");
+        *open = Some((persistence.database.clone(), database.clone()));
+        Ok((persistence, database))
+    }
+
+    /// What came of its use: after a refusal of our password it is opened anew.
+    pub async fn note<T>(&self, outcome: &Result<T, PersistenceError>) {
+        if let Err(PersistenceError::Database(tiphys_archive::Error::Credentials)) = outcome
+            && let Some((_, database)) = self.open.lock().await.take()
+        {
+            database.close().await;
+        }
+    }
+}
+
+/// Secrets of the controller's own namespace.
+pub(crate) struct Secrets<'a> {
+    cluster: &'a Cluster,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SecretObject {
+    data: BTreeMap<String, String>,
+}
+
+impl Secrets<'_> {
+    pub(crate) async fn credentials(
+        &self,
+        user: &SecretKey,
+        password: &SecretKey,
+    ) -> Result<Credentials, PersistenceError> {
+        Ok(Credentials { user: self.text(user).await?, password: self.text(password).await? })
+    }
+
+    async fn text(&self, wanted: &SecretKey) -> Result<String, PersistenceError> {
+        let (namespace, name, key) = (self.cluster.namespace.clone(), wanted.name.clone(), wanted.key.clone());
+        let path = Kind::Secret.within(&namespace).named(&name);
+        let secret: SecretObject = match self.cluster.api.get(&path).await {
+            Ok(secret) => secret,
+            Err(error) => return Err(PersistenceError::Secret { namespace, name, error }),
+        };
+        let bytes = secret.data.get(&key).and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or(PersistenceError::Key { namespace, name, key })
+    }
+}
