@@ -12,6 +12,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+#[cfg(feature = "git")]
 use tokio::net::TcpStream;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::oneshot::{self, Receiver};
@@ -53,6 +54,7 @@ pub async fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
     either(ask(host, AddrFamily::Inet)?, ask(host, AddrFamily::Inet6)?).await
 }
 
+#[cfg(feature = "git")]
 /// A connection to the first address that takes it.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig,
 
 use crate::metrics::{self, Settings};
 use crate::persistence::{Persistence, WrittenPersistence};
+use crate::workflow::SizeLimits;
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -61,6 +62,8 @@ pub struct Config {
     pub metrics: Settings,
     /// The database.
     pub persistence: Option<Persistence>,
+    /// How large workflows may get.
+    pub limits: SizeLimits,
 }
 
 /// The fields as they are written.

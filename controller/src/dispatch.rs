@@ -162,12 +162,10 @@ impl Dispatch {
             Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
             Event::Applied(one) => self.applied(one, driven),
             Event::Deleted(one) => {
-                // One that is completed leaves the selection; it is not gone.
-                if one.metadata.label(label::COMPLETED) != "true"
-                    && let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
+                if let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
                     && known.uid == one.metadata.uid
                 {
-                    let _ = known.to.send(Message::Deleted);
+                    let _ = known.to.send(Message::Left);
                 }
             }
             Event::Listed => {

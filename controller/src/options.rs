@@ -115,6 +115,6 @@ impl Options {
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
         let allowed = self.allow_override.iter().map(|field| field.trim().to_owned());
         let allowed_overrides = allowed.filter(|field| !field.is_empty()).collect();
-        Config { pod, allowed_overrides, ..Config::default() }
+        Config { pod, allowed_overrides, limits: self.persistence.limits(), ..Config::default() }
     }
 }

@@ -101,6 +101,9 @@ pub enum Fact {
         /// What became of it.
         answer: LockAnswer,
     },
+    /// The status cannot be written any more, and why: it is too large for whatever could hold it. argo: operator.go,
+    /// persistWorkflowSizeLimitErr.
+    Unwritable(String),
     /// The user asks to stop: exit handlers run (`Stop`) or not (`Terminate`).
     Shutdown(Shutdown),
     /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).

@@ -304,6 +304,7 @@ impl Run {
             Fact::MetricRefused { message } => self.metric_refused(&message),
             Fact::NodeResult { node, result } => self.node_result(&node, *result),
             Fact::Locks { holder, answer } => self.locks_answered(&holder, answer),
+            Fact::Unwritable(message) => self.unwritable(&message),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
             Fact::SuspendNode { node, phase, message, parameters } => {

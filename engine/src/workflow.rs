@@ -326,6 +326,14 @@ impl Run {
         self.act(Action::Finish);
     }
 
+    /// Ends the workflow in Error, also where it was over: what it had come to cannot be told.
+    pub(crate) fn unwritable(&mut self, message: &str) {
+        match self.stage {
+            Stage::Done => self.set_phase(WorkflowPhase::Error, message),
+            _ => self.end(WorkflowPhase::Error, message),
+        }
+    }
+
     pub(crate) fn set_phase(&mut self, phase: WorkflowPhase, message: &str) {
         self.wf.status.phase = phase;
         self.wf.status.message = message.to_string();

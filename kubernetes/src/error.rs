@@ -62,6 +62,18 @@ impl ApiError {
         self.code() == 409 && !self.is_already_there()
     }
 
+    /// The object is more than the server or etcd takes. etcd's own words come through with status 500, and are all that
+    /// tells it from a failure that passes. argo: util/errors, IsRequestEntityTooLargeErr.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            ApiError::Refused { code: 413, .. } => true,
+            ApiError::Refused { message, .. } => {
+                message.contains("request is too large") || message.contains("larger than max")
+            }
+            _ => false,
+        }
+    }
+
     /// The version from which to watch is too old.
     pub fn is_gone(&self) -> bool {
         self.code() == 410
@@ -71,6 +83,7 @@ impl ApiError {
     /// time-outs, quotas, and a server that is away.
     pub fn is_transient(&self) -> bool {
         match self {
+            _ if self.is_too_large() => false,
             ApiError::Refused { code: 403, message, .. } => message.contains("exceeded quota"),
             ApiError::Refused { code: 409, message, .. } => {
                 // Quotas are kept by compare and swap; losing that race says nothing about the object.
@@ -116,6 +129,8 @@ mod tests {
             (refused(409, "Conflict", "Operation cannot be fulfilled on resourcequotas \"q\""), true),
             (refused(409, "Conflict", "the object has been modified"), false),
             (refused(422, "Invalid", ""), false),
+            (refused(500, "", "etcdserver: request is too large"), false),
+            (refused(413, "RequestEntityTooLarge", ""), false),
             (ApiError::Unreachable(String::new()), true),
         ] {
             assert_eq!(error.is_transient(), transient, "{error:?}");

@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use super::PersistenceError;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::{ttl, workflow};
+use crate::ttl;
+use crate::workflow::{NodesError, make_whole};
 
 /// Workflows that are archived at a time. argo: --workflow-archive-workers.
 const WORKERS: usize = 8;
@@ -37,9 +38,8 @@ enum Failure {
     Api(#[from] ApiError),
     #[error(transparent)]
     Persistence(#[from] PersistenceError),
-    /// The workflow is not what it was, or cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
 }
 
 /// A workflow that waits.
@@ -58,19 +58,16 @@ pub async fn keep(cluster: Arc<Cluster>, namespace: String, selector: String) {
         let metadata = object.metadata;
         to.send(Waiting { namespace: metadata.namespace, name: metadata.name, uid: metadata.uid }).is_ok()
     };
-    let watched =
-        async {
-            cluster.until(|config| config.persistence.as_ref().is_some_and(|persistence| persistence.archive)).await;
-            let collection = Kind::Workflow.within(&namespace);
-            watch::<ObjectMeta>(&cluster.api, &collection, &selector, Some(METADATA_ALONE), |event| {
-                match event {
-                    Event::Page(all) => all.into_iter().all(&seen),
-                    Event::Applied(one) => seen(one),
-                    Event::Deleted(_) | Event::Listed => true,
-                }
-            })
-            .await;
-        };
+    let watched = async {
+        cluster.until(|config| config.persistence.as_ref().is_some_and(|persistence| persistence.archive)).await;
+        let collection = Kind::Workflow.within(&namespace);
+        watch::<ObjectMeta>(&cluster.api, &collection, &selector, Some(METADATA_ALONE), |event| match event {
+            Event::Page(all) => all.into_iter().all(&seen),
+            Event::Applied(one) => seen(one),
+            Event::Deleted(_) | Event::Listed => true,
+        })
+        .await;
+    };
     let archived = async {
         let turns = Arc::new(Semaphore::new(WORKERS));
         let mut under_way = JoinSet::new();
@@ -112,7 +109,7 @@ async fn until_archived(cluster: Arc<Cluster>, turns: Arc<Semaphore>, waiting: W
         match error {
             Failure::Api(error) if error.is_conflict() => {}
             Failure::Api(error) => error.wait(&mut backoff).await,
-            Failure::Persistence(_) | Failure::Unreadable(_) => tokio::time::sleep(backoff.pause()).await,
+            Failure::Persistence(_) | Failure::Nodes(_) => tokio::time::sleep(backoff.pause()).await,
         }
     }
 }
@@ -129,7 +126,7 @@ async fn once(cluster: &Arc<Cluster>, waiting: &Waiting) -> Result<(), Failure> 
     if whole.metadata.uid != waiting.uid || !over || labels.get(ARCHIVING_STATUS).map(String::as_str) != Some(PENDING) {
         return Ok(());
     }
-    workflow::unpack(&mut whole).map_err(Failure::Unreadable)?;
+    make_whole(cluster, &mut whole, "").await?;
     whole.metadata.extra.remove("managedFields");
     let archived = async {
         let archive = cluster.database.archive(cluster).await?;

@@ -1,4 +1,5 @@
-//! The database of the configuration's `persistence`: finished workflows go into its archive.
+//! The database of the configuration's `persistence`: finished workflows go into its archive,
+//! and nodes of large ones into a table of their own.
 //!
 //! It is connected to when it is needed, and may be away: whoever needs it waits and asks again, and nobody else.
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
-use tiphys_archive::{Archive, Credentials, Database};
+use tiphys_archive::{Archive, Credentials, Database, OffloadedNodes};
 use tiphys_kubernetes::{ApiError, Kind};
 use tokio::sync::Mutex;
 
@@ -49,6 +50,9 @@ pub enum PersistenceError {
         /// The key.
         key: String,
     },
+    /// Workflows cannot be listed.
+    #[error("workflows cannot be listed: {0}")]
+    Workflows(ApiError),
     /// The database.
     #[error(transparent)]
     Database(#[from] tiphys_archive::Error),
@@ -69,6 +73,15 @@ impl Connection {
         let (persistence, database) = self.database(cluster).await?;
         let instance = cluster.config().pod.instance_id.clone();
         Ok(Archive::new(database, &persistence.cluster_name, &instance, &cluster.watched))
+    }
+
+    /// The nodes of large workflows, once their database is there.
+    ///
+    /// # Errors
+    /// As [`Connection::archive`].
+    pub async fn nodes(&self, cluster: &Cluster) -> Result<OffloadedNodes, PersistenceError> {
+        let (persistence, database) = self.database(cluster).await?;
+        Ok(OffloadedNodes::new(database, &persistence.cluster_name, &persistence.table)?)
     }
 
     /// The database, as the configuration names it now. One that refuses our password is opened anew the next time, with what

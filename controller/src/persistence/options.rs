@@ -2,12 +2,33 @@
 
 use std::time::Duration;
 
+use crate::workflow::SizeLimits;
+
 /// How often what is no longer needed is looked for.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PersistenceOptions {
     /// How often archived workflows older than `persistence.archiveTTL` are deleted
     #[arg(long, env = "ARCHIVED_WORKFLOW_GC_PERIOD", default_value = "24h", value_parser = duration)]
     pub archived_workflow_gc_period: Duration,
+    /// How often nodes in the database that no workflow names any more are looked for
+    #[arg(long, env = "WORKFLOW_GC_PERIOD", default_value = "5m", value_parser = duration)]
+    pub workflow_gc_period: Duration,
+    /// How long they stay there at least
+    #[arg(long, env = "OFFLOAD_NODE_STATUS_TTL", default_value = "5m", value_parser = duration)]
+    pub offload_node_status_ttl: Duration,
+    /// Keeps the nodes of every workflow outside the object
+    #[arg(long, env = "ALWAYS_OFFLOAD_NODE_STATUS")]
+    pub always_offload_node_status: bool,
+    /// Bytes of a workflow beyond which its nodes are compressed, and then kept outside the object
+    #[arg(long, env = "MAX_WORKFLOW_SIZE", default_value_t = SizeLimits::default().most)]
+    pub max_workflow_size: usize,
+}
+
+impl PersistenceOptions {
+    /// How large workflows may get.
+    pub fn limits(&self) -> SizeLimits {
+        SizeLimits { most: self.max_workflow_size, always_outside: self.always_offload_node_status }
+    }
 }
 
 /// A time as Go writes it.

@@ -21,7 +21,9 @@ pub struct Persistence {
     pub database: DatabaseSettings,
     /// Whether finished workflows are archived.
     pub archive: bool,
-    /// Which of them.
+    /// Whether nodes of large workflows are kept in it.
+    pub offload: bool,
+    /// Which workflows are archived.
     pub selector: Vec<Requirement>,
     /// How long they stay; None: for good.
     pub archive_ttl: Option<Duration>,
@@ -189,9 +191,6 @@ impl WrittenPersistence {
     /// # Errors
     /// A field that is wrong, or that nobody here can fulfil.
     pub fn read(self) -> Result<Persistence, ConfigError> {
-        if self.node_status_offload {
-            return Err(ConfigError::Unsupported { key: "persistence.nodeStatusOffLoad" });
-        }
         let selector = self.archive_label_selector.as_ref().map(Requirement::of_object).transpose();
         let selector = selector.map_err(|error| wrong("archiveLabelSelector", error))?.unwrap_or_default();
         let archive_ttl = ttl(&self.archive_ttl).map_err(|error| wrong("archiveTTL", error))?;
@@ -220,6 +219,7 @@ impl WrittenPersistence {
         Ok(Persistence {
             database: DatabaseSettings { place, pool, timeout, reconnection },
             archive: self.archive,
+            offload: self.node_status_offload,
             selector,
             archive_ttl,
             cluster_name: if self.cluster_name.is_empty() { "default".into() } else { self.cluster_name },

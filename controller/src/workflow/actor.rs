@@ -23,12 +23,12 @@ use tokio::task::AbortHandle;
 
 use super::events::Events;
 use super::foreign;
-use super::message::Message;
-use super::packing;
+use super::message::{Accepted, Message, Refusal};
+use super::nodes::{Held, make_whole};
 use super::pods::{Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
-use super::status::Written;
+use super::status::{Outgoing, Written};
 use super::tally::Tally;
 use super::tasks::{self, Tasks};
 use crate::cluster::Cluster;
@@ -68,33 +68,34 @@ pub async fn drive(
     to: UnboundedSender<Message>,
 ) -> Ending {
     let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
-    let mut workflow = match place.read::<Workflow>(&place.path()).await {
-        Ok(workflow) => workflow,
-        Err(error) if error.is_not_found() => return Ending::Deleted,
-        Err(ApiError::Unreadable(error)) => {
-            place.give_up(&format!("cannot unmarshall spec: {error}")).await;
-            return Ending::Refused;
-        }
-        Err(error) => {
-            tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
-            return Ending::Refused;
+    let mut backoff = Backoff::default();
+    let (workflow, held) = loop {
+        match place.read_whole("").await {
+            Ok((workflow, _)) if workflow.metadata.uid != *place.uid => return Ending::Deleted,
+            Ok((workflow, held)) => break (*workflow, held),
+            Err(Refusal::Api(error)) if error.is_not_found() => return Ending::Deleted,
+            Err(Refusal::Api(ApiError::Unreadable(error))) => {
+                place.give_up(&format!("cannot unmarshall spec: {error}")).await;
+                return Ending::Refused;
+            }
+            Err(Refusal::Api(error)) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+                return Ending::Refused;
+            }
+            // Nodes may come back; without them nothing can be said of the workflow.
+            Err(error) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "nodes cannot be read; they are asked for again");
+                tokio::time::sleep(backoff.pause()).await;
+            }
         }
     };
-    if workflow.metadata.uid != *place.uid {
-        return Ending::Deleted;
-    }
-    let packed = !workflow.status.compressed_nodes.is_empty();
-    if let Err(error) = packing::unpack(&mut workflow) {
-        tracing::error!(namespace = %place.namespace, workflow = %place.workflow, error, "a workflow cannot be read");
-        return Ending::Refused;
-    }
     place.cluster.locks.enter(
         &place.cluster,
         &locks::key(&place.namespace, &place.workflow),
         &workflow,
         place.to.clone(),
     );
-    Actor::begin(place, workflow, packed).await.drive(inbox).await
+    Actor::begin(place, workflow, held).await.drive(inbox).await
 }
 
 /// What is known of a Pod.
@@ -139,6 +140,8 @@ struct Actor {
     creating: FxHashMap<NodeId, AbortHandle>,
     /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
     releases: [Vec<NodeId>; 2],
+    /// Where nodes were kept before they were kept where they are.
+    outside_before: Option<String>,
     tasks: Option<Tasks>,
     has_task_results: bool,
     /// Nodes whose executors report by an object of their own, which says itself when it is complete.
@@ -161,6 +164,13 @@ impl Workplace {
         }
     }
 
+    /// The workflow with its nodes, wherever they are, unless they are of the version that is `known`.
+    async fn read_whole(&self, known: &str) -> Result<(Box<Workflow>, Held), Refusal> {
+        let mut workflow: Box<Workflow> = self.read(&self.path()).await?;
+        let held = make_whole(&self.cluster, &mut workflow, known).await?;
+        Ok((workflow, held))
+    }
+
     /// Where the workflow is.
     pub(super) fn path(&self) -> String {
         Kind::Workflow.within(&self.namespace).named(&self.workflow)
@@ -168,7 +178,7 @@ impl Workplace {
 }
 
 impl Actor {
-    async fn begin(place: Workplace, workflow: Workflow, packed: bool) -> Actor {
+    async fn begin(place: Workplace, workflow: Workflow, held: Held) -> Actor {
         let config = place.cluster.config();
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
@@ -178,7 +188,7 @@ impl Actor {
             ..EngineConfig::default()
         };
         let adopted = !workflow.status.nodes.is_empty();
-        let written = Written::of(&workflow, packed);
+        let written = Written::of(&workflow, held, config.limits);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
@@ -200,6 +210,7 @@ impl Actor {
             pods: FxHashMap::default(),
             creating: FxHashMap::default(),
             releases: [Vec::new(), Vec::new()],
+            outside_before: None,
             tasks: None,
             has_task_results: false,
             reporting: FxHashSet::default(),
@@ -255,7 +266,8 @@ impl Actor {
                     let mut next = message;
                     let mut taken = 0;
                     while let Some(message) = next {
-                        if matches!(message, Message::Deleted) {
+                        let gone = matches!(message, Message::Left) && !self.run.is_finished();
+                        if gone || matches!(message, Message::Deleted) {
                             self.abort();
                             return Ending::Deleted;
                         }
@@ -281,6 +293,8 @@ impl Actor {
         match message {
             Message::Changed { version } => self.changed(version),
             Message::Deleted => {}
+            // It is over and that is told: whether it is gone as well is looked up, as no version says so.
+            Message::Left => self.changed(String::new()),
             Message::Pod(pod, seen) => self.pod(*pod, seen),
             Message::PodGone(pod) => self.pod_gone(*pod),
             Message::PodsListed(uids) => self.pods_listed(&uids),
@@ -533,31 +547,64 @@ impl Actor {
         now.extend(next.drain(..).filter(|id| run.node(id.as_str()).is_none_or(|node| node.phase.is_fulfilled())));
         let dirty = std::mem::take(&mut self.dirty);
         let patch = self.written.patch(self.run.workflow(), dirty.iter().map(NodeId::as_str));
-        let Some(patch) = patch else {
+        let Some(Outgoing { mut patch, outside }) = patch else {
             self.release();
             return;
         };
         self.writing = true;
-        let place = self.place.clone();
+        let (place, spec) = (self.place.clone(), self.run.spec().clone());
         tokio::spawn(async move {
-            let _turn = place.cluster.writing.acquire().await;
-            let outcome = place.cluster.api.patch(&place.path(), &patch).await;
+            let written = async {
+                let outside = match outside {
+                    Some(nodes) => Some(place.keep_outside(nodes, spec.artifact_repository_ref.as_deref()).await?),
+                    None => None,
+                };
+                if let Some(version) = &outside {
+                    patch["status"]["offloadNodeStatusVersion"] = version.as_str().into();
+                }
+                let _turn = place.cluster.writing.acquire().await;
+                let version = place.cluster.api.patch(&place.path(), &patch).await?;
+                Ok(Accepted { version, outside })
+            };
+            let outcome = written.await;
             place.tell(Message::Written(outcome));
         });
     }
 
-    fn wrote(&mut self, outcome: Result<String, ApiError>) {
+    fn wrote(&mut self, outcome: Result<Accepted, Refusal>) {
         self.writing = false;
         match outcome {
-            Ok(version) => {
+            Ok(Accepted { version, outside }) => {
                 self.backoff.reset();
                 self.written.version = version;
+                if let Some(outside) = outside {
+                    self.kept(outside);
+                }
                 self.release();
                 if let Some(version) = self.seen_version.take() {
                     self.changed(version);
                 }
             }
-            Err(error) => {
+            Err(Refusal::Outside { message, transient: false }) => {
+                let reason = format!("{} Tried to offload but encountered error: {message}", self.written.too_large());
+                self.unwritable(reason);
+            }
+            Err(Refusal::Outside { message, .. }) => {
+                tracing::warn!(workflow = %self.place.workflow, error = message, "nodes cannot be kept outside the object yet");
+                self.written.go_outside();
+                self.unwritten = true;
+                let pause = self.backoff.pause();
+                self.read_again(pause);
+            }
+            Err(Refusal::Api(error)) if error.is_too_large() => {
+                if self.written.go_outside() {
+                    self.unwritten = true;
+                    self.read_again(Duration::ZERO);
+                } else {
+                    self.unwritable(error.to_string());
+                }
+            }
+            Err(Refusal::Api(error)) => {
                 if !error.is_conflict() {
                     tracing::warn!(workflow = %self.place.workflow, %error, "the status cannot be written");
                 }
@@ -567,6 +614,30 @@ impl Actor {
                 self.read_again(error.retry_after().unwrap_or(pause));
             }
         }
+    }
+
+    /// Nodes are outside, and the object says where. Those of the version before stay for whoever has just read the object.
+    fn kept(&mut self, outside: String) {
+        if outside == self.written.outside {
+            return;
+        }
+        let before = std::mem::replace(&mut self.written.outside, outside);
+        let old = self.outside_before.replace(before).filter(|old| *old != self.written.outside);
+        if let Some(old) = old {
+            tokio::spawn(self.place.clone().forget_outside(old));
+        }
+    }
+
+    /// The status cannot be written as it is, nor will it ever: the workflow ends here, and only that is told.
+    fn unwritable(&mut self, reason: String) {
+        tracing::error!(workflow = %self.place.workflow, reason, "the status is too large");
+        self.written.tell_least();
+        self.observe(Fact::Unwritable(reason));
+        for node in self.pods.keys().cloned().collect::<Vec<_>>() {
+            self.end_pod(&node);
+        }
+        self.unwritten = true;
+        self.read_again(Duration::ZERO);
     }
 
     /// Lets go of Pods whose nodes' ends are written.
@@ -610,31 +681,31 @@ impl Actor {
         if std::mem::replace(&mut self.reading, true) {
             return;
         }
-        let place = self.place.clone();
+        let (place, known) = (self.place.clone(), self.written.outside.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            let outcome = place.read(&place.path()).await;
-            place.tell(Message::Read(outcome.map(Box::new)));
+            let outcome = place.read_whole(&known).await;
+            place.tell(Message::Read(outcome));
         });
     }
 
-    fn read(&mut self, outcome: Result<Box<Workflow>, ApiError>) {
+    fn read(&mut self, outcome: Result<(Box<Workflow>, Held), Refusal>) {
         self.reading = false;
         let theirs = match outcome {
-            Ok(theirs) if theirs.metadata.uid == *self.place.uid => theirs,
+            Ok((theirs, held)) if theirs.metadata.uid == *self.place.uid => (theirs, held),
             Ok(_) => return self.place.tell(Message::Deleted),
-            Err(error) if error.is_not_found() => return self.place.tell(Message::Deleted),
+            Err(Refusal::Api(error)) if error.is_not_found() => return self.place.tell(Message::Deleted),
             Err(error) => {
                 tracing::error!(workflow = %self.place.workflow, %error, "the workflow cannot be read");
                 let pause = self.backoff.pause();
                 return self.read_again(pause);
             }
         };
-        let mut theirs = theirs;
-        let packed = !theirs.status.compressed_nodes.is_empty();
-        if let Err(error) = packing::unpack(&mut theirs) {
-            // Ours are whole, and go out again.
-            tracing::error!(workflow = %self.place.workflow, error, "nodes are written anew");
+        let (mut theirs, held) = theirs;
+        if held.known {
+            // They are as we wrote them last; what has changed since goes out with all others.
+            theirs.status.nodes.clone_from(&self.run.workflow().status.nodes);
+            self.written.go_outside();
         }
         for fact in foreign::asked(self.run.workflow(), &theirs) {
             self.observe(fact);
@@ -642,7 +713,7 @@ impl Actor {
         let ours = self.run.workflow();
         let differs = |id: &&String| ours.status.nodes.get(id) != theirs.status.nodes.get(id);
         self.dirty.extend(ours.status.nodes.keys().filter(differs).map(|id| NodeId::from(id.as_str())));
-        self.written = self.written.over(&theirs, packed, ours);
+        self.written = self.written.over(&theirs, held, ours);
         self.unwritten = true;
         if let Some(version) = self.seen_version.take() {
             self.changed(version);

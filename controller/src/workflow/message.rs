@@ -8,6 +8,7 @@ use serde_json::Value;
 use tiphys_api::Workflow;
 use tiphys_engine::{Fact, NodeId};
 
+use super::nodes::{Held, NodesError};
 use tiphys_kubernetes::{ApiError, Pod, TaskResultObject, TaskSetObject};
 
 /// What a workflow is told: by the watches, or by its own requests when they are through.
@@ -20,6 +21,8 @@ pub enum Message {
     },
     /// The object is gone.
     Deleted,
+    /// The watch no longer has the object: it is gone, or only completed. The watch tells it as it was before.
+    Left,
     /// A Pod of the workflow is new or changed, and when that was seen.
     Pod(Box<Pod>, Instant),
     /// A Pod is gone, as it was at last.
@@ -39,10 +42,41 @@ pub enum Message {
         /// What the server made of it.
         pod: Box<Pod>,
     },
-    /// A write is through; with the object's new version.
-    Written(Result<String, ApiError>),
+    /// A write is through.
+    Written(Result<Accepted, Refusal>),
     /// What was made for the workflow has gone, but for these volumes.
     Cleared(Vec<Value>),
     /// The object was read because somebody else wrote it.
-    Read(Result<Box<Workflow>, ApiError>),
+    Read(Result<(Box<Workflow>, Held), Refusal>),
+}
+
+/// What the API server has taken.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The object's new version.
+    pub version: String,
+    /// `status.offloadNodeStatusVersion`, where that was written.
+    pub outside: Option<String>,
+}
+
+/// A write or read that did not come off.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The API server said no.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Nodes outside the object cannot be kept there, or had.
+    #[error("{message}")]
+    Outside {
+        /// Why not.
+        message: String,
+        /// Whether the same can succeed later.
+        transient: bool,
+    },
+}
+
+impl From<NodesError> for Refusal {
+    fn from(error: NodesError) -> Refusal {
+        Refusal::Outside { message: error.to_string(), transient: error.is_transient() }
+    }
 }

@@ -9,7 +9,49 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
 
-use super::packing;
+use super::nodes::Held;
+
+/// Nodes with more bytes than this are compressed, however small the rest is: the API server keeps account of each field of
+/// theirs beside them (`managedFields`), and etcd takes 1.5 MB of it all.
+const MOST: usize = 768 * 1024;
+/// What is told of a workflow whose status can no longer be written as a whole.
+const LEAST: [&str; 6] = ["phase", "message", "startedAt", "finishedAt", "conditions", "progress"];
+
+/// How large a workflow may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeLimits {
+    /// Bytes of the whole object. argo: MAX_WORKFLOW_SIZE.
+    pub most: usize,
+    /// Whether nodes are kept outside whatever their size. argo: ALWAYS_OFFLOAD_NODE_STATUS.
+    pub always_outside: bool,
+}
+
+impl Default for SizeLimits {
+    fn default() -> SizeLimits {
+        SizeLimits { most: 1 << 20, always_outside: false }
+    }
+}
+
+/// How nodes go out. What has once gone out in one way does not go back to one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Going {
+    /// Each as it is.
+    #[default]
+    Whole,
+    /// All of them compressed.
+    Packed,
+    /// All of them to where there is more room; the object names the place.
+    Outside,
+}
+
+/// What goes out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// For the API server.
+    pub patch: Value,
+    /// Nodes as JSON that have to be kept outside before; the patch lacks their version.
+    pub outside: Option<Vec<u8>>,
+}
 
 /// What the API server has.
 #[derive(Debug, Default)]
@@ -29,19 +71,34 @@ pub struct Written {
     /// Bytes of each node, and of all.
     sizes: FxHashMap<String, usize>,
     bytes: usize,
-    /// Whether nodes go out compressed: once they do, they do to the end.
-    packed: bool,
+    /// How nodes go out.
+    pub going: Going,
+    /// `status.offloadNodeStatusVersion`
+    pub outside: String,
+    /// Whether nodes go out though none has changed.
+    due: bool,
+    /// Bytes of what is neither node nor status.
+    rest: usize,
+    /// Bytes of the object without nodes and with compressed ones, when that was found to be too much.
+    packed_bytes: usize,
+    /// Whether no more than [`LEAST`] is told.
+    least: bool,
+    limits: SizeLimits,
 }
 
 impl Written {
-    /// What was read from the API server; its nodes are unpacked. `packed` says whether they were compressed there.
-    pub fn of(workflow: &Workflow, packed: bool) -> Written {
+    /// What was read from the API server; its nodes are whole. `held` says how they were there.
+    pub fn of(workflow: &Workflow, held: Held, limits: SizeLimits) -> Written {
+        let rest = [to_value(&workflow.spec), to_value(&workflow.metadata)];
         let mut written = Written {
             version: workflow.metadata.resource_version.clone(),
             labels: workflow.metadata.labels.clone(),
             annotations: workflow.metadata.annotations.clone(),
             head: head(&workflow.status),
-            packed,
+            going: held.going,
+            outside: held.version,
+            rest: rest.iter().map(|value| value.to_string().len()).sum(),
+            limits,
             ..Written::default()
         };
         for (id, node) in workflow.status.nodes.iter() {
@@ -51,8 +108,12 @@ impl Written {
     }
 
     /// The same after somebody else has written: labels and annotations that are not ours stay as they are.
-    pub fn over(&self, theirs: &Workflow, packed: bool, ours: &Workflow) -> Written {
-        let mut written = Written::of(theirs, packed);
+    pub fn over(&self, theirs: &Workflow, held: Held, ours: &Workflow) -> Written {
+        let mut written = Written::of(theirs, held, self.limits);
+        // What was not written is due still.
+        written.due = self.due || self.going > written.going;
+        written.going = written.going.max(self.going);
+        (written.least, written.packed_bytes) = (self.least, self.packed_bytes);
         written.marks.clone_from(&self.marks);
         written.labels.retain(|name, _| ours.metadata.labels.contains_key(name));
         written.annotations.retain(|name, _| ours.metadata.annotations.contains_key(name));
@@ -61,10 +122,14 @@ impl Written {
 
     /// The patch that brings the API server from what it has to what the workflow is, as far as these nodes are concerned.
     /// None when there is nothing to say. It counts as written from here on: if it is not accepted, read the object anew.
-    pub fn patch<'a>(&mut self, workflow: &Workflow, changed: impl Iterator<Item = &'a str>) -> Option<Value> {
+    pub fn patch<'a>(&mut self, workflow: &Workflow, changed: impl Iterator<Item = &'a str>) -> Option<Outgoing> {
         let mut status = Map::new();
+        let mut outside = None;
         let head = head(&workflow.status);
-        if let Some(change) = difference(&self.head, &head) {
+        if self.least {
+            status = difference(&least_of(&self.head), &least_of(&head)).unwrap_or_default();
+            self.head = head;
+        } else if let Some(change) = difference(&self.head, &head) {
             status = change;
             self.head = head;
         }
@@ -82,13 +147,9 @@ impl Written {
                 nodes.insert(id.to_owned(), Value::Object(change));
             }
         }
-        if !nodes.is_empty() && (self.packed || self.bytes > packing::MOST) {
-            if !std::mem::replace(&mut self.packed, true) {
-                status.insert("nodes".into(), Value::Null);
-            }
-            status.insert("compressedNodes".into(), Value::String(packing::pack(&workflow.status.nodes)));
-        } else if !nodes.is_empty() {
-            status.insert("nodes".into(), Value::Object(nodes));
+        if !self.least && (self.due || !nodes.is_empty()) {
+            self.due = false;
+            outside = self.put(nodes, workflow, &mut status);
         }
         let mut labels = workflow.metadata.labels.clone();
         labels.extend(self.marks.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -113,7 +174,61 @@ impl Written {
         if !status.is_empty() {
             patch["status"] = Value::Object(status);
         }
-        Some(patch)
+        Some(Outgoing { patch, outside })
+    }
+
+    /// Puts nodes into a patch of the status, as they go out; gives those that have to be kept outside.
+    fn put(
+        &mut self,
+        nodes: Map<String, Value>,
+        workflow: &Workflow,
+        status: &mut Map<String, Value>,
+    ) -> Option<Vec<u8>> {
+        let rest = self.rest + self.head.to_string().len();
+        let room = self.limits.most.saturating_sub(rest);
+        if self.limits.always_outside {
+            self.going = Going::Outside;
+        } else if self.going == Going::Whole && self.bytes > room.min(MOST) {
+            self.going = Going::Packed;
+        }
+        if self.going == Going::Whole {
+            status.insert("nodes".into(), Value::Object(nodes));
+            return None;
+        }
+        status.insert("nodes".into(), Value::Null);
+        // Nodes have text keys.
+        let json = serde_json::to_vec(&workflow.status.nodes).unwrap_or_default();
+        if self.going == Going::Packed {
+            let packed = tiphys_nodes::pack(&json);
+            if packed.len() <= room {
+                status.insert("compressedNodes".into(), Value::String(packed));
+                return None;
+            }
+            self.packed_bytes = rest + packed.len();
+            self.going = Going::Outside;
+        }
+        status.insert("compressedNodes".into(), Value::Null);
+        Some(json)
+    }
+
+    /// The API server has refused nodes as too many: they go outside with the next write. Tells whether that is any help.
+    pub fn go_outside(&mut self) -> bool {
+        self.due = true;
+        std::mem::replace(&mut self.going, Going::Outside) != Going::Outside
+    }
+
+    /// From now on only the end of the workflow is told.
+    pub fn tell_least(&mut self) {
+        self.least = true;
+    }
+
+    /// Why nodes went outside. argo: workflow/packer/packer.go.
+    pub fn too_large(&self) -> String {
+        let words = "workflow is longer than maximum allowed size.";
+        match self.packed_bytes {
+            0 => words.to_owned(),
+            bytes => format!("{words} compressed size {bytes} > maxSize {}.", self.limits.most),
+        }
     }
 
     fn keep(&mut self, id: &str, node: &NodeStatus, value: Value) {
@@ -137,6 +252,12 @@ fn to_value(value: &impl serde::Serialize) -> Value {
 /// The status but for its nodes.
 fn head(status: &WorkflowStatus) -> Value {
     to_value(&status.without_nodes())
+}
+
+/// What of it is told in the worst case.
+fn least_of(head: &Value) -> Value {
+    let fields = LEAST.iter().filter_map(|name| Some(((*name).to_owned(), head.get(*name)?.clone())));
+    Value::Object(fields.collect())
 }
 
 /// Fields that a node may lose, so that a merge takes them away.
@@ -211,7 +332,7 @@ mod tests {
             "a": {"id": "a", "phase": "Pending", "message": "m", "inputs": {"parameters": [{"name": "p", "value": "v"}]}},
             "b": {"id": "b", "phase": "Succeeded", "message": "x"}}}));
         let mut after = before.clone();
-        let mut written = Written::of(&before, false);
+        let mut written = Written::of(&before, Held::default(), SizeLimits::default());
         assert!(written.patch(&after, ["a", "b"].into_iter().filter(|id| *id == "a")).is_none());
         after.status.progress = "1/2".into();
         after.metadata.labels.insert("l".into(), "1".into());
@@ -221,7 +342,7 @@ mod tests {
         ] {
             after.status.nodes.insert(id.into(), serde_json::from_value(node).unwrap());
         }
-        let patch = written.patch(&after, ["a", "c"].into_iter()).unwrap();
+        let patch = written.patch(&after, ["a", "c"].into_iter()).unwrap().patch;
         assert_eq!(patch["metadata"], json!({"resourceVersion": "1", "labels": {"l": "1"}}));
         assert_eq!(patch["status"]["progress"], "1/2");
         assert_eq!(patch["status"]["nodes"]["a"], json!({"phase": "Running", "message": null}));
@@ -230,7 +351,7 @@ mod tests {
         // A node that is over goes out whole, and loses what it no longer has.
         let b = serde_json::from_value(json!({"id": "b", "phase": "Failed"})).unwrap();
         after.status.nodes.insert("b".into(), b);
-        let patch = written.patch(&after, std::iter::once("b")).unwrap();
+        let patch = written.patch(&after, std::iter::once("b")).unwrap().patch;
         assert_eq!(patch["status"]["nodes"]["b"]["message"], Value::Null);
         assert_eq!(patch["status"]["nodes"]["b"]["phase"], "Failed");
     }
@@ -238,26 +359,58 @@ mod tests {
     #[test]
     fn many_nodes_go_out_compressed() {
         let mut large = workflow(json!({"phase": "Running", "nodes": {"a": {"id": "a", "phase": "Running"}}}));
-        let mut written = Written::of(&large, false);
+        let mut written = Written::of(&large, Held::default(), SizeLimits::default());
         for index in 0..4000 {
             let id = format!("node-{index}");
             let node = json!({"id": id, "phase": "Succeeded", "message": "x".repeat(200)});
             large.status.nodes.insert(id, serde_json::from_value(node).unwrap());
         }
         let ids: Vec<String> = large.status.nodes.keys().cloned().collect();
-        let patch = written.patch(&large, ids.iter().map(String::as_str)).unwrap();
+        let patch = written.patch(&large, ids.iter().map(String::as_str)).unwrap().patch;
         assert_eq!(patch["status"]["nodes"], Value::Null);
         let mut read = Workflow::default();
         read.status.compressed_nodes = patch["status"]["compressedNodes"].as_str().unwrap().to_owned();
-        packing::unpack(&mut read).unwrap();
+        tiphys_nodes::unpack(&mut read).unwrap();
         assert_eq!(read.status.nodes, large.status.nodes);
         // From then on nodes are not written beside it.
         large.status.progress = "1/2".into();
-        let patch = written.patch(&large, std::iter::empty()).unwrap();
+        let patch = written.patch(&large, std::iter::empty()).unwrap().patch;
         assert_eq!(patch["status"], json!({"progress": "1/2"}));
         large.status.nodes.insert("last".into(), serde_json::from_value(json!({"id": "last"})).unwrap());
-        let patch = written.patch(&large, std::iter::once("last")).unwrap();
-        assert!(patch["status"].get("nodes").is_none() && patch["status"]["compressedNodes"].is_string());
+        let patch = written.patch(&large, std::iter::once("last")).unwrap().patch;
+        assert!(patch["status"]["nodes"].is_null() && patch["status"]["compressedNodes"].is_string());
+    }
+
+    #[test]
+    fn what_is_still_too_large_goes_outside_and_then_only_the_end_is_told() {
+        let mut large = workflow(json!({"phase": "Running", "nodes": {"a": {"id": "a", "phase": "Running"}}}));
+        let limits = SizeLimits { most: 2000, always_outside: false };
+        let mut written = Written::of(&large, Held::default(), limits);
+        let node = json!({"id": "b", "message": (0..900).map(|number| number.to_string()).collect::<String>()});
+        large.status.nodes.insert("b".into(), serde_json::from_value(node).unwrap());
+        let Outgoing { patch, outside } = written.patch(&large, std::iter::once("b")).unwrap();
+        assert_eq!(patch["status"], json!({"nodes": null, "compressedNodes": null}));
+        let kept: tiphys_api::Nodes = serde_json::from_slice(&outside.unwrap()).unwrap();
+        assert_eq!(kept, large.status.nodes);
+        assert!(written.too_large().ends_with("> maxSize 2000."), "{}", written.too_large());
+        // Where that was refused, the next write has them once more, also when it is of what somebody else wrote.
+        assert!(!written.go_outside());
+        written = written.over(&large, Held::default(), &large);
+        assert!(written.patch(&large, std::iter::empty()).unwrap().outside.is_some());
+        assert!(written.patch(&large, std::iter::empty()).is_none());
+        written.tell_least();
+        large.status.message = "m".into();
+        large.status.stored_templates.insert("t".into(), tiphys_api::Template::default());
+        let Outgoing { patch, outside } = written.patch(&large, std::iter::once("b")).unwrap();
+        assert_eq!((&patch["status"], outside), (&json!({"message": "m"}), None));
+    }
+
+    #[test]
+    fn nodes_may_go_outside_whatever_their_size() {
+        let small = workflow(json!({"nodes": {"a": {"id": "a"}}}));
+        let limits = SizeLimits { always_outside: true, ..SizeLimits::default() };
+        let mut written = Written::of(&workflow(json!({})), Held::default(), limits);
+        assert!(written.patch(&small, std::iter::once("a")).unwrap().outside.is_some());
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

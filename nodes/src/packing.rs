@@ -1,43 +1,48 @@
-//! Nodes of large workflows: etcd takes 1.5 MB of an object, so that they go out compressed when they are more than that
-//! leaves room for. argo: workflow/packer/packer.go, util/file/fileutil.go: gzip in base64, in `status.compressedNodes`.
+//! Compressed nodes. argo: workflow/packer/packer.go, util/file/fileutil.go: gzip in base64, in `status.compressedNodes`.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use tiphys_api::{Nodes, Workflow};
+use tiphys_api::Workflow;
 
-/// Nodes with more bytes than this are compressed. argo: MAX_WORKFLOW_SIZE is 1 MiB, and the spec has to go in too.
-pub(super) const MOST: usize = 768 * 1024;
+use crate::Error;
+
 /// More than this was not written by a controller.
 const LONGEST: u64 = 1 << 30;
 
-/// Compresses nodes.
-pub(super) fn pack(nodes: &Nodes) -> String {
+/// Compresses nodes, given as JSON, for `status.compressedNodes`.
+pub fn pack(nodes: &[u8]) -> String {
+    BASE64_STANDARD.encode(shrink(nodes))
+}
+
+pub(crate) fn shrink(json: &[u8]) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    // Nodes have text keys, and memory takes what is written to it.
-    let json = serde_json::to_vec(nodes).unwrap_or_default();
-    let written = packed.write_all(&json).and_then(|()| packed.finish());
-    BASE64_STANDARD.encode(written.unwrap_or_default())
+    // Memory takes what is written to it.
+    packed.write_all(json).and_then(|()| packed.finish()).unwrap_or_default()
+}
+
+pub(crate) fn expand(packed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    GzDecoder::new(packed).take(LONGEST).read_to_end(&mut json)?;
+    Ok(json)
 }
 
 /// Puts compressed nodes where they belong.
 ///
 /// # Errors
 /// They are damaged.
-pub(crate) fn unpack(workflow: &mut Workflow) -> Result<(), String> {
+pub fn unpack(workflow: &mut Workflow) -> Result<(), Error> {
     let text = std::mem::take(&mut workflow.status.compressed_nodes);
     if text.is_empty() {
         return Ok(());
     }
-    let damaged = |reason: String| format!("status.compressedNodes is damaged: {reason}");
+    let damaged = |reason: String| Error::Damaged { place: "status.compressedNodes".into(), reason };
     let packed = BASE64_STANDARD.decode(&text).map_err(|error| damaged(error.to_string()))?;
-    let mut json = Vec::new();
-    let read = GzDecoder::new(&packed[..]).take(LONGEST).read_to_end(&mut json);
-    read.map_err(|error| damaged(error.to_string()))?;
+    let json = expand(&packed).map_err(|error| damaged(error.to_string()))?;
     workflow.status.nodes = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
     Ok(())
 }
@@ -53,12 +58,12 @@ mod tests {
         let nodes = json!({"a": {"id": "a", "phase": "Running"}, "b": {"id": "b", "phase": "Failed", "message": "é"}});
         let whole: Workflow = serde_json::from_value(json!({"status": {"nodes": nodes}})).unwrap();
         let mut packed = Workflow::default();
-        packed.status.compressed_nodes = pack(&whole.status.nodes);
+        packed.status.compressed_nodes = pack(&serde_json::to_vec(&whole.status.nodes).unwrap());
         unpack(&mut packed).unwrap();
         assert_eq!(packed.status, whole.status);
         for damaged in ["%", "AAAA"] {
             packed.status.compressed_nodes = damaged.into();
-            assert!(unpack(&mut packed).unwrap_err().starts_with("status.compressedNodes is damaged: "));
+            assert!(unpack(&mut packed).unwrap_err().to_string().starts_with("status.compressedNodes is damaged: "));
         }
     }
 }
