@@ -1,5 +1,7 @@
 //! Nodes go into an artifact repository and come back, by way of what the workflow says alone.
 
+#![allow(clippy::unwrap_used)] // A failed set-up fails the test.
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

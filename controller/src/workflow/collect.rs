@@ -20,8 +20,9 @@ use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference, repository_locati
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::events::Events;
-use super::packing;
+use super::nodes::{Held, NodesError, make_whole};
 use super::pods::Workplace;
+use super::status::Going;
 use crate::cluster::Cluster;
 
 /// Keeps a workflow until its artifacts are gone.
@@ -151,11 +152,14 @@ impl Workplace {
 
     /// Gives a Pod to wait for; None where nothing is left to do now.
     async fn collect_once(&self, mut workflow: Workflow) -> Result<Option<GcPod>, ApiError> {
-        let packed = !workflow.status.compressed_nodes.is_empty();
-        if let Err(error) = packing::unpack(&mut workflow) {
-            tracing::error!(namespace = %self.namespace, workflow = %self.workflow, error, "artifacts are not collected");
-            return Ok(None);
-        }
+        let held = match make_whole(&self.cluster, &mut workflow, "").await {
+            Ok(held) => held,
+            Err(error) if error.is_transient() => return Err(away(&error)),
+            Err(error) => {
+                tracing::error!(namespace = %self.namespace, workflow = %self.workflow, %error, "artifacts are not collected");
+                return Ok(None);
+            }
+        };
         let stored = workflow.status.stored_workflow_template_spec.as_deref();
         let spec = stored.unwrap_or(&workflow.spec).clone();
         let mut progress = workflow.status.artifact_gc_status.as_deref().cloned().unwrap_or_default();
@@ -178,7 +182,7 @@ impl Workplace {
         let is_new = |pod: &GcPod| progress.pods_recouped.get(&pod.metadata.name) != Some(&true);
         let (over, open): (Vec<GcPod>, Vec<GcPod>) = pods.into_iter().filter(is_new).partition(GcPod::is_over);
         if !over.is_empty() {
-            self.recoup(&mut workflow, &over, packed).await?;
+            self.recoup(&mut workflow, &over, &held).await?;
         }
         let forced = spec.artifact_gc.as_ref().is_some_and(|gc| gc.force_finalizer_removal);
         let is_last = is_deleted || collections(&workflow, &spec, CollectionStrategy::OnWorkflowDeletion).is_empty();
@@ -265,7 +269,7 @@ impl Workplace {
     }
 
     /// Takes in what Pods say of artifacts.
-    async fn recoup(&self, workflow: &mut Workflow, pods: &[GcPod], packed: bool) -> Result<(), ApiError> {
+    async fn recoup(&self, workflow: &mut Workflow, pods: &[GcPod], held: &Held) -> Result<(), ApiError> {
         let mut nodes: BTreeMap<String, Value> = BTreeMap::new();
         let mut finished = Vec::new();
         for pod in pods {
@@ -300,12 +304,23 @@ impl Workplace {
                 "artifactGCStatus": {"podsRecouped": status.artifact_gc_status.as_ref().map(|gc| &gc.pods_recouped)},
             },
         });
-        if packed && !nodes.is_empty() {
-            patch["status"]["compressedNodes"] = packing::pack(&status.nodes).into();
-        } else if !nodes.is_empty() {
-            patch["status"]["nodes"] = json!(nodes);
+        if !nodes.is_empty() {
+            let all = serde_json::to_vec(&status.nodes)?;
+            match held.going {
+                Going::Whole => patch["status"]["nodes"] = json!(nodes),
+                Going::Packed => patch["status"]["compressedNodes"] = tiphys_nodes::pack(&all).into(),
+                Going::Outside => {
+                    let repository = workflow.spec.artifact_repository_ref.as_deref();
+                    let version = self.keep_outside(all, repository).await.map_err(|error| away(&error))?;
+                    patch["status"]["offloadNodeStatusVersion"] = version.into();
+                }
+            }
         }
         self.change(&self.path(), &patch).await?;
+        let named = &patch["status"]["offloadNodeStatusVersion"];
+        if named.is_string() && *named != held.version.as_str() {
+            self.clone().forget_outside(held.version.clone()).await;
+        }
         // With its task goes the Pod. One that failed stays, to be looked at.
         for name in finished {
             let path = Kind::WorkflowArtifactGCTask.within(&self.namespace).named(&name);
@@ -375,4 +390,9 @@ fn take_results(workflow: &mut Workflow, task: &Task, nodes: &mut BTreeMap<Strin
         nodes.insert(id.clone(), json!({"outputs": {"artifacts": outputs.artifacts}}));
     }
     failures
+}
+
+/// Nodes outside the object are as far away as the object itself would be.
+fn away(error: &NodesError) -> ApiError {
+    ApiError::Unreachable(error.to_string())
 }

@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn what_is_still_too_large_goes_outside_and_then_only_the_end_is_told() {
         let mut large = workflow(json!({"phase": "Running", "nodes": {"a": {"id": "a", "phase": "Running"}}}));
-        let limits = SizeLimits { most: 2000, always_outside: false };
+        let limits = SizeLimits { most: 1500, always_outside: false };
         let mut written = Written::of(&large, Held::default(), limits);
         let node = json!({"id": "b", "message": (0..900).map(|number| number.to_string()).collect::<String>()});
         large.status.nodes.insert("b".into(), serde_json::from_value(node).unwrap());
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(patch["status"], json!({"nodes": null, "compressedNodes": null}));
         let kept: tiphys_api::Nodes = serde_json::from_slice(&outside.unwrap()).unwrap();
         assert_eq!(kept, large.status.nodes);
-        assert!(written.too_large().ends_with("> maxSize 2000."), "{}", written.too_large());
+        assert!(written.too_large().ends_with("> maxSize 1500."), "{}", written.too_large());
         // Where that was refused, the next write has them once more, also when it is of what somebody else wrote.
         assert!(!written.go_outside());
         written = written.over(&large, Held::default(), &large);

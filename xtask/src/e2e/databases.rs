@@ -15,16 +15,16 @@ use crate::shell::{cargo, install, is_on_path, run};
 const START: Duration = Duration::from_secs(30);
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 /// Known to these servers alone, on loopback, while the tests run.
-const PASSWORD: &str = "e2e";
+pub const PASSWORD: &str = "e2e";
+/// Their administrator.
+pub const USER: &str = "e2e";
 
 /// Runs the archive's tests with both servers.
 ///
 /// # Errors
 /// When a server cannot be had, or a test fails.
 pub fn run_tests() -> Result<()> {
-    let folder = tempfile::tempdir().context("no temporary folder")?;
-    // The servers' own users have to get in.
-    run(program("chmod", &["0755", &text(folder.path())?]))?;
+    let folder = folder()?;
     let postgres = Server::postgres(&folder.path().join("postgres"))?;
     let mariadb = Server::mariadb(&folder.path().join("mariadb"))?;
     // With the whole workspace chosen, as in `cargo test`, nothing is built anew.
@@ -33,10 +33,22 @@ pub fn run_tests() -> Result<()> {
     run(tests)
 }
 
+/// A temporary folder that the servers' own users can enter.
+///
+/// # Errors
+/// When there is none to be had.
+pub fn folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    run(program("chmod", &["0755", &text(folder.path())?]))?;
+    Ok(folder)
+}
+
 /// A server that ends with this value.
 pub struct Server {
     /// Its address, with the name and password of its administrator.
     pub url: String,
+    /// Its port on loopback.
+    pub port: u16,
     child: Child,
     /// How it is told to end.
     signal: &'static str,
@@ -80,11 +92,12 @@ impl Server {
         make.stdout(Stdio::null());
         run(make)?;
         let sockets = text(folder)?;
-        let (port, url) = (port.to_string(), format!("postgres://e2e:{PASSWORD}@127.0.0.1:{port}"));
+        let (number, url) = (port, format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}"));
+        let port = port.to_string();
         let options = ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-k", &sockets, "-c", "fsync=off"];
         let child = user.program(&at("postgres")?, &options).stderr(Stdio::null()).spawn().context("postgres")?;
         // A fast end: nobody is waited for.
-        let server = Self { url, child, signal: "-INT" };
+        let server = Self { url, port: number, child, signal: "-INT" };
         let answers = || program(&at("pg_isready").unwrap_or_default(), &["-q", "-h", "127.0.0.1", "-p", &port]);
         server.wait_for("PostgreSQL", answers)
     }
@@ -119,7 +132,8 @@ impl Server {
         let mut options = vec!["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"];
         options.extend(own.iter().map(String::as_str));
         let child = user.program(server, &options).stderr(Stdio::null()).spawn().context("mariadbd")?;
-        let begun = Self { url: format!("mysql://e2e:{PASSWORD}@127.0.0.1:{port}"), child, signal: "-TERM" };
+        let url = format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{port}");
+        let begun = Self { url, port, child, signal: "-TERM" };
         let (user, password, port) = ("--user=e2e", format!("--password={PASSWORD}"), format!("--port={port}"));
         let answers = || {
             program("mariadb-admin", &["--no-defaults", "--host=127.0.0.1", "--silent", user, &password, &port, "ping"])

@@ -209,7 +209,9 @@ async fn whole(
         |name: &str| options.only.as_ref().is_none_or(|only| format!("workflow {name}").contains(only.as_str()));
     let cases: Vec<Case> = corpus::cases(&folder).into_iter().filter(|case| wanted(&case.name)).collect();
     let namespace = Namespace::make(api, name, "privileged", &cluster.s3).await?;
-    workflows::furnish(&namespace, cluster, &folder).await?;
+    let data = databases::folder()?;
+    let database = databases::Server::postgres(&data.path().join("postgres"))?;
+    workflows::furnish(&namespace, cluster, &folder, &database).await?;
     let mut controller = workflows::Controller::start(cluster, name, executor)?;
     let one = |(number, case)| workflows::run(case, number, &namespace);
     let mut over = stream::iter(cases.iter().enumerate()).map(one).buffer_unordered(WORKFLOWS);
@@ -222,6 +224,12 @@ async fn whole(
     {
         let (begun, outcome) = workflows::run_own(own, &namespace, cluster).await;
         count.add(&format!("workflow {}", own.name), begun, &outcome);
+    }
+    if wanted(workflows::ARCHIVED) {
+        let begun = Instant::now();
+        let outcome = workflows::archived(&namespace, &database).await;
+        let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
+        count.add(&format!("workflow {}", workflows::ARCHIVED), begun, &outcome);
     }
     let again = cases.iter().filter(|case| KILLED.iter().any(|part| case.name.contains(part)));
     let again = stream::iter(again.enumerate()).map(|(number, case)| one((number + cases.len(), case)));

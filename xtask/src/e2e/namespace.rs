@@ -98,6 +98,7 @@ impl<'a> Namespace<'a> {
         let kind = object["kind"].as_str().unwrap_or_default();
         let collection = match kind {
             "ConfigMap" => self.core("configmaps"),
+            "Secret" => self.core("secrets"),
             "PersistentVolumeClaim" => self.core("persistentvolumeclaims"),
             "ClusterWorkflowTemplate" => "/apis/argoproj.io/v1alpha1/clusterworkflowtemplates".to_owned(),
             _ => match KINDS.iter().find(|(one, _)| *one == kind) {

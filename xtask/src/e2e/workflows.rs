@@ -11,6 +11,7 @@ use tiphys_tests::normalise::normalise;
 
 use super::Outcome;
 use super::cluster::Cluster;
+use super::databases::{self, Server};
 use super::namespace::{CREDENTIALS, Namespace};
 use super::recorded::CHANCE;
 use crate::difference::difference;
@@ -20,6 +21,10 @@ use crate::shell::{cargo, run as run_command, target};
 const LIMIT: Duration = Duration::from_secs(420);
 /// The ConfigMap that the controller reads.
 const CONFIGURATION: &str = "workflow-controller-configmap";
+/// The Secret with who we are in the database.
+const DATABASE: &str = "database";
+/// What [`archived`] shows.
+pub const ARCHIVED: &str = "what is over is archived";
 /// The namespace in which the corpus was recorded.
 const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
@@ -115,7 +120,7 @@ impl Controller {
 ///
 /// # Errors
 /// When the cluster refuses.
-pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path) -> Result<()> {
+pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path, database: &Server) -> Result<()> {
     namespace.allow_everything().await?;
     let secret = |key: &str| json!({"name": CREDENTIALS, "key": key});
     let repository = json!({"archiveLogs": true, "s3": {
@@ -132,8 +137,16 @@ pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path
     });
     // The chart's test asks for metrics; here the port may be taken.
     let metrics = json!({"enabled": false});
+    let signed = json!({"user": databases::USER, "password": databases::PASSWORD});
+    let named = json!({"name": DATABASE});
+    namespace.put(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": signed})).await?;
+    let persistence = json!({"archive": true, "postgresql": {
+        "host": "127.0.0.1", "port": database.port, "database": "postgres", "tableName": "argo_workflows",
+        "userNameSecret": {"name": DATABASE, "key": "user"}, "passwordSecret": {"name": DATABASE, "key": "password"},
+    }});
     let data = json!({
         "artifactRepository": repository.to_string(), "images": images.to_string(), "metricsConfig": metrics.to_string(),
+        "persistence": persistence.to_string(),
     });
     namespace
         .put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGURATION}, "data": data}))
@@ -225,7 +238,7 @@ pub struct Own {
 }
 
 /// Those workflows.
-pub const OWN: [Own; 2] = [
+pub const OWN: [Own; 3] = [
     Own {
         name: "http templates, by the agent",
         manifest: "
@@ -265,7 +278,67 @@ spec:
             }
         },
     },
+    Own {
+        name: "30,000 nodes, which go into the artifact repository",
+        manifest: "
+kind: Workflow
+metadata: {name: larger}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: pause, template: pause, withSequence: {count: '30000'}}]]
+  - name: pause
+    suspend: {duration: 1s}
+",
+        differs: |status| {
+            let outside = status["offloadNodeStatusVersion"].as_str().is_some_and(|text| text.starts_with("artifact:"));
+            let beside = !status["nodes"].is_null() || !status["compressedNodes"].is_null();
+            (!outside || beside || status["progress"] != "30000/30000")
+                .then(|| format!("outside: {outside}, nodes beside: {beside}, progress: {}", status["progress"]))
+        },
+    },
 ];
+
+/// A workflow that is over is archived.
+///
+/// # Errors
+/// When it is not in the archive then.
+pub async fn archived(namespace: &Namespace<'_>, database: &Server) -> Result<()> {
+    let manifest = read(
+        "
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: kept, labels: {kept: 'yes'}}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    suspend: {duration: 0s}
+",
+    )?;
+    namespace.put(&manifest).await?;
+    let archived = |workflow: &Value| workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived";
+    namespace.until("workflows", "kept", LIMIT, archived).await?;
+    let server = tiphys_archive::Server {
+        host: "127.0.0.1".into(),
+        port: Some(database.port),
+        database: "postgres".into(),
+        credentials: tiphys_archive::Credentials { user: databases::USER.into(), password: databases::PASSWORD.into() },
+        encryption: tiphys_archive::Encryption::Off,
+    };
+    let settings = tiphys_archive::Settings {
+        engine: tiphys_archive::Engine::PostgreSql(server),
+        pool: tiphys_archive::PoolSize::default(),
+        timeout: Duration::from_secs(10),
+        reconnection: tiphys_archive::Reconnection::default(),
+    };
+    let database = tiphys_archive::Database::new(&settings)?;
+    let archive = tiphys_archive::Archive::new(database, "default", "", &namespace.name);
+    let kept = archive.by_name(&namespace.name, "kept").await?.context("it is not in the archive")?;
+    anyhow::ensure!(kept.status.nodes.len() == 1 && kept.metadata.labels["kept"] == "yes", "archived as {kept:?}");
+    Ok(())
+}
 
 /// Runs one of them; tells when it began, and what came of it.
 pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) -> (Instant, Outcome) {
