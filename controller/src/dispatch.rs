@@ -57,7 +57,13 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
             },
             Some(ping) = health.asked() => drop(ping.send(())),
             Some(ended) = driven.join_next() => match ended {
-                Ok((key, uid, ending)) => dispatch.ended(&key, &uid, ending),
+                Ok((key, uid, ending)) => {
+                    dispatch.ended(&key, &uid, ending);
+                    // Unless another one has taken over already.
+                    if ending == Ending::Reopened && !dispatch.workflows.contains_key(&key) {
+                        dispatch.begin(key, uid, None, &mut driven);
+                    }
+                }
                 Err(error) => {
                     dispatch.cluster.metrics.error("OperationPanic");
                     tracing::error!(%error, "a workflow's task died");
@@ -161,12 +167,12 @@ impl Dispatch {
             Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
             Event::Applied(one) => self.applied(one, driven),
             Event::Deleted(one) => {
-                // One that is completed leaves the selection; it is not gone.
-                if one.metadata.label(label::COMPLETED) != "true"
-                    && let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
+                // It is gone, or it left the selection as one that is completed: the event has it as it was before that. Which
+                // of the two shows to whoever drives it, unless the change was its own.
+                if let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
                     && known.uid == one.metadata.uid
                 {
-                    let _ = known.to.send(Message::Deleted);
+                    let _ = known.to.send(Message::Changed { version: one.metadata.resource_version });
                 }
             }
             Event::Listed => {
@@ -191,10 +197,15 @@ impl Dispatch {
                 ended.into_iter().for_each(|ended| drop(known.to.send(ended)));
                 return;
             }
-            // Otherwise nobody listens any more: its task has died, and another one takes over.
+            // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
         }
+        self.begin(key, metadata.uid, ended, driven);
+    }
+
+    /// Drives a workflow from here on; `ended` is the word that it is to end, where that is so.
+    fn begin(&mut self, key: Key, uid: String, ended: Option<Message>, driven: &mut JoinSet<(Key, String, Ending)>) {
         let (to, inbox) = mpsc::unbounded_channel();
-        let (cluster, uid, to_self) = (self.cluster.clone(), metadata.uid, to.clone());
+        let (cluster, to_self) = (self.cluster.clone(), to.clone());
         ended.into_iter().for_each(|ended| drop(to.send(ended)));
         self.workflows.insert(key.clone(), Known { uid: uid.clone(), to });
         driven.spawn(async move {
@@ -227,8 +238,8 @@ impl Dispatch {
 
     fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
         tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
-        // Another of the same name may have begun.
-        if self.workflows.get(key).is_some_and(|known| known.uid == uid) {
+        // Another of the same name may have begun, or the same one once more.
+        if self.workflows.get(key).is_some_and(|known| known.uid == uid && known.to.is_closed()) {
             self.workflows.remove(key);
             self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
         }

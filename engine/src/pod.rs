@@ -36,6 +36,10 @@ impl Run {
             };
             self.make_node(key, birth);
             self.link_to_parent(key);
+        } else if self.frame_node(key).is_some_and(|node| node.started_at.is_none()) {
+            // It failed in the workflow that this one was made from (memoized resubmit), and begins only now.
+            let (id, now) = (self.frames[key].id.clone(), Time::from_second(self.now.as_second()));
+            self.change(&id, |node| node.started_at = Some(now));
         }
         self.frames[key].body = Body::Pod(PodBody {
             pod_name,

@@ -23,7 +23,6 @@ use tokio::task::AbortHandle;
 use super::events::Events;
 use super::foreign;
 use super::message::Message;
-use super::packing;
 use super::pods::{Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
@@ -33,6 +32,7 @@ use super::tasks::{self, Tasks};
 use crate::cluster::Cluster;
 use crate::{locks, pod_state, ttl};
 use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::packing;
 use tiphys_kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObject};
 
 /// How many messages are taken in before the engine is asked what follows from them.
@@ -53,6 +53,8 @@ pub enum Ending {
     Over,
     /// The object is gone.
     Deleted,
+    /// It was over, and a user opened it again (retry): it is driven anew, from what it is now.
+    Reopened,
     /// It cannot be driven: it is no workflow that could be read.
     Refused,
 }
@@ -144,6 +146,10 @@ struct Actor {
     reporting: FxHashSet<NodeId>,
     /// Whether what was made for the workflow is being taken away.
     clearing: bool,
+    /// Whether the write that is under way says that the workflow is over; and whether one that was accepted did.
+    told_over: [bool; 2],
+    /// Whether somebody opened the workflow again after that.
+    reopened: bool,
     wake_at: Option<Timestamp>,
 }
 
@@ -177,6 +183,7 @@ impl Actor {
             ..EngineConfig::default()
         };
         let adopted = !workflow.status.nodes.is_empty();
+        let over = workflow.status.phase.is_completed();
         let written = Written::of(&workflow, packed);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
@@ -189,6 +196,8 @@ impl Actor {
             tally,
             ended: None,
             clearing: false,
+            told_over: [false, over],
+            reopened: false,
             written,
             dirty: BTreeSet::new(),
             unwritten: false,
@@ -244,9 +253,12 @@ impl Actor {
     async fn drive(mut self, mut inbox: UnboundedReceiver<Message>) -> Ending {
         self.plan();
         loop {
+            if self.reopened {
+                return Ending::Reopened;
+            }
             if self.is_through() {
                 self.finish().await;
-                return Ending::Over;
+                return self.last_word(inbox);
             }
             let wait = self.wake_at.map(until);
             tokio::select! {
@@ -267,6 +279,20 @@ impl Actor {
             }
             self.plan();
         }
+    }
+
+    /// What was said while the last things were done: a user may have opened the workflow again.
+    fn last_word(&self, mut inbox: UnboundedReceiver<Message>) -> Ending {
+        // Whoever speaks from here on is told that nobody listens.
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Changed { version } = message
+                && is_newer(&version, &self.written.version)
+            {
+                return Ending::Reopened;
+            }
+        }
+        Ending::Over
     }
 
     /// Whether everything is done and written.
@@ -533,6 +559,7 @@ impl Actor {
             return;
         };
         self.writing = true;
+        self.told_over[0] = self.run.workflow().status.phase.is_completed();
         let place = self.place.clone();
         tokio::spawn(async move {
             let _turn = place.cluster.writing.acquire().await;
@@ -547,6 +574,7 @@ impl Actor {
             Ok(version) => {
                 self.backoff.reset();
                 self.written.version = version;
+                self.told_over[1] |= self.told_over[0];
                 self.release();
                 if let Some(version) = self.seen_version.take() {
                     self.changed(version);
@@ -630,6 +658,10 @@ impl Actor {
         if let Err(error) = packing::unpack(&mut theirs) {
             // Ours are whole, and go out again.
             tracing::error!(workflow = %self.place.workflow, error, "nodes are written anew");
+        }
+        if self.run.is_finished() && self.told_over[1] && !theirs.status.phase.is_completed() {
+            self.reopened = true;
+            return;
         }
         for fact in foreign::asked(self.run.workflow(), &theirs) {
             self.observe(fact);

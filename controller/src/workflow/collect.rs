@@ -15,12 +15,11 @@ use serde_json::{Value, json};
 use tiphys_api::{ArtGcStatus, ArtifactGcStatus, Condition, Template, Workflow, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::{Collection, CollectionStrategy, collection_label, collections, is_all_collected};
-use tiphys_kubernetes::{ApiError, Kind, List, Metadata, changed};
+use tiphys_kubernetes::{ApiError, Kind, List, Metadata, changed, packing};
 use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference, repository_location};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::events::Events;
-use super::packing;
 use super::pods::Workplace;
 use crate::cluster::Cluster;
 

@@ -6,7 +6,6 @@ mod events;
 mod foreign;
 mod message;
 mod needs;
-mod packing;
 mod pods;
 mod prepare;
 mod release;

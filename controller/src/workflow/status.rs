@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
 
-use super::packing;
+use tiphys_kubernetes::packing;
 
 /// What the API server has.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 mod api;
 mod case;
 mod cluster;
+mod commands;
 mod install;
 mod namespace;
 mod recorded;
@@ -218,6 +219,8 @@ async fn whole(
         let (begun, outcome) = workflows::run_own(own, &namespace, cluster).await;
         count.add(&format!("workflow {}", own.name), begun, &outcome);
     }
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    commands::test(cluster, name, wanted, |name, begun, outcome| count.add(name, begun, outcome))?;
     let again = cases.iter().filter(|case| KILLED.iter().any(|part| case.name.contains(part)));
     let again = stream::iter(again.enumerate()).map(|(number, case)| one((number + cases.len(), case)));
     let mut over = again.buffer_unordered(WORKFLOWS);

@@ -11,12 +11,12 @@ use flate2::write::GzEncoder;
 use tiphys_api::{Nodes, Workflow};
 
 /// Nodes with more bytes than this are compressed. argo: MAX_WORKFLOW_SIZE is 1 MiB, and the spec has to go in too.
-pub(super) const MOST: usize = 768 * 1024;
+pub const MOST: usize = 768 * 1024;
 /// More than this was not written by a controller.
 const LONGEST: u64 = 1 << 30;
 
 /// Compresses nodes.
-pub(super) fn pack(nodes: &Nodes) -> String {
+pub fn pack(nodes: &Nodes) -> String {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     // Nodes have text keys, and memory takes what is written to it.
     let json = serde_json::to_vec(nodes).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) fn pack(nodes: &Nodes) -> String {
 ///
 /// # Errors
 /// They are damaged.
-pub(super) fn unpack(workflow: &mut Workflow) -> Result<(), String> {
+pub fn unpack(workflow: &mut Workflow) -> Result<(), String> {
     let text = std::mem::take(&mut workflow.status.compressed_nodes);
     if text.is_empty() {
         return Ok(());
