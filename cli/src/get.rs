@@ -12,7 +12,7 @@ use crate::settings::existing_run;
 
 /// Shows runs and workflows as they are now.
 pub fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     let whole = Whole::new(args, Style::of_stdout(global))?;
     for run in &names.local {
         let folder = existing_run(global, run)?;

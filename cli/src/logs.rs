@@ -12,7 +12,7 @@ use crate::settings::existing_run;
 
 /// Prints the logs of a run or workflow, or of one node.
 pub fn logs(global: &Global, args: &LogsArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, std::slice::from_ref(&args.name));
+    let names = Sorted::of(global, std::slice::from_ref(&args.name))?;
     names.refuse(&[
         ("--selector", args.selector.is_some()),
         ("--previous", args.previous),

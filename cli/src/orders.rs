@@ -16,7 +16,7 @@ use crate::submit::pairs;
 
 /// Goes on with runs and workflows.
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     names.refuse(&[("--node-field-selector", args.node_field_selector.is_some())])?;
     let request = Request::Resume { node: args.node.clone(), parameters: pairs(&args.parameters)? };
     // Without further words, whether a run has to be resumed or only driven again shows from its state.
@@ -38,7 +38,7 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<(), Failure> {
 
 /// Runs them again from where they failed.
 pub fn retry(global: &Global, args: RetryArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     names.refuse(&[
         ("--wait", args.afterwards.wait),
         ("--watch", args.afterwards.watch),
@@ -61,7 +61,7 @@ pub fn retry(global: &Global, args: RetryArgs) -> Result<(), Failure> {
 
 /// Starts nothing more.
 pub fn suspend(global: &Global, args: &NamesArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     for run in &names.local {
         order(global, run, &Request::Suspend, "suspended", None, None)?;
     }
@@ -70,7 +70,7 @@ pub fn suspend(global: &Global, args: &NamesArgs) -> Result<(), Failure> {
 
 /// Ends them gracefully.
 pub fn stop(global: &Global, args: &StopArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     names.refuse(&[
         ("--node-field-selector", args.node_field_selector.is_some()),
         ("--dry-run", args.dry_run),
@@ -86,7 +86,7 @@ pub fn stop(global: &Global, args: &StopArgs) -> Result<(), Failure> {
 
 /// Ends them at once.
 pub fn terminate(global: &Global, args: &TerminateArgs) -> Result<(), Failure> {
-    let names = Sorted::of(global, &args.names);
+    let names = Sorted::of(global, &args.names)?;
     names.refuse(&[
         ("--dry-run", args.dry_run),
         ("--selector", !args.selectors.selector.is_empty()),

@@ -304,3 +304,21 @@ fn templates_are_found_on_the_cluster() {
     let cron: Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!(cron["spec"]["schedules"], json!(["@hourly"]));
 }
+
+#[test]
+fn ctrl_c_leaves_the_workflow_alone() {
+    let cluster = Cluster::new();
+    cluster.put("w", json!({}), pauses());
+    let watch = cluster.start(&["watch", "w"], "");
+    cluster.server.until("a watch", |calls| calls.iter().any(|call| call.query.contains_key("watch")));
+    let pid = nix::unistd::Pid::from_raw(watch.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let output = finish(watch);
+    assert_eq!(
+        (output.code, output.err.as_str()),
+        (0, "tiphys: w goes on; tiphys watch w shows it again\n"),
+        "{output:?}"
+    );
+    assert!(output.out.contains("w[0].ask  Running") && output.out.contains("workflow/w  Running"), "{output:?}");
+    assert!(cluster.server.calls().iter().all(|call| call.method == "GET"));
+}

@@ -51,11 +51,21 @@ async fn config(access: &Access) -> Result<Config, ConnectError> {
         Err(error) if access.kubeconfig.is_none() && access.context.is_none() && is_absent(&error) => {
             return Config::incluster().map_err(|_| ConnectError::Nowhere);
         }
-        Err(error) => return Err(ConnectError::Kubeconfig(chain(&error))),
+        Err(error) => return Err(ConnectError::Kubeconfig(words(&error))),
     };
     let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|error| ConnectError::Kubeconfig(chain(&error)))
+    config.map_err(|error| ConnectError::Kubeconfig(words(&error)))
+}
+
+/// What is wrong with a kubeconfig. The words of the YAML parser show the lines around the mistake, which may hold a token.
+fn words(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(mistake) = error else { return chain(error) };
+    let text = mistake.to_string();
+    let at = text.find("line ").map(|at| text[at..].split([':', ',', '\n']).next().unwrap_or_default());
+    let place =
+        at.filter(|at| at.split(' ').all(|word| ["line", "column"].contains(&word) || word.parse::<u32>().is_ok()));
+    format!("it is no YAML of the right form{}", place.map(|at| format!(" ({at})")).unwrap_or_default())
 }
 
 /// Whether there is no kubeconfig, as opposed to one that cannot be read.
@@ -77,5 +87,16 @@ mod tests {
         let error = config(&access).await.unwrap_err().to_string();
         assert!(error.starts_with("the kubeconfig cannot be used: "), "{error}");
         assert!(error.contains("/nowhere/config"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_do_not_show_what_stands_around_them() {
+        for (text, place) in [
+            ("users:\n- name: u\n  user:\n    token: hidden\n  bad: [", "line 5 column 8"),
+            ("users:\n- name: u\n  user: {token: [hidden]}", "line 3 column 17"),
+        ] {
+            let words = words(&Kubeconfig::from_yaml(text).unwrap_err());
+            assert_eq!(words, format!("it is no YAML of the right form ({place})"));
+        }
     }
 }

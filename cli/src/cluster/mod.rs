@@ -36,6 +36,7 @@ pub use watch::watch;
 
 use tiphys_contract::label;
 use tiphys_kubernetes::{Access, Api, ApiError, Collection, ConnectError, Kind, connect};
+use tiphys_local::RunName;
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -82,13 +83,19 @@ pub struct Sorted {
 
 impl Sorted {
     /// Sorts names by the rule that the help tells: flags that name a cluster first, then this machine, then the cluster.
-    pub fn of(global: &Global, names: &[String]) -> Sorted {
+    ///
+    /// # Errors
+    /// One that neither can have.
+    pub fn of(global: &Global, names: &[String]) -> Result<Sorted, Failure> {
         let mut sorted = Sorted::default();
         for name in names {
+            if name != LATEST {
+                RunName::new(name).map_err(Failure::usage)?;
+            }
             let is_local = global.place.given().is_none() && local_run(global, name).is_some();
             if is_local { &mut sorted.local } else { &mut sorted.remote }.push(name.clone());
         }
-        sorted
+        Ok(sorted)
     }
 
     /// Refuses flags that mean nothing to runs on this machine; each with whether it was given.
@@ -112,7 +119,7 @@ impl Sorted {
 /// # Errors
 /// A name is a run's, and no flag says that a cluster is meant.
 pub fn none_local(global: &Global, command: &str, names: &[String]) -> Result<(), Failure> {
-    match Sorted::of(global, names).local.first() {
+    match Sorted::of(global, names)?.local.first() {
         None => Ok(()),
         Some(run) => Err(Failure::usage(format!(
             "{run} is a run on this machine, which `tiphys {command}` knows nothing of; for a workflow of that name on a \
