@@ -246,7 +246,7 @@ fn orders(tiphys: &Commands) -> Result<()> {
     for order in ["stop", "terminate"] {
         let name = tiphys.submit(ASKING)?;
         tiphys.watch_for(&name, "other  Running")?;
-        tiphys.run(&[order, "@latest"], "")?.is(0)?;
+        tiphys.run(&[order, &name], "")?.is(0)?;
         tiphys.run(&["wait", &name], "")?.is(1)?;
         let strategy = if order == "stop" { "Stop" } else { "Terminate" };
         ensure!(tiphys.object(&name)?["spec"]["shutdown"] == strategy, "{order} did not ask for {strategy}");
