@@ -9,6 +9,7 @@ mod aggregate;
 mod artifacts;
 mod call;
 mod collect;
+pub mod cron;
 mod dag;
 mod depends;
 mod expand;

@@ -19,7 +19,6 @@ mod location;
 mod names;
 mod outputs;
 mod report;
-mod schedule;
 mod scope;
 mod spec;
 mod steps;
