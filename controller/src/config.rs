@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
@@ -58,6 +59,8 @@ pub struct Config {
     pub allowed_overrides: BTreeSet<String>,
     /// What is measured, and where it is told.
     pub metrics: Settings,
+    /// The time zone of schedules that name none; UTC where that is not said.
+    pub time_zone: Option<TimeZone>,
 }
 
 /// The fields as they are written.
@@ -171,6 +174,11 @@ struct WrittenDriver {
 }
 
 impl Config {
+    /// The time zone of schedules that name none.
+    pub fn local_time_zone(&self) -> TimeZone {
+        self.time_zone.clone().unwrap_or(TimeZone::UTC)
+    }
+
     /// Reads the ConfigMap's data over what the command line gave.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{ended, locks, ttl};
+use crate::{cron, ended, locks, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
@@ -43,7 +43,8 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let _watches = watches(&cluster, namespace, to);
     let instance = instance_selector(&cluster.config().pod.instance_id);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance));
+    let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
+    let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance));
     let health = cluster.health.clone();
     health.works();
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod config;
 pub mod config_watch;
+pub mod cron;
 pub mod dispatch;
 pub mod ended;
 pub mod health;

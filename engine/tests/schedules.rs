@@ -8,7 +8,7 @@ use tiphys_engine::cron::Schedule;
 
 fn walk(spec: &str, start: &str, count: usize) -> Result<Vec<Option<Timestamp>>, String> {
     let schedule = Schedule::parse(spec, &TimeZone::UTC)?;
-    let mut at: Timestamp = start.parse().unwrap();
+    let mut at: Timestamp = start.parse().expect("a moment");
     let mut found = Vec::new();
     for _ in 0..count {
         let next = schedule.next(at);

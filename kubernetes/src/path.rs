@@ -21,6 +21,8 @@ pub enum Kind {
     Lease,
     /// Workflow
     Workflow,
+    /// CronWorkflow
+    CronWorkflow,
     /// WorkflowTemplate
     WorkflowTemplate,
     /// ClusterWorkflowTemplate; it has no namespace.
@@ -49,6 +51,7 @@ impl Kind {
             Kind::PodDisruptionBudget => ("/apis/policy/v1", "poddisruptionbudgets"),
             Kind::Lease => ("/apis/coordination.k8s.io/v1", "leases"),
             Kind::Workflow => (ARGO, "workflows"),
+            Kind::CronWorkflow => (ARGO, "cronworkflows"),
             Kind::WorkflowTemplate => (ARGO, "workflowtemplates"),
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),
             Kind::CronWorkflow => (ARGO, "cronworkflows"),

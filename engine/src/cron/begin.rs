@@ -47,7 +47,7 @@ pub enum Verdict {
 pub fn begin(cron: &mut CronWorkflow, table: &Timetable, at: Timestamp, problem: Option<&str>) -> Verdict {
     let skip = |reason: &str, settled| Verdict::Skip { reason: reason.to_owned(), settled };
     table.note(cron);
-    set_condition(cron, SPEC_ERROR, problem.map(str::to_owned));
+    found(cron, problem);
     if problem.is_some() {
         return skip("the spec is wrong", true);
     }
@@ -77,6 +77,11 @@ pub fn begin(cron: &mut CronWorkflow, table: &Timetable, at: Timestamp, problem:
         _ => Vec::new(),
     };
     Verdict::Run { replaces, workflow: Box::new(run(cron, at)) }
+}
+
+/// Validation has found a problem, or none.
+pub fn found(cron: &mut CronWorkflow, problem: Option<&str>) {
+    set_condition(cron, SPEC_ERROR, problem.map(str::to_owned));
 }
 
 /// The name of the run that is due then.
@@ -199,8 +204,8 @@ mod tests {
             assert_eq!(replaces, names, "{policy}");
         }
         assert_eq!(reason(&decide(json!({"suspend": true}), json!({}), None).1), ("it is suspended", false));
-        assert_eq!(reason(&decide(json!({"when": "1 == 2"}), json!({}), None).1).1, false);
-        assert_eq!(reason(&decide(json!({}), json!({"phase": "Stopped"}), None).1).1, true);
+        assert!(!reason(&decide(json!({"when": "1 == 2"}), json!({}), None).1).1);
+        assert!(reason(&decide(json!({}), json!({"phase": "Stopped"}), None).1).1);
     }
 
     #[test]

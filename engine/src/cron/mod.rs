@@ -14,7 +14,7 @@ mod status;
 mod timetable;
 mod variables;
 
-pub use begin::{Verdict, begin, refused, run_name, started};
+pub use begin::{Verdict, begin, found, refused, run_name, started};
 pub use children::{Child, Surplus, reconcile, surplus};
 pub use schedule::{Schedule, time_zone};
 pub use status::{changes, is_stopped};

@@ -52,6 +52,8 @@ pub struct Options {
     pub lint: bool,
 }
 
+pub use crate::setup::references;
+
 /// Every problem of a workflow.
 pub fn workflow(workflow: &Workflow, lookup: &dyn Templates, options: Options) -> Vec<Problem> {
     Subject::workflow(workflow).problems(lookup, options, Report::new(false))
