@@ -9,6 +9,7 @@ use crate::health::Health;
 use crate::images::Images;
 use crate::locks::LockDesk;
 use crate::metrics::{Held, Metrics};
+use crate::parallelism::Parallelism;
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
@@ -79,6 +80,8 @@ pub struct Cluster {
     pub other: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
+    /// Places of all workflows.
+    pub parallelism: Parallelism,
     config: Mutex<Arc<Config>>,
 }
 
@@ -93,6 +96,8 @@ impl Cluster {
         metrics: Arc<Metrics>,
     ) -> Cluster {
         let turns = |name, limit| Turns::new(name, limit, &metrics);
+        let parallelism = Parallelism::default();
+        parallelism.limit(config.parallelism);
         Cluster {
             api,
             images,
@@ -103,6 +108,7 @@ impl Cluster {
             health: Arc::default(),
             metrics,
             locks: LockDesk::default(),
+            parallelism,
             config: Mutex::new(Arc::new(config)),
         }
     }
@@ -114,6 +120,7 @@ impl Cluster {
 
     /// Puts another configuration in force: for every Pod that is made from now on.
     pub fn configure(&self, config: Config) {
+        self.parallelism.limit(config.parallelism);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 }

@@ -14,6 +14,7 @@ use tiphys_engine::{ConfigMapData, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
 use crate::metrics::{self, Settings};
+use crate::parallelism::Limits;
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -59,6 +60,8 @@ pub struct Config {
     pub allowed_overrides: BTreeSet<String>,
     /// What is measured, and where it is told.
     pub metrics: Settings,
+    /// How many workflows work at a time.
+    pub parallelism: Limits,
     /// The time zone of schedules that name none; UTC where that is not said.
     pub time_zone: Option<TimeZone>,
 }
@@ -217,9 +220,7 @@ impl Written {
             ("disableAgentPodCreation", self.disable_agent_pod_creation == Some(true)),
             ("failedPodRestart", self.failed_pod_restart.enabled),
             ("namespace", !self.namespace.is_empty()),
-            ("namespaceParallelism", self.namespace_parallelism > 0),
             ("nodeEvents.sendAsPod", self.node_events.send_as_pod),
-            ("parallelism", self.parallelism > 0),
             ("persistence", self.persistence.is_some()),
             ("resourceRateLimit", self.resource_rate_limit.is_some()),
             ("retentionPolicy", self.retention_policy.is_some()),
@@ -280,6 +281,7 @@ impl Written {
                 .map_err(|reason| ConfigError::Shape(format!("podGCDeleteDelayDuration: {reason}")))?;
             pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
+        config.parallelism = Limits { total: self.parallelism, namespace: self.namespace_parallelism };
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.restriction = self.workflow_restrictions.restriction()?;
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
@@ -303,6 +305,8 @@ mod tests {
     fn keys_alone_and_together_say_the_same() {
         let alone = read(&[
             ("podGCGracePeriodSeconds", "3"),
+            ("parallelism", "20"),
+            ("namespaceParallelism", "5"),
             ("podGCDeleteDelayDuration", "7s"),
             ("executor", "image: e:1\nresources: {requests: {cpu: 10m}}\n"),
             ("images", "a/b:c: {entrypoint: [/x], cmd: [z]}\n"),
@@ -310,11 +314,12 @@ mod tests {
         ]);
         let together = read(&[(
             "config",
-            "podGCGracePeriodSeconds: 3\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
+            "podGCGracePeriodSeconds: 3\nparallelism: 20\nnamespaceParallelism: 5\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
              images: {'a/b:c': {entrypoint: [/x], cmd: [z]}}\nartifactRepository: {archiveLogs: true, s3: {bucket: b}}\n",
         )]);
         for config in [alone.unwrap(), together.unwrap()] {
             assert_eq!((config.pod_gc_grace, config.pod.pod_gc_delay), (Some(3), Duration::from_secs(7)));
+            assert_eq!(config.parallelism, Limits { total: 20, namespace: 5 });
             assert_eq!(config.pod.executor_image, "e:1");
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
@@ -328,7 +333,7 @@ mod tests {
             ("parallelism", "many", "invalid type"),
             ("executor", "imagee: x", "unknown field `imagee`"),
             ("persistence", "archive: true", "persistence is not supported"),
-            ("parallelism", "3", "parallelism is not supported"),
+            ("parallelism", "-3", "invalid value"),
             ("executor", "image: [", "executor: "),
             ("workflowRestrictions", "templateReferencing: strict", "expected Strict or Secure"),
             ("metricsConfig", "portt: 1", "unknown field `portt`"),

@@ -13,10 +13,13 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{cron, ended, locks, ttl};
+use crate::{cron, ended, locks, parallelism, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
+
+/// Label: a workflow's phase.
+const PHASE: &str = "workflows.argoproj.io/phase";
 
 /// What one of the watches tells.
 enum Told {
@@ -45,6 +48,7 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance));
+    tokio::spawn(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()));
     let health = cluster.health.clone();
     health.works();
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
@@ -179,6 +183,7 @@ impl Dispatch {
             Event::Listed => {
                 let keys = self.workflows.keys().map(|(namespace, name)| locks::key(namespace, name));
                 self.cluster.locks.expect(&self.cluster, keys);
+                self.cluster.parallelism.open();
                 self.cluster.health.listed();
             }
         }
@@ -194,11 +199,15 @@ impl Dispatch {
             if known.uid != metadata.uid {
                 let _ = known.to.send(Message::Deleted);
                 self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
+                self.cluster.parallelism.leave(&key);
             } else if known.to.send(changed).is_ok() {
                 ended.into_iter().for_each(|ended| drop(known.to.send(ended)));
                 return;
             }
             // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
+        }
+        if metadata.labels.get(PHASE).is_some_and(|phase| phase == "Running") {
+            self.cluster.parallelism.works(&key);
         }
         self.begin(key, metadata.uid, ended, driven);
     }
@@ -243,6 +252,7 @@ impl Dispatch {
         if self.workflows.get(key).is_some_and(|known| known.uid == uid && known.to.is_closed()) {
             self.workflows.remove(key);
             self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
+            self.cluster.parallelism.leave(key);
         }
     }
 }

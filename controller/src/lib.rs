@@ -15,6 +15,7 @@ pub mod lease;
 pub mod locks;
 pub mod metrics;
 pub mod options;
+pub mod parallelism;
 mod pod_state;
 pub mod serve;
 pub mod ttl;

@@ -13,6 +13,8 @@ pub enum Kind {
     ServiceAccount,
     /// `v1` PersistentVolumeClaim
     PersistentVolumeClaim,
+    /// `v1` Namespace; it is in none itself.
+    Namespace,
     /// `v1` Event
     Event,
     /// `policy/v1` PodDisruptionBudget
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Secret => ("/api/v1", "secrets"),
             Kind::ServiceAccount => ("/api/v1", "serviceaccounts"),
             Kind::PersistentVolumeClaim => ("/api/v1", "persistentvolumeclaims"),
+            Kind::Namespace => ("/api/v1", "namespaces"),
             Kind::Event => ("/api/v1", "events"),
             Kind::PodDisruptionBudget => ("/apis/policy/v1", "poddisruptionbudgets"),
             Kind::Lease => ("/apis/coordination.k8s.io/v1", "leases"),

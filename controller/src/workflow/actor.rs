@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use super::admission;
 use super::events::Events;
 use super::foreign;
 use super::message::Message;
@@ -65,7 +66,7 @@ pub async fn drive(
     namespace: String,
     name: String,
     uid: String,
-    inbox: UnboundedReceiver<Message>,
+    mut inbox: UnboundedReceiver<Message>,
     to: UnboundedSender<Message>,
 ) -> Ending {
     let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
@@ -84,17 +85,21 @@ pub async fn drive(
     if workflow.metadata.uid != *place.uid {
         return Ending::Deleted;
     }
+    let key = locks::key(&place.namespace, &place.workflow);
+    place.cluster.locks.enter(&place.cluster, &key, &workflow, place.to.clone());
+    workflow = match admission::admitted(&place, workflow, &mut inbox).await {
+        Ok(Some(workflow)) => workflow,
+        Ok(None) => return Ending::Deleted,
+        Err(error) => {
+            tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+            return Ending::Refused;
+        }
+    };
     let packed = !workflow.status.compressed_nodes.is_empty();
     if let Err(error) = packing::unpack(&mut workflow) {
         tracing::error!(namespace = %place.namespace, workflow = %place.workflow, error, "a workflow cannot be read");
         return Ending::Refused;
     }
-    place.cluster.locks.enter(
-        &place.cluster,
-        &locks::key(&place.namespace, &place.workflow),
-        &workflow,
-        place.to.clone(),
-    );
     Actor::begin(place, workflow, packed).await.drive(inbox).await
 }
 
@@ -173,7 +178,7 @@ impl Workplace {
 }
 
 impl Actor {
-    async fn begin(place: Workplace, workflow: Workflow, packed: bool) -> Actor {
+    async fn begin(place: Workplace, mut workflow: Workflow, packed: bool) -> Actor {
         let config = place.cluster.config();
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
@@ -187,6 +192,7 @@ impl Actor {
         let written = Written::of(&workflow, packed);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
+        admission::begin_anew(&mut workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
         let mut actor = Actor {
             place,
