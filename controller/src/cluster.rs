@@ -1,8 +1,8 @@
 //! What all workflows share: the API server, the configuration, and how much may be under way at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::config::Config;
 use crate::health::Health;
@@ -10,6 +10,7 @@ use crate::images::Images;
 use crate::locks::LockDesk;
 use crate::metrics::{Held, Metrics};
 use crate::parallelism::Parallelism;
+use crate::pod_rate::PodRate;
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
@@ -82,7 +83,9 @@ pub struct Cluster {
     pub locks: LockDesk,
     /// Places of all workflows.
     pub parallelism: Parallelism,
-    config: Mutex<Arc<Config>>,
+    /// When the next Pod may be created.
+    pub pod_rate: PodRate,
+    config: watch::Sender<Arc<Config>>,
 }
 
 impl Cluster {
@@ -109,18 +112,24 @@ impl Cluster {
             metrics,
             locks: LockDesk::default(),
             parallelism,
-            config: Mutex::new(Arc::new(config)),
+            pod_rate: PodRate::default(),
+            config: watch::Sender::new(Arc::new(config)),
         }
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.config.borrow().clone()
+    }
+
+    /// The configuration in force, and whenever there is another one.
+    pub fn configured(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
     }
 
     /// Puts another configuration in force: for every Pod that is made from now on.
     pub fn configure(&self, config: Config) {
         self.parallelism.limit(config.parallelism);
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.config.send_replace(Arc::new(config));
     }
 }

@@ -15,6 +15,8 @@ use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig,
 
 use crate::metrics::{self, Settings};
 use crate::parallelism::Limits;
+use crate::pod_rate::Rate;
+use crate::retention::Policy;
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -60,6 +62,18 @@ pub struct Config {
     pub allowed_overrides: BTreeSet<String>,
     /// What is measured, and where it is told.
     pub metrics: Settings,
+    /// Whether events about nodes are told of their Pods.
+    pub node_events_of_pods: bool,
+    /// Whether workflows' agents are somebody else's to start.
+    pub no_agent: bool,
+    /// How often a Pod is made anew that failed before it began; None where that is not wanted.
+    pub failed_pod_restarts: Option<i64>,
+    /// How many Pods are created a second; None is as many as can be.
+    pub pod_rate: Option<Rate>,
+    /// How many workflows are kept that are over; None is all.
+    pub retention: Option<Policy>,
+    /// The one namespace that is looked at, where the command line names none; empty is all.
+    pub managed_namespace: String,
     /// How many workflows work at a time.
     pub parallelism: Limits,
     /// The time zone of schedules that name none; UTC where that is not said.
@@ -75,7 +89,7 @@ struct Written {
     columns: Value,
     disable_agent_pod_creation: Option<bool>,
     executor: WrittenExecutor,
-    failed_pod_restart: WrittenSwitch,
+    failed_pod_restart: WrittenRestart,
     images: BTreeMap<String, WrittenImage>,
     initial_delay: String,
     initless_pod: WrittenSwitch,
@@ -96,8 +110,8 @@ struct Written {
     #[serde(rename = "podGCGracePeriodSeconds")]
     pod_gc_grace_period_seconds: Option<i64>,
     pod_spec_log_strategy: Value,
-    resource_rate_limit: Option<Value>,
-    retention_policy: Option<Value>,
+    resource_rate_limit: Option<WrittenRate>,
+    retention_policy: Option<Policy>,
     sso: Value,
     synchronization: Option<Value>,
     #[serde(rename = "telemetryConfig")]
@@ -123,7 +137,20 @@ struct WrittenExecutor {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct WrittenSwitch {
     enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenRestart {
+    enabled: bool,
     max_restarts: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRate {
+    limit: f64,
+    burst: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -217,13 +244,7 @@ impl Written {
     /// Keys that change what becomes of a workflow, and that nobody here looks at.
     fn unsupported(&self) -> Result<(), ConfigError> {
         let refused = [
-            ("disableAgentPodCreation", self.disable_agent_pod_creation == Some(true)),
-            ("failedPodRestart", self.failed_pod_restart.enabled),
-            ("namespace", !self.namespace.is_empty()),
-            ("nodeEvents.sendAsPod", self.node_events.send_as_pod),
             ("persistence", self.persistence.is_some()),
-            ("resourceRateLimit", self.resource_rate_limit.is_some()),
-            ("retentionPolicy", self.retention_policy.is_some()),
             ("synchronization", self.synchronization.is_some()),
         ];
         match refused.into_iter().find(|(_, given)| *given) {
@@ -236,7 +257,7 @@ impl Written {
         // What only the server, the user interface, or a log of Argo's looks at.
         let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
         // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
-        let _ = (self.initial_delay, self.executor.name, self.failed_pod_restart.max_restarts);
+        let _ = (self.initial_delay, self.executor.name);
         let mut config = given.clone();
         let pod = &mut config.pod;
         if !self.executor.image.is_empty() {
@@ -281,6 +302,20 @@ impl Written {
                 .map_err(|reason| ConfigError::Shape(format!("podGCDeleteDelayDuration: {reason}")))?;
             pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
+        config.node_events_of_pods = self.node_events.send_as_pod;
+        config.no_agent = self.disable_agent_pod_creation.unwrap_or_default();
+        // argo: config.go, GetMaxRestarts
+        let restarts = self.failed_pod_restart.max_restarts.unwrap_or(3);
+        config.failed_pod_restarts = self.failed_pod_restart.enabled.then_some(restarts);
+        config.pod_rate = match self.resource_rate_limit {
+            Some(WrittenRate { limit, burst }) if limit <= 0.0 || burst == 0 => {
+                let reason = "resourceRateLimit: limit and burst must be more than 0, or no Pod is ever created";
+                return Err(ConfigError::Shape(reason.into()));
+            }
+            rate => rate.map(|WrittenRate { limit, burst }| Rate { limit, burst }),
+        };
+        config.retention = self.retention_policy;
+        config.managed_namespace = self.namespace;
         config.parallelism = Limits { total: self.parallelism, namespace: self.namespace_parallelism };
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.restriction = self.workflow_restrictions.restriction()?;
@@ -327,6 +362,25 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_read() {
+        let config = read(&[
+            ("failedPodRestart", "enabled: true"),
+            ("resourceRateLimit", "{limit: 0.5, burst: 2}"),
+            ("retentionPolicy", "{completed: 10, errored: 1}"),
+            ("nodeEvents", "sendAsPod: true"),
+            ("disableAgentPodCreation", "true"),
+            ("namespace", "here"),
+        ])
+        .unwrap();
+        assert_eq!(config.failed_pod_restarts, Some(3));
+        assert_eq!(config.pod_rate, Some(Rate { limit: 0.5, burst: 2 }));
+        assert_eq!(config.retention, Some(Policy { completed: 10, failed: 0, errored: 1 }));
+        assert!(config.node_events_of_pods && config.no_agent && config.node_events);
+        assert_eq!(config.managed_namespace, "here");
+        assert_eq!(read(&[("failedPodRestart", "maxRestarts: 5")]).unwrap().failed_pod_restarts, None);
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         for (key, text, words) in [
             ("paralelism", "3", "unknown field `paralelism`"),
@@ -334,6 +388,8 @@ mod tests {
             ("executor", "imagee: x", "unknown field `imagee`"),
             ("persistence", "archive: true", "persistence is not supported"),
             ("parallelism", "-3", "invalid value"),
+            ("resourceRateLimit", "{limit: 3, burst: 0}", "resourceRateLimit: limit and burst"),
+            ("retentionPolicy", "completed: -1", "invalid value"),
             ("executor", "image: [", "executor: "),
             ("workflowRestrictions", "templateReferencing: strict", "expected Strict or Secure"),
             ("metricsConfig", "portt: 1", "unknown field `portt`"),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{cron, ended, locks, parallelism, ttl};
+use crate::{cron, ended, locks, parallelism, retention, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
@@ -47,7 +47,8 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let instance = instance_selector(&cluster.config().pod.instance_id);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance));
+    let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance.clone()));
+    tokio::spawn(retention::keep(cluster.clone(), namespace.to_owned(), instance));
     tokio::spawn(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()));
     let health = cluster.health.clone();
     health.works();

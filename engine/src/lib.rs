@@ -30,6 +30,7 @@ mod outbound;
 mod outputs;
 mod plan;
 mod pod;
+mod pod_restart;
 mod progress;
 mod restrictions;
 mod resubmit;

@@ -458,6 +458,9 @@ impl Run {
             return;
         }
         let (template, complete) = (body.template.template().clone(), body.complete);
+        if self.restart_if_lost(key, id, state, &template) {
+            return;
+        }
         let Some(node) = self.node(id.as_str()) else { return };
         let old_phase = node.phase;
         let (phase, message) = match judge(&template, state, node, self.frames[key].name.as_str()) {

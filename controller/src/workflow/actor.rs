@@ -182,6 +182,7 @@ impl Actor {
         let config = place.cluster.config();
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
+            failed_pod_restarts: config.failed_pod_restarts,
             without: WITHOUT.to_vec(),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),
@@ -357,7 +358,8 @@ impl Actor {
         }
         for id in changed {
             let node = self.run.node(id.as_str());
-            node.into_iter().for_each(|node| self.events.node(node));
+            let pod = self.pods.get(&id).map(|pod| (pod.name.as_str(), pod.uid.as_str()));
+            node.into_iter().for_each(|node| self.events.node(node, pod));
             let over = node.is_some_and(|node| node.phase.is_fulfilled());
             if over && self.pods.contains_key(&id) {
                 self.releases[1].push(id.clone());
@@ -385,6 +387,7 @@ impl Actor {
                 self.creating.insert(node, task.abort_handle());
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
+            Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
             Action::EndSidecars { node, .. } => self.signal(&node),
             Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
@@ -442,6 +445,18 @@ impl Actor {
             self.signal(node);
         } else if !std::mem::replace(&mut pod.ending, true) {
             tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+        }
+    }
+
+    /// Takes away a Pod that will be made anew; its end is told by the watch.
+    fn replace_pod(&mut self, node: NodeId, name: String, uid: String) {
+        let Some(pod) = self.pods.get_mut(&node).filter(|pod| pod.uid == uid) else {
+            return self.observe(Fact::PodGone { node });
+        };
+        // Nobody else takes it away, or labels it as done with.
+        pod.released = true;
+        if !std::mem::replace(&mut pod.ending, true) {
+            tokio::spawn(self.place.clone().delete(name, uid, None));
         }
     }
 
