@@ -243,10 +243,8 @@ impl Config {
 impl Written {
     /// Keys that change what becomes of a workflow, and that nobody here looks at.
     fn unsupported(&self) -> Result<(), ConfigError> {
-        let refused = [
-            ("persistence", self.persistence.is_some()),
-            ("synchronization", self.synchronization.is_some()),
-        ];
+        let refused =
+            [("persistence", self.persistence.is_some()), ("synchronization", self.synchronization.is_some())];
         match refused.into_iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(ConfigError::Unsupported { key }),
             None => Ok(()),

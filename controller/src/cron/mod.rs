@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 use tiphys_api::CronWorkflow;
 use tiphys_engine::cron::Child;
-use tiphys_kubernetes::{Event, Kind, METADATA_ALONE, Metadata, ObjectMeta, watch};
+use tiphys_kubernetes::{Collection, Event, Kind, List, METADATA_ALONE, Metadata, ObjectMeta, watch};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
@@ -33,10 +33,17 @@ enum Told {
 /// Watches the CronWorkflows of a namespace, of all where it is empty, and makes their workflows. `selector` is that of the
 /// controller's instance.
 pub async fn run(cluster: Arc<Cluster>, namespace: String, selector: String) {
+    let crons = Kind::CronWorkflow.within(&namespace);
+    // Whoever installs it may have left the right out.
+    if let Err(error) = cluster.api.get::<List<ObjectMeta>>(&crons.query(&[("limit", "1")])).await
+        && error.code() == 403
+    {
+        return tracing::info!(%error, "there are no schedules");
+    }
     let (to, mut told) = mpsc::unbounded_channel();
     let mut watches = JoinSet::new();
-    watches.spawn(crons(cluster.clone(), namespace.clone(), selector.clone(), to.clone()).boxed());
-    watches.spawn(children(cluster.clone(), namespace, format!("{selector},{CRON_WORKFLOW}"), to).boxed());
+    watches.spawn(follow_crons(cluster.clone(), crons, selector.clone(), to.clone()).boxed());
+    watches.spawn(follow_children(cluster.clone(), namespace, format!("{selector},{CRON_WORKFLOW}"), to).boxed());
     let mut schedules = Schedules {
         cluster,
         known: FxHashMap::default(),
@@ -59,12 +66,11 @@ pub async fn run(cluster: Arc<Cluster>, namespace: String, selector: String) {
     }
 }
 
-async fn crons(cluster: Arc<Cluster>, namespace: String, selector: String, to: UnboundedSender<Told>) {
-    let collection = Kind::CronWorkflow.within(&namespace);
+async fn follow_crons(cluster: Arc<Cluster>, collection: Collection, selector: String, to: UnboundedSender<Told>) {
     watch::<Value>(&cluster.api, &collection, &selector, None, |event| to.send(Told::Cron(event)).is_ok()).await;
 }
 
-async fn children(cluster: Arc<Cluster>, namespace: String, selector: String, to: UnboundedSender<Told>) {
+async fn follow_children(cluster: Arc<Cluster>, namespace: String, selector: String, to: UnboundedSender<Told>) {
     let (collection, forms) = (Kind::Workflow.within(&namespace), Some(METADATA_ALONE));
     watch::<ObjectMeta>(&cluster.api, &collection, &selector, forms, |event| to.send(Told::Child(event)).is_ok()).await;
 }

@@ -273,7 +273,8 @@ impl Actor {
                     let mut next = message;
                     let mut taken = 0;
                     while let Some(message) = next {
-                        if matches!(message, Message::Deleted) {
+                        // One that is over and written leaves the selection of the watch, which looks the same.
+                        if matches!(message, Message::Deleted) && !self.run.is_finished() {
                             self.abort();
                             return Ending::Deleted;
                         }

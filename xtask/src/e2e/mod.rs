@@ -10,6 +10,7 @@ mod commands;
 mod install;
 mod namespace;
 mod recorded;
+mod schedules;
 mod steps;
 mod verdict;
 mod workflows;
@@ -97,6 +98,7 @@ pub fn run(args: &[String]) -> Result<()> {
         count.add("chart: rendered, applied, and a workflow run by what it starts", begun, &outcome);
     }
     runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
+    runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
     let [passed, failed, skipped] = count.0;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }

@@ -19,7 +19,7 @@ use crate::shell::{cargo, run as run_command, target};
 /// The longest that a workflow may take.
 const LIMIT: Duration = Duration::from_secs(420);
 /// The ConfigMap that the controller reads.
-const CONFIGURATION: &str = "workflow-controller-configmap";
+pub const CONFIGURATION: &str = "workflow-controller-configmap";
 /// The namespace in which the corpus was recorded.
 const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
