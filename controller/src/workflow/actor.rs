@@ -273,8 +273,7 @@ impl Actor {
                     let mut next = message;
                     let mut taken = 0;
                     while let Some(message) = next {
-                        // One that is over and written leaves the selection of the watch, which looks the same.
-                        if matches!(message, Message::Deleted) && !self.run.is_finished() {
+                        if matches!(message, Message::Deleted) {
                             self.abort();
                             return Ending::Deleted;
                         }

@@ -44,6 +44,12 @@ pub(super) async fn admitted(
                 given = &mut answer => break given.is_ok(),
                 message = inbox.recv() => match message {
                     Some(Message::Deleted) | None => return Ok(None),
+                    // It is being deleted, and has to end.
+                    Some(Message::Fact(fact)) => {
+                        parallelism.works(&key);
+                        place.tell(Message::Fact(fact));
+                        return Ok(Some(workflow));
+                    }
                     // Its priority may be another, or it may have been shut down.
                     Some(Message::Changed { version }) if version != workflow.metadata.resource_version => break false,
                     // It has no Pods yet.

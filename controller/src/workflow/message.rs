@@ -18,7 +18,7 @@ pub enum Message {
         /// `metadata.resourceVersion`
         version: String,
     },
-    /// The object is gone.
+    /// The object is gone: it was looked for.
     Deleted,
     /// A Pod of the workflow is new or changed, and when that was seen.
     Pod(Box<Pod>, Instant),
