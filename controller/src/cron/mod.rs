@@ -27,7 +27,7 @@ const CRON_WORKFLOW: &str = "workflows.argoproj.io/cron-workflow";
 /// What one of the watches tells.
 enum Told {
     Cron(Event<Value>),
-    Child(Event<ObjectMeta>),
+    Child(Event<Box<ObjectMeta>>),
 }
 
 /// Watches the CronWorkflows of a namespace, of all where it is empty, and makes their workflows. `selector` is that of the
@@ -72,7 +72,8 @@ async fn follow_crons(cluster: Arc<Cluster>, collection: Collection, selector: S
 
 async fn follow_children(cluster: Arc<Cluster>, namespace: String, selector: String, to: UnboundedSender<Told>) {
     let (collection, forms) = (Kind::Workflow.within(&namespace), Some(METADATA_ALONE));
-    watch::<ObjectMeta>(&cluster.api, &collection, &selector, forms, |event| to.send(Told::Child(event)).is_ok()).await;
+    watch::<Box<ObjectMeta>>(&cluster.api, &collection, &selector, forms, |event| to.send(Told::Child(event)).is_ok())
+        .await;
 }
 
 /// What was there at the start, and what is told again.
