@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use serde_json::json;
-use tiphys_kubernetes::{Api, Kind};
+use tiphys_kubernetes::Api;
 
 use controller::Controller;
 use player::{Pace, Player};
@@ -102,8 +102,6 @@ async fn measure(options: &Options, api: &Api, namespace: &str, pace: &Pace) -> 
         report.add("  controller's memory, MiB", figures.memory_mib, None);
         report.add("  at most so far, MiB", figures.peak_mib, None);
         pace.hold(false);
-        let path = Kind::Workflow.within(namespace).named("running");
-        api.patch(&path, &json!({"spec": {"shutdown": "Terminate"}})).await?;
         workflows::over(api, namespace, 1, "running").await?;
     }
     Ok(report)

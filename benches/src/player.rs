@@ -9,7 +9,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiphys_kubernetes::{Api, ApiError, Collection, Event, Kind, Metadata, watch};
+use tiphys_kubernetes::{Api, ApiError, Backoff, Collection, Event, Kind, Metadata, watch};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -69,6 +69,17 @@ impl Pace {
     pub fn hold(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
         self.changed.notify_waiters();
+    }
+
+    /// Waits until Pods may end.
+    async fn released(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.held.load(Ordering::SeqCst) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until so many seem to run.
@@ -193,17 +204,20 @@ async fn one(api: &Api, pods: &Collection, pod: &Played, pace: &Pace, turns: &Se
         pace.running.fetch_add(1, Ordering::SeqCst);
         pace.changed.notify_waiters();
         tokio::time::sleep(pace.latency).await;
-        if held {
-            // Who holds them ends them, by ending what they are for.
-            return Ok(());
-        }
+        pace.released().await;
     }
     write(api, &path, &status(pod, true), turns).await
 }
 
 async fn write(api: &Api, path: &str, status: &Value, turns: &Semaphore) -> Result<(), ApiError> {
     let _turn = turns.acquire().await;
-    api.patch(path, status).await.map(|_| ())
+    let mut backoff = Backoff::default();
+    loop {
+        match api.patch(path, status).await {
+            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+            outcome => return outcome.map(|_| ()),
+        }
+    }
 }
 
 fn status(pod: &Played, over: bool) -> Value {

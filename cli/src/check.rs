@@ -6,7 +6,8 @@ use tiphys_api::document::{Document, Object};
 use tiphys_engine::validate::{Origin, Problem, Templates};
 use tiphys_local::documents::Documents;
 
-use crate::input::Input;
+use crate::failure::Failure;
+use crate::input::{self, Input};
 
 /// The templates among the documents.
 pub struct Known<'a>(pub &'a Documents);
@@ -51,4 +52,18 @@ fn diagnostic(problem: Problem, document: Option<&Document>, input: &Input) -> D
 /// Whether one of them is more than a warning.
 pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+/// Shows what is wrong with a document, and what is odd in it; under `strict` that is wrong, too.
+///
+/// # Errors
+/// Anything that is wrong.
+pub fn report(mut found: Vec<Diagnostic>, document: Option<&Document>, strict: bool) -> Result<(), Failure> {
+    let warnings = document.map(Document::warnings).unwrap_or_default();
+    found.extend(warnings.into_iter().map(|warning| if strict { warning.into_error() } else { warning }));
+    if has_errors(&found) {
+        return Err(input::show(found));
+    }
+    found.iter().for_each(|warning| eprintln!("{warning}"));
+    Ok(())
 }

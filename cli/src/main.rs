@@ -1,12 +1,14 @@
-//! `tiphys`: Argo Workflows on this machine. Thin commands over `tiphys-local`.
+//! `tiphys`: Argo Workflows on this machine and on a cluster. Thin commands over `tiphys-local` and `tiphys-kubernetes`.
 //!
 //! This one program is also what steps are run by: the sandbox process, and the executor (`init`, `wait`) under the name
 //! `argoexec`. Both are decided first of all, before there is a second thread.
 
 mod args;
 mod check;
+mod cluster;
 mod display;
 mod download;
+mod duration;
 mod failure;
 mod input;
 mod output;
@@ -29,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, Global};
+use args::{Cli, Command, Global, NodeCommand};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -50,8 +52,8 @@ fn main() -> ExitCode {
             return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(failure::USAGE) };
         }
     };
-    // The S3 library reports each failed request, which the one who sent it reports as well.
-    let filter = format!("{},s3s=off", cli.global.log_level.as_str());
+    // These libraries report each failed request, which the one who sent it reports as well.
+    let filter = format!("{},s3s=off,kube_client=off", cli.global.log_level.as_str());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && settings::may_colour(&cli.global))
@@ -66,17 +68,27 @@ fn main() -> ExitCode {
 
 fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => run::run(global, *args),
-        Command::Runs(args) => runs::list(global, &args),
+        Command::Run(args) => on_this_machine(global, "run").and_then(|()| run::run(global, *args)),
+        Command::Runs(args) => on_this_machine(global, "runs").and_then(|()| runs::list(global, &args)),
+        Command::Image(command) => on_this_machine(global, "image").and_then(|()| image::image(global, command)),
+        Command::Submit(args) => cluster::submit(global, &args),
+        Command::List(args) => cluster::list(global, &args),
         Command::Get(args) => get::get(global, &args),
+        Command::Watch(args) => cluster::watch(global, &args),
+        Command::Wait(args) => cluster::wait(global, &args),
         Command::Logs(args) => logs::logs(global, &args),
+        Command::Suspend(args) => orders::suspend(global, &args),
         Command::Resume(args) => orders::resume(global, &args),
+        Command::Stop(args) => orders::stop(global, &args),
+        Command::Terminate(args) => orders::terminate(global, &args),
         Command::Retry(args) => orders::retry(global, args),
-        Command::Suspend(name) => orders::suspend(global, &name.run),
-        Command::Stop(name) => orders::stop(global, &name.run),
-        Command::Terminate(name) => orders::terminate(global, &name.run),
+        Command::Resubmit(args) => cluster::resubmit(global, &args),
+        Command::Delete(args) => cluster::delete(global, &args),
+        Command::Node(NodeCommand::Set(args)) => cluster::set_nodes(global, &args),
+        Command::Template(command) => cluster::template(global, command),
+        Command::ClusterTemplate(command) => cluster::cluster_template(global, command),
+        Command::Cron(command) => cluster::cron(global, command),
         Command::Lint(args) => lint::lint(global, &args),
-        Command::Image(command) => image::image(global, command),
         Command::Version => {
             output::print(&format!("tiphys {}\n", env!("CARGO_PKG_VERSION")));
             Ok(())
@@ -84,6 +96,16 @@ fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tiphys", &mut std::io::stdout());
             Ok(())
+        }
+    }
+}
+
+/// Refuses what names a cluster, for a command that has nothing to do with one.
+fn on_this_machine(global: &Global, command: &str) -> Result<(), Failure> {
+    match global.place.given() {
+        None => Ok(()),
+        Some(flag) => {
+            Err(Failure::usage(format!("{flag}: `tiphys {command}` is about this machine alone, not a cluster")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Orders to a run: to the process that drives it, or, where there is none, by driving it from here.
+//! Orders to runs and workflows. To a run: to the process that drives it, or, where there is none, by driving it from here.
 
 use std::collections::BTreeMap;
 
@@ -6,51 +6,97 @@ use tiphys_engine::RetryOptions;
 use tiphys_local::RunName;
 use tiphys_local::control::{self, Request};
 
-use crate::args::{Global, Output, ResumeArgs, RetryArgs};
+use crate::args::{Global, NamesArgs, Output, ResumeArgs, RetryArgs, StopArgs, TerminateArgs};
+use crate::cluster::{self, Sorted};
 use crate::failure::Failure;
 use crate::output;
 use crate::run::{Start, drive};
 use crate::settings::{data_dir, existing_run};
+use crate::submit::pairs;
 
-/// Goes on with a run.
+/// Goes on with runs and workflows.
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<(), Failure> {
-    let mut parameters = BTreeMap::new();
-    for text in &args.parameters {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| Failure::usage(format!("--parameter {text}: expected NAME=VALUE")))?;
-        parameters.insert(name.to_owned(), value.to_owned());
-    }
-    let request = Request::Resume { node: args.node.clone(), parameters };
+    let names = Sorted::of(global, &args.names)?;
+    names.refuse(&[("--node-field-selector", args.node_field_selector.is_some())])?;
+    let request = Request::Resume { node: args.node.clone(), parameters: pairs(&args.parameters)? };
     // Without further words, whether a run has to be resumed or only driven again shows from its state.
     let plain = request == Request::Resume { node: None, parameters: BTreeMap::new() };
     let first = if plain { Vec::new() } else { vec![request.clone()] };
-    order(global, &args.run, &request, "resumed", Some(first), args.output)
+    for run in &names.local {
+        order(global, run, &request, "resumed", Some(first.clone()), args.output)?;
+    }
+    if names.remote.is_empty() {
+        return Ok(());
+    }
+    if args.output.is_some() {
+        return Err(Failure::usage(
+            "--output is for runs on this machine: a workflow on a cluster is not driven from here",
+        ));
+    }
+    cluster::resume(global, &names.remote, args)
 }
 
-/// Runs it again from where it failed.
+/// Runs them again from where they failed.
 pub fn retry(global: &Global, args: RetryArgs) -> Result<(), Failure> {
-    let folder = existing_run(global, &args.run)?;
+    let names = Sorted::of(global, &args.names)?;
+    names.refuse(&[
+        ("--wait", args.afterwards.wait),
+        ("--watch", args.afterwards.watch),
+        ("--log", args.afterwards.log),
+        ("--selector", !args.selectors.selector.is_empty()),
+        ("--field-selector", !args.selectors.field_selector.is_empty()),
+    ])?;
     let options = RetryOptions {
         restart_successful: args.restart_successful,
-        nodes: args.node_field_selector,
-        parameters: args.parameters,
+        nodes: args.node_field_selector.clone(),
+        parameters: args.parameters.clone(),
     };
-    drive(global, args.output, data_dir(global)?, Start::Retry { name: folder.name().clone(), options })
+    for run in &names.local {
+        let start = Start::Retry { name: existing_run(global, run)?.name().clone(), options: options.clone() };
+        drive(global, args.output, data_dir(global)?, start)?;
+    }
+    let remote = !names.remote.is_empty() || args.selectors.is_given();
+    if remote { cluster::retry(global, &names.remote, &args, &options) } else { Ok(()) }
 }
 
 /// Starts nothing more.
-pub fn suspend(global: &Global, run: &str) -> Result<(), Failure> {
-    order(global, run, &Request::Suspend, "suspended", None, None)
+pub fn suspend(global: &Global, args: &NamesArgs) -> Result<(), Failure> {
+    let names = Sorted::of(global, &args.names)?;
+    for run in &names.local {
+        order(global, run, &Request::Suspend, "suspended", None, None)?;
+    }
+    if names.remote.is_empty() { Ok(()) } else { cluster::suspend(global, &names.remote) }
 }
 
-/// Ends it gracefully.
-pub fn stop(global: &Global, run: &str) -> Result<(), Failure> {
-    order(global, run, &Request::Stop, "stopping", Some(vec![Request::Stop]), None)
+/// Ends them gracefully.
+pub fn stop(global: &Global, args: &StopArgs) -> Result<(), Failure> {
+    let names = Sorted::of(global, &args.names)?;
+    names.refuse(&[
+        ("--node-field-selector", args.node_field_selector.is_some()),
+        ("--dry-run", args.dry_run),
+        ("--selector", !args.selectors.selector.is_empty()),
+        ("--field-selector", !args.selectors.field_selector.is_empty()),
+    ])?;
+    for run in &names.local {
+        order(global, run, &Request::Stop, "stopping", Some(vec![Request::Stop]), None)?;
+    }
+    let remote = !names.remote.is_empty() || args.selectors.is_given();
+    if remote { cluster::stop(global, &names.remote, args) } else { Ok(()) }
 }
 
-/// Ends it at once.
-pub fn terminate(global: &Global, run: &str) -> Result<(), Failure> {
-    order(global, run, &Request::Terminate, "terminating", Some(vec![Request::Terminate]), None)
+/// Ends them at once.
+pub fn terminate(global: &Global, args: &TerminateArgs) -> Result<(), Failure> {
+    let names = Sorted::of(global, &args.names)?;
+    names.refuse(&[
+        ("--dry-run", args.dry_run),
+        ("--selector", !args.selectors.selector.is_empty()),
+        ("--field-selector", !args.selectors.field_selector.is_empty()),
+    ])?;
+    for run in &names.local {
+        order(global, run, &Request::Terminate, "terminating", Some(vec![Request::Terminate]), None)?;
+    }
+    let remote = !names.remote.is_empty() || args.selectors.is_given();
+    if remote { cluster::terminate(global, &names.remote, args) } else { Ok(()) }
 }
 
 /// Asks the process that drives the run. Where there is none, this one drives it and begins with `alone`.

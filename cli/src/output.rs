@@ -50,13 +50,6 @@ fn json(value: &impl Serialize) -> String {
 
 fn wide(workflow: &Workflow) -> String {
     let status = &workflow.status;
-    let parameters: Vec<String> = workflow
-        .spec
-        .arguments
-        .parameters
-        .iter()
-        .map(|p| format!("{}={}", p.name, p.value.as_ref().map(|value| value.as_str()).unwrap_or_default()))
-        .collect();
     table(&[
         ["NAME", "STATUS", "AGE", "DURATION", "PROGRESS", "MESSAGE", "PARAMETERS"].map(str::to_owned).to_vec(),
         vec![
@@ -66,9 +59,36 @@ fn wide(workflow: &Workflow) -> String {
             duration(status.started_at, status.finished_at),
             status.progress.clone(),
             status.message.clone(),
-            parameters.join(","),
+            parameters(workflow),
         ],
     ])
+}
+
+/// The parameters of a workflow as `NAME=VALUE,…`.
+pub fn parameters(workflow: &Workflow) -> String {
+    let parameters = workflow.spec.arguments.parameters.iter();
+    let texts = parameters.map(|parameter| {
+        let value = parameter.value.as_ref().map(|value| value.as_str()).unwrap_or_default();
+        format!("{}={value}", parameter.name)
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+/// A message that leaves a table a table.
+pub fn shortened(message: &str) -> String {
+    const MOST: usize = 60;
+    let line = message.replace('\n', " ");
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    line.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// Names and values, a line each; what has no value is left out.
+pub fn fields(rows: &[(&str, String)]) -> String {
+    let rows: Vec<_> = rows.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:width$}   {value}\n")).collect()
 }
 
 /// Rows in columns, three spaces apart, as `kubectl` and `argo` do.

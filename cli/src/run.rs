@@ -9,13 +9,14 @@ use tiphys_engine::RetryOptions;
 use tiphys_engine::validate::{self, Options};
 use tiphys_local::control::Request;
 use tiphys_local::documents::Documents;
-use tiphys_local::{DataDir, Interrupt, Launch, NodeView, RunError, RunName, Runtime, Settings, WorkflowView};
+use tiphys_local::{DataDir, Interrupt, Launch, RunError, RunName, Runtime, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::{Global, Output, RunArgs, RuntimeArg};
 use crate::check::{Known, diagnostics, has_errors};
-use crate::display::style::{Style, duration};
+use crate::display::style::Style;
+use crate::display::summary::summary;
 use crate::display::{Display, Wish};
 use crate::failure::Failure;
 use crate::input::{self, Input};
@@ -220,53 +221,7 @@ fn summarise(global: &Global, output: Option<Output>, data: &DataDir, workflow: 
         return;
     }
     let terminal = if output.is_some() { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
-    let text = summary(data, workflow, Style::new(terminal && settings::may_colour(global)));
+    let folder = RunName::new(&workflow.metadata.name).ok().map(|name| data.run(&name));
+    let text = summary(workflow, Style::new(terminal && settings::may_colour(global)), folder.as_ref());
     if output.is_some() { eprint!("{text}") } else { output::print(&text) }
 }
-
-/// The end of a run in a few lines.
-pub fn summary(data: &DataDir, workflow: &Workflow, style: Style) -> String {
-    let view = WorkflowView::of(workflow);
-    let took = duration(view.started_at, view.finished_at);
-    let mut text = format!("\n{}  {}", style.bold(&view.name), style.phase(view.phase));
-    if !took.is_empty() {
-        text.push_str(&format!(" in {took}"));
-    }
-    if !view.message.is_empty() {
-        text.push_str(&format!(": {}", view.message));
-    }
-    text.push('\n');
-    let failed = workflow.status.nodes.values().filter(|node| node.phase.is_failed_or_error());
-    // What has a message of its own, and not the workflow's or one that only points to a child.
-    let failed = failed.filter(|node| {
-        let message = node.message.as_str();
-        let points = message.starts_with("child '") && message.ends_with("' failed");
-        !message.is_empty() && message != view.message && !points
-    });
-    for node in failed.map(NodeView::of).take(MOST_FAILURES) {
-        text.push_str(&format!("  {} {}: {}\n", style.glyph(node.phase), node.name, node.message));
-    }
-    if let Some(outputs) = &workflow.status.outputs {
-        for parameter in &outputs.parameters {
-            let value = parameter.value.as_ref().map(|value| value.as_str()).unwrap_or_default();
-            text.push_str(&format!("output    {} = {value}\n", parameter.name));
-        }
-        for artifact in &outputs.artifacts {
-            let key = artifact.s3.as_ref().map(|s3| s3.key.as_str()).unwrap_or_default();
-            text.push_str(&format!("output    {} at {key}\n", artifact.name));
-        }
-    }
-    if let Ok(name) = RunName::new(&view.name) {
-        let folder = data.run(&name);
-        text.push_str(&format!("artifacts {}\n", folder.artifacts().join("artifacts").display()));
-        text.push_str(&format!("logs      {}\n", folder.logs().display()));
-    }
-    let status = u8::from(view.phase != WorkflowPhase::Succeeded);
-    if view.phase.is_completed() {
-        text.push_str(&format!("exit status {status}\n"));
-    }
-    text
-}
-
-/// Failed nodes that a summary names at most.
-const MOST_FAILURES: usize = 10;

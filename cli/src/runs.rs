@@ -7,7 +7,7 @@ use tiphys_local::{RunFolder, WorkflowView, read};
 use crate::args::{Global, Output, RunsArgs};
 use crate::display::style::{age, duration};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, shortened};
 use crate::settings::data_dir;
 
 /// Lists the runs, the latest first.
@@ -55,14 +55,4 @@ fn table(found: &[(RunFolder, WorkflowView)]) -> String {
         ]);
     }
     output::table(&rows)
-}
-
-/// A message that leaves the table a table.
-fn shortened(message: &str) -> String {
-    const MOST: usize = 60;
-    let line = message.replace('\n', " ");
-    if line.chars().count() <= MOST {
-        return line;
-    }
-    line.chars().take(MOST - 1).chain(['…']).collect()
 }

@@ -23,6 +23,12 @@ fn default_data_dir() -> Option<PathBuf> {
     data.or_else(|| folder("HOME").map(|home| home.join(".local/share"))).map(|data| data.join("tiphys"))
 }
 
+/// The folder of a run, where there is one of that name on this machine.
+pub fn local_run(global: &Global, name: &str) -> Option<RunFolder> {
+    let folder = data_dir(global).ok()?.run(&RunName::new(name).ok()?);
+    folder.exists().then_some(folder)
+}
+
 /// The folder of a run that there is.
 pub fn existing_run(global: &Global, name: &str) -> Result<RunFolder, Failure> {
     let folder = data_dir(global)?.run(&RunName::new(name).map_err(Failure::usage)?);

@@ -1,4 +1,4 @@
-//! Which workflow runs, with what the command line says of it.
+//! Which workflow runs or is submitted, with what the command line says of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,8 @@ use serde_json::Value;
 use tiphys_api::document::{Document, Object};
 use tiphys_api::{AnyString, CronWorkflow, ObjectMeta, Parameter, Workflow, WorkflowSpec, WorkflowTemplateRef};
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, SubmitOptions};
+use crate::duration;
 use crate::failure::Failure;
 use crate::input::Input;
 
@@ -26,24 +27,52 @@ pub fn submission<'a>(input: &'a Input, args: &RunArgs) -> Result<Submission<'a>
         None => first_workflow(input)?,
     };
     let workflow = &mut submission.workflow;
-    API_VERSION.clone_into(&mut workflow.api_version);
-    "Workflow".clone_into(&mut workflow.kind);
-    if let Some(name) = &args.name {
-        workflow.metadata.name.clone_from(name);
-        workflow.metadata.generate_name.clear();
-    }
-    if let Some(entrypoint) = &args.entrypoint {
-        workflow.spec.entrypoint.clone_from(entrypoint);
-    }
+    apply(
+        workflow,
+        &SubmitOptions {
+            name: args.name.clone(),
+            entrypoint: args.entrypoint.clone(),
+            parameters: args.parameters.clone(),
+            parameter_file: args.parameter_file.clone(),
+            ..SubmitOptions::default()
+        },
+    )?;
     if let Some(timeout) = &args.timeout {
-        let seconds = seconds(timeout)?;
+        let wrong = || Failure::usage(format!("--timeout {timeout}: expected a duration such as 90s, 5m or 1h30m"));
+        let seconds = (duration::seconds(timeout).ok_or_else(wrong)?.ceil() as i64).max(1);
         let shorter = workflow.spec.active_deadline_seconds.is_none_or(|given| seconds < given);
         if shorter {
             workflow.spec.active_deadline_seconds = Some(seconds);
         }
     }
-    set_parameters(&mut workflow.spec, args)?;
     Ok(submission)
+}
+
+/// Applies what the command line says to a workflow. argo: workflow/util/util.go, ApplySubmitOpts.
+pub fn apply(workflow: &mut Workflow, options: &SubmitOptions) -> Result<(), Failure> {
+    API_VERSION.clone_into(&mut workflow.api_version);
+    "Workflow".clone_into(&mut workflow.kind);
+    let metadata = &mut workflow.metadata;
+    if let Some(prefix) = &options.generate_name {
+        metadata.generate_name.clone_from(prefix);
+        metadata.name.clear();
+    }
+    if let Some(name) = &options.name {
+        metadata.name.clone_from(name);
+        metadata.generate_name.clear();
+    }
+    for text in &options.labels {
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| Failure::usage(format!("--labels {text}: expected NAME=VALUE")))?;
+        metadata.labels.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(entrypoint) = &options.entrypoint {
+        workflow.spec.entrypoint.clone_from(entrypoint);
+    }
+    if let Some(account) = &options.service_account {
+        workflow.spec.service_account_name.clone_from(account);
+    }
+    set_parameters(&mut workflow.spec, options)
 }
 
 fn first_workflow(input: &Input) -> Result<Submission<'_>, Failure> {
@@ -63,25 +92,42 @@ fn first_workflow(input: &Input) -> Result<Submission<'_>, Failure> {
     })
 }
 
-/// The workflow that refers to a template, or that a schedule would start. argo: workflow/common/convert.go.
-fn of_reference(input: &Input, from: &str) -> Result<Workflow, Failure> {
+/// What a workflow is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Template,
+    ClusterTemplate,
+    Cron,
+}
+
+/// Reads KIND/NAME. argo: server/workflow, SubmitWorkflow.
+pub fn reference(from: &str) -> Result<(From, &str), Failure> {
     let usage = || {
         Failure::usage(format!(
             "--from {from}: expected workflowtemplate/NAME, clusterworkflowtemplate/NAME or cronworkflow/NAME"
         ))
     };
-    let (kind, name) = from.split_once('/').ok_or_else(usage)?;
+    let (kind, name) = from.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(usage)?;
+    let kind = match kind.to_ascii_lowercase().as_str() {
+        "workflowtemplate" | "wftmpl" => From::Template,
+        "clusterworkflowtemplate" | "cwft" | "cwftmpl" => From::ClusterTemplate,
+        "cronworkflow" | "cronwf" | "cwf" => From::Cron,
+        _ => return Err(usage()),
+    };
+    Ok((kind, name))
+}
+
+/// The workflow that refers to a template, or that a schedule would start. argo: workflow/common/convert.go.
+fn of_reference(input: &Input, from: &str) -> Result<Workflow, Failure> {
+    let (kind, name) = reference(from)?;
     let found = |wanted: fn(&Object) -> bool| {
         let document = input.all().find(|document| wanted(&document.object) && document.name() == name);
         document.map(|document| &document.object)
     };
-    let object = match kind.to_ascii_lowercase().as_str() {
-        "workflowtemplate" | "wftmpl" => found(|object| matches!(object, Object::WorkflowTemplate(_))),
-        "clusterworkflowtemplate" | "cwft" | "cwftmpl" => {
-            found(|object| matches!(object, Object::ClusterWorkflowTemplate(_)))
-        }
-        "cronworkflow" | "cronwf" | "cwf" => found(|object| matches!(object, Object::CronWorkflow(_))),
-        _ => return Err(usage()),
+    let object = match kind {
+        From::Template => found(|object| matches!(object, Object::WorkflowTemplate(_))),
+        From::ClusterTemplate => found(|object| matches!(object, Object::ClusterWorkflowTemplate(_))),
+        From::Cron => found(|object| matches!(object, Object::CronWorkflow(_))),
     };
     match object {
         Some(Object::WorkflowTemplate(template)) => Ok(referring(name, false, &template.spec)),
@@ -91,7 +137,8 @@ fn of_reference(input: &Input, from: &str) -> Result<Workflow, Failure> {
     }
 }
 
-fn referring(name: &str, cluster_scope: bool, spec: &WorkflowSpec) -> Workflow {
+/// A workflow that takes a template as a whole.
+pub fn referring(name: &str, cluster_scope: bool, spec: &WorkflowSpec) -> Workflow {
     let label = if cluster_scope { "cluster-workflow-template" } else { "workflow-template" };
     let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
     if let Some(metadata) = &spec.workflow_metadata {
@@ -107,7 +154,8 @@ fn referring(name: &str, cluster_scope: bool, spec: &WorkflowSpec) -> Workflow {
     }
 }
 
-fn scheduled(cron: &CronWorkflow) -> Workflow {
+/// A workflow that a schedule would start now.
+pub fn scheduled(cron: &CronWorkflow) -> Workflow {
     let name = &cron.metadata.name;
     let mut metadata = ObjectMeta { generate_name: format!("{name}-"), ..ObjectMeta::default() };
     if let Some(given) = &cron.spec.workflow_metadata {
@@ -121,9 +169,19 @@ fn scheduled(cron: &CronWorkflow) -> Workflow {
     Workflow { metadata, spec: cron.spec.workflow_spec.clone(), ..Workflow::default() }
 }
 
+/// Names and values of texts of the form `NAME=VALUE`.
+pub fn pairs(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |text: &String| {
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| Failure::usage(format!("--parameter {text}: expected NAME=VALUE")))?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(pair).collect()
+}
+
 /// Parameters of the command line come first, then those of the file, then the workflow's own.
 /// argo: workflow/util/util.go, overrideParameters.
-fn set_parameters(spec: &mut WorkflowSpec, args: &RunArgs) -> Result<(), Failure> {
+fn set_parameters(spec: &mut WorkflowSpec, args: &SubmitOptions) -> Result<(), Failure> {
     let mut given: Vec<(String, String)> = Vec::new();
     for text in &args.parameters {
         let (name, value) =
@@ -174,50 +232,52 @@ fn parameter_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     }
 }
 
-/// Whole seconds of a Go duration; a bare number is seconds.
-fn seconds(text: &str) -> Result<i64, Failure> {
-    let wrong = || Failure::usage(format!("--timeout {text}: expected a duration such as 90s, 5m or 1h30m"));
-    let mut rest = text;
-    let mut total = 0.0;
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(i64::from(seconds.max(1)));
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += number
-            * match &rest[..unit] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 0.001,
-                _ => return Err(wrong()),
-            };
-        rest = &rest[unit..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok((total.ceil() as i64).max(1)) }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn durations() {
-        for (text, expected) in [
-            ("90s", Some(90)),
-            ("5m", Some(300)),
-            ("1h30m", Some(5400)),
-            ("7", Some(7)),
-            ("10ms", Some(1)),
-            ("1.5m", Some(90)),
-        ] {
-            assert_eq!(seconds(text).ok(), expected, "{text}");
+    fn the_command_line_changes_a_workflow() {
+        let mut workflow: Workflow = serde_json::from_value(json!({
+            "metadata": {"generateName": "a-", "labels": {"kept": "1", "team": "x"}},
+            "spec": {"entrypoint": "main", "arguments": {"parameters": [
+                {"name": "p", "value": "1", "description": "says"}, {"name": "q", "value": "2"}]}},
+        }))
+        .unwrap();
+        let options = SubmitOptions {
+            name: Some("b".into()),
+            entrypoint: Some("other".into()),
+            parameters: vec!["q=3=4".into(), "new=".into()],
+            labels: vec!["team=y".into()],
+            service_account: Some("robot".into()),
+            ..SubmitOptions::default()
+        };
+        apply(&mut workflow, &options).unwrap();
+        assert_eq!(
+            serde_json::to_value(&workflow).unwrap(),
+            json!({
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow",
+                "metadata": {"name": "b", "labels": {"kept": "1", "team": "y"}},
+                "spec": {"entrypoint": "other", "serviceAccountName": "robot", "arguments": {"parameters": [
+                    {"name": "q", "value": "3=4"}, {"name": "new", "value": ""},
+                    {"name": "p", "value": "1", "description": "says"}]}},
+            })
+        );
+        apply(&mut workflow, &SubmitOptions { generate_name: Some("c-".into()), ..SubmitOptions::default() }).unwrap();
+        assert_eq!((workflow.metadata.name.as_str(), workflow.metadata.generate_name.as_str()), ("", "c-"));
+        let wrong = SubmitOptions { labels: vec!["x".into()], ..SubmitOptions::default() };
+        assert_eq!(apply(&mut workflow, &wrong).unwrap_err().message(), Some("--labels x: expected NAME=VALUE"));
+    }
+
+    #[test]
+    fn kinds_have_short_names() {
+        for (text, kind) in
+            [("wftmpl/a", From::Template), ("cwft/a", From::ClusterTemplate), ("CronWorkflow/a", From::Cron)]
+        {
+            assert_eq!(reference(text).ok(), Some((kind, "a")), "{text}");
         }
-        for text in ["", "x", "5", "5d", "-1s", "s"] {
-            assert_eq!(seconds(text).is_ok(), text == "5", "{text}");
-        }
+        assert!(reference("workflow/a").is_err() && reference("wftmpl/").is_err() && reference("a").is_err());
     }
 }

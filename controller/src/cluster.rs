@@ -1,15 +1,17 @@
 //! What all workflows share: the API server, the configuration, and how much may be under way at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::config::Config;
 use crate::health::Health;
 use crate::images::Images;
 use crate::locks::LockDesk;
 use crate::metrics::{Held, Metrics};
+use crate::parallelism::Parallelism;
 use crate::persistence::Connection;
+use crate::pod_rate::PodRate;
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
@@ -82,10 +84,13 @@ pub struct Cluster {
     pub other: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
+    /// Places of all workflows.
+    pub parallelism: Parallelism,
+    /// When the next Pod may be created.
+    pub pod_rate: PodRate,
     /// The database of `persistence`.
     pub database: Connection,
-    configured: Notify,
-    config: Mutex<Arc<Config>>,
+    config: watch::Sender<Arc<Config>>,
 }
 
 impl Cluster {
@@ -100,6 +105,8 @@ impl Cluster {
         metrics: Arc<Metrics>,
     ) -> Cluster {
         let turns = |name, limit| Turns::new(name, limit, &metrics);
+        let parallelism = Parallelism::default();
+        parallelism.limit(config.parallelism);
         Cluster {
             api,
             images,
@@ -111,31 +118,32 @@ impl Cluster {
             health: Arc::default(),
             metrics,
             locks: LockDesk::default(),
+            parallelism,
+            pod_rate: PodRate::default(),
             database: Connection::default(),
-            configured: Notify::new(),
-            config: Mutex::new(Arc::new(config)),
+            config: watch::Sender::new(Arc::new(config)),
         }
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.config.borrow().clone()
+    }
+
+    /// The configuration in force, and whenever there is another one.
+    pub fn configured(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
     }
 
     /// Puts another configuration in force: for every Pod that is made from now on.
     pub fn configure(&self, config: Config) {
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        self.configured.notify_waiters();
+        self.parallelism.limit(config.parallelism);
+        self.config.send_replace(Arc::new(config));
     }
 
     /// Waits until a configuration is in force that is as wanted.
     pub async fn until(&self, wanted: impl Fn(&Config) -> bool) {
-        loop {
-            let changed = self.configured.notified();
-            if wanted(&self.config()) {
-                return;
-            }
-            changed.await;
-        }
+        // The sender is this cluster's own, so that it is never gone.
+        let _ = self.config.subscribe().wait_for(|config| wanted(config)).await;
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
@@ -13,7 +14,10 @@ use tiphys_engine::{ConfigMapData, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
 use crate::metrics::{self, Settings};
+use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
+use crate::pod_rate::Rate;
+use crate::retention::Policy;
 use crate::workflow::SizeLimits;
 
 /// The key that may hold everything.
@@ -64,6 +68,22 @@ pub struct Config {
     pub persistence: Option<Persistence>,
     /// How large workflows may get.
     pub limits: SizeLimits,
+    /// Whether events about nodes are told of their Pods.
+    pub node_events_of_pods: bool,
+    /// Whether workflows' agents are somebody else's to start.
+    pub no_agent: bool,
+    /// How often a Pod is made anew that failed before it began; None where that is not wanted.
+    pub failed_pod_restarts: Option<i64>,
+    /// How many Pods are created a second; None is as many as can be.
+    pub pod_rate: Option<Rate>,
+    /// How many workflows are kept that are over; None is all.
+    pub retention: Option<Policy>,
+    /// The one namespace that is looked at, where the command line names none; empty is all.
+    pub managed_namespace: String,
+    /// How many workflows work at a time.
+    pub parallelism: Limits,
+    /// The time zone of schedules that name none; UTC where that is not said.
+    pub time_zone: Option<TimeZone>,
 }
 
 /// The fields as they are written.
@@ -75,7 +95,7 @@ struct Written {
     columns: Value,
     disable_agent_pod_creation: Option<bool>,
     executor: WrittenExecutor,
-    failed_pod_restart: WrittenSwitch,
+    failed_pod_restart: WrittenRestart,
     images: BTreeMap<String, WrittenImage>,
     initial_delay: String,
     initless_pod: WrittenSwitch,
@@ -96,8 +116,8 @@ struct Written {
     #[serde(rename = "podGCGracePeriodSeconds")]
     pod_gc_grace_period_seconds: Option<i64>,
     pod_spec_log_strategy: Value,
-    resource_rate_limit: Option<Value>,
-    retention_policy: Option<Value>,
+    resource_rate_limit: Option<WrittenRate>,
+    retention_policy: Option<Policy>,
     sso: Value,
     synchronization: Option<Value>,
     #[serde(rename = "telemetryConfig")]
@@ -123,7 +143,20 @@ struct WrittenExecutor {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct WrittenSwitch {
     enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WrittenRestart {
+    enabled: bool,
     max_restarts: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRate {
+    limit: f64,
+    burst: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -177,6 +210,11 @@ struct WrittenDriver {
 }
 
 impl Config {
+    /// The time zone of schedules that name none.
+    pub fn local_time_zone(&self) -> TimeZone {
+        self.time_zone.clone().unwrap_or(TimeZone::UTC)
+    }
+
     /// Reads the ConfigMap's data over what the command line gave.
     ///
     /// # Errors
@@ -211,17 +249,7 @@ impl Config {
 impl Written {
     /// Keys that change what becomes of a workflow, and that nobody here looks at.
     fn unsupported(&self) -> Result<(), ConfigError> {
-        let refused = [
-            ("disableAgentPodCreation", self.disable_agent_pod_creation == Some(true)),
-            ("failedPodRestart", self.failed_pod_restart.enabled),
-            ("namespace", !self.namespace.is_empty()),
-            ("namespaceParallelism", self.namespace_parallelism > 0),
-            ("nodeEvents.sendAsPod", self.node_events.send_as_pod),
-            ("parallelism", self.parallelism > 0),
-            ("resourceRateLimit", self.resource_rate_limit.is_some()),
-            ("retentionPolicy", self.retention_policy.is_some()),
-            ("synchronization", self.synchronization.is_some()),
-        ];
+        let refused = [("synchronization", self.synchronization.is_some())];
         match refused.into_iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(ConfigError::Unsupported { key }),
             None => Ok(()),
@@ -232,7 +260,7 @@ impl Written {
         // What only the server, the user interface, or a log of Argo's looks at.
         let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
         // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
-        let _ = (self.initial_delay, self.executor.name, self.failed_pod_restart.max_restarts);
+        let _ = (self.initial_delay, self.executor.name);
         let mut config = given.clone();
         let pod = &mut config.pod;
         if !self.executor.image.is_empty() {
@@ -277,6 +305,21 @@ impl Written {
                 .map_err(|reason| ConfigError::Shape(format!("podGCDeleteDelayDuration: {reason}")))?;
             pod.pod_gc_delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         }
+        config.node_events_of_pods = self.node_events.send_as_pod;
+        config.no_agent = self.disable_agent_pod_creation.unwrap_or_default();
+        // argo: config.go, GetMaxRestarts
+        let restarts = self.failed_pod_restart.max_restarts.unwrap_or(3);
+        config.failed_pod_restarts = self.failed_pod_restart.enabled.then_some(restarts);
+        config.pod_rate = match self.resource_rate_limit {
+            Some(WrittenRate { limit, burst }) if limit <= 0.0 || burst == 0 => {
+                let reason = "resourceRateLimit: limit and burst must be more than 0, or no Pod is ever created";
+                return Err(ConfigError::Shape(reason.into()));
+            }
+            rate => rate.map(|WrittenRate { limit, burst }| Rate { limit, burst }),
+        };
+        config.retention = self.retention_policy;
+        config.managed_namespace = self.namespace;
+        config.parallelism = Limits { total: self.parallelism, namespace: self.namespace_parallelism };
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.restriction = self.workflow_restrictions.restriction()?;
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
@@ -301,6 +344,8 @@ mod tests {
     fn keys_alone_and_together_say_the_same() {
         let alone = read(&[
             ("podGCGracePeriodSeconds", "3"),
+            ("parallelism", "20"),
+            ("namespaceParallelism", "5"),
             ("podGCDeleteDelayDuration", "7s"),
             ("executor", "image: e:1\nresources: {requests: {cpu: 10m}}\n"),
             ("images", "a/b:c: {entrypoint: [/x], cmd: [z]}\n"),
@@ -308,15 +353,35 @@ mod tests {
         ]);
         let together = read(&[(
             "config",
-            "podGCGracePeriodSeconds: 3\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
+            "podGCGracePeriodSeconds: 3\nparallelism: 20\nnamespaceParallelism: 5\npodGCDeleteDelayDuration: 7s\nexecutor: {image: 'e:1', resources: {requests: {cpu: 10m}}}\n\
              images: {'a/b:c': {entrypoint: [/x], cmd: [z]}}\nartifactRepository: {archiveLogs: true, s3: {bucket: b}}\n",
         )]);
         for config in [alone.unwrap(), together.unwrap()] {
             assert_eq!((config.pod_gc_grace, config.pod.pod_gc_delay), (Some(3), Duration::from_secs(7)));
+            assert_eq!(config.parallelism, Limits { total: 20, namespace: 5 });
             assert_eq!(config.pod.executor_image, "e:1");
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
         }
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let config = read(&[
+            ("failedPodRestart", "enabled: true"),
+            ("resourceRateLimit", "{limit: 0.5, burst: 2}"),
+            ("retentionPolicy", "{completed: 10, errored: 1}"),
+            ("nodeEvents", "sendAsPod: true"),
+            ("disableAgentPodCreation", "true"),
+            ("namespace", "here"),
+        ])
+        .unwrap();
+        assert_eq!(config.failed_pod_restarts, Some(3));
+        assert_eq!(config.pod_rate, Some(Rate { limit: 0.5, burst: 2 }));
+        assert_eq!(config.retention, Some(Policy { completed: 10, failed: 0, errored: 1 }));
+        assert!(config.node_events_of_pods && config.no_agent && config.node_events);
+        assert_eq!(config.managed_namespace, "here");
+        assert_eq!(read(&[("failedPodRestart", "maxRestarts: 5")]).unwrap().failed_pod_restarts, None);
     }
 
     #[test]
@@ -326,7 +391,9 @@ mod tests {
             ("parallelism", "many", "invalid type"),
             ("executor", "imagee: x", "unknown field `imagee`"),
             ("persistence", "archive: true", "persistence: name one of postgresql, mysql and sqlite"),
-            ("parallelism", "3", "parallelism is not supported"),
+            ("parallelism", "-3", "invalid value"),
+            ("resourceRateLimit", "{limit: 3, burst: 0}", "resourceRateLimit: limit and burst"),
+            ("retentionPolicy", "completed: -1", "invalid value"),
             ("executor", "image: [", "executor: "),
             ("workflowRestrictions", "templateReferencing: strict", "expected Strict or Secure"),
             ("metricsConfig", "portt: 1", "unknown field `portt`"),

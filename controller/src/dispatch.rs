@@ -13,10 +13,13 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::workflow::{Ending, Message, drive};
-use crate::{ended, locks, persistence, ttl};
+use crate::{cron, ended, locks, parallelism, persistence, retention, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
+
+/// Label: a workflow's phase.
+const PHASE: &str = "workflows.argoproj.io/phase";
 
 /// What one of the watches tells.
 enum Told {
@@ -44,7 +47,10 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     let instance = instance_selector(&cluster.config().pod.instance_id);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _archiving = tokio::spawn(persistence::keep(cluster.clone(), namespace.to_owned(), instance));
+    let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance.clone()));
+    let _archiving = tokio::spawn(persistence::keep(cluster.clone(), namespace.to_owned(), instance.clone()));
+    tokio::spawn(retention::keep(cluster.clone(), namespace.to_owned(), instance));
+    tokio::spawn(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()));
     let health = cluster.health.clone();
     health.works();
     let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
@@ -58,7 +64,13 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
             },
             Some(ping) = health.asked() => drop(ping.send(())),
             Some(ended) = driven.join_next() => match ended {
-                Ok((key, uid, ending)) => dispatch.ended(&key, &uid, ending),
+                Ok((key, uid, ending)) => {
+                    dispatch.ended(&key, &uid, ending);
+                    // Unless another one has taken over already.
+                    if ending == Ending::Reopened && !dispatch.workflows.contains_key(&key) {
+                        dispatch.begin(key, uid, None, &mut driven);
+                    }
+                }
                 Err(error) => {
                     dispatch.cluster.metrics.error("OperationPanic");
                     tracing::error!(%error, "a workflow's task died");
@@ -162,15 +174,18 @@ impl Dispatch {
             Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
             Event::Applied(one) => self.applied(one, driven),
             Event::Deleted(one) => {
+                // It is gone, or it left the selection as one that is completed: the event has it as it was before that. Which
+                // of the two shows to whoever drives it, unless the change was its own.
                 if let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
                     && known.uid == one.metadata.uid
                 {
-                    let _ = known.to.send(Message::Left);
+                    let _ = known.to.send(Message::Changed { version: one.metadata.resource_version });
                 }
             }
             Event::Listed => {
                 let keys = self.workflows.keys().map(|(namespace, name)| locks::key(namespace, name));
                 self.cluster.locks.expect(&self.cluster, keys);
+                self.cluster.parallelism.open();
                 self.cluster.health.listed();
             }
         }
@@ -186,14 +201,23 @@ impl Dispatch {
             if known.uid != metadata.uid {
                 let _ = known.to.send(Message::Deleted);
                 self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
+                self.cluster.parallelism.leave(&key);
             } else if known.to.send(changed).is_ok() {
                 ended.into_iter().for_each(|ended| drop(known.to.send(ended)));
                 return;
             }
-            // Otherwise nobody listens any more: its task has died, and another one takes over.
+            // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
         }
+        if metadata.labels.get(PHASE).is_some_and(|phase| phase == "Running") {
+            self.cluster.parallelism.works(&key);
+        }
+        self.begin(key, metadata.uid, ended, driven);
+    }
+
+    /// Drives a workflow from here on; `ended` is the word that it is to end, where that is so.
+    fn begin(&mut self, key: Key, uid: String, ended: Option<Message>, driven: &mut JoinSet<(Key, String, Ending)>) {
         let (to, inbox) = mpsc::unbounded_channel();
-        let (cluster, uid, to_self) = (self.cluster.clone(), metadata.uid, to.clone());
+        let (cluster, to_self) = (self.cluster.clone(), to.clone());
         ended.into_iter().for_each(|ended| drop(to.send(ended)));
         self.workflows.insert(key.clone(), Known { uid: uid.clone(), to });
         driven.spawn(async move {
@@ -226,10 +250,11 @@ impl Dispatch {
 
     fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
         tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
-        // Another of the same name may have begun.
-        if self.workflows.get(key).is_some_and(|known| known.uid == uid) {
+        // Another of the same name may have begun, or the same one once more.
+        if self.workflows.get(key).is_some_and(|known| known.uid == uid && known.to.is_closed()) {
             self.workflows.remove(key);
             self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
+            self.cluster.parallelism.leave(key);
         }
     }
 }

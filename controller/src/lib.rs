@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod config;
 pub mod config_watch;
+pub mod cron;
 pub mod dispatch;
 pub mod ended;
 pub mod health;
@@ -15,7 +16,10 @@ pub mod locks;
 pub mod metrics;
 pub mod options;
 pub mod persistence;
+pub mod parallelism;
+pub mod pod_rate;
 mod pod_state;
+pub mod retention;
 pub mod serve;
 pub mod ttl;
 pub mod workflow;

@@ -94,6 +94,7 @@ async fn run(options: Options) -> Result<Option<String>> {
     let api = api.observed(Arc::new(move |request| counted.answered(request)));
     let watched = match options.managed_namespace.as_str() {
         "" if options.namespaced => namespace.clone(),
+        "" => config.managed_namespace.clone(),
         managed => managed.to_owned(),
     };
     let images = Images::new(options.registries()?);

@@ -1,6 +1,7 @@
 //! The command line. Names are Argo's where it has the option.
 
 use clap::Parser;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tiphys_contract::env;
 use tiphys_oci::Registries;
@@ -38,6 +39,9 @@ pub struct Options {
     /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy)
     #[arg(long, env = "TIPHYS_LAYOUT", default_value = "legacy", value_enum)]
     pub layout: PodLayout,
+    /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
+    #[arg(long, env = "TZ", default_value = "UTC", value_parser = time_zone)]
+    pub timezone: TimeZone,
     /// Tells replicas apart, of which one works at a time; in a Pod its name
     #[arg(long, env = "LEADER_ELECTION_IDENTITY")]
     pub identity: Option<String>,
@@ -62,6 +66,10 @@ pub struct Options {
     /// How often the database is tidied up
     #[command(flatten)]
     pub persistence: PersistenceOptions,
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    tiphys_engine::cron::time_zone(name, &TimeZone::UTC)
 }
 
 /// The shape of Pods, by the names of the command line.
@@ -115,6 +123,12 @@ impl Options {
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
         let allowed = self.allow_override.iter().map(|field| field.trim().to_owned());
         let allowed_overrides = allowed.filter(|field| !field.is_empty()).collect();
-        Config { pod, allowed_overrides, limits: self.persistence.limits(), ..Config::default() }
+        Config {
+            pod,
+            allowed_overrides,
+            limits: self.persistence.limits(),
+            time_zone: Some(self.timezone.clone()),
+            ..Config::default()
+        }
     }
 }

@@ -74,6 +74,7 @@ pub fn read(pod: &Pod) -> Seen {
         unschedulable: unschedulable.map(|one| one.message.clone()).unwrap_or_default(),
         ip: pod.status.pod_ip.clone(),
         host: pod.spec.node_name.clone(),
+        started: if phase == PodPhase::Failed { started(pod) } else { Vec::new() },
         containers,
         resources_duration: if over { resources_duration(pod) } else { BTreeMap::new() },
     };
@@ -83,6 +84,14 @@ pub fn read(pod: &Pod) -> Seen {
         state.message = reason;
     }
     Seen { state, report }
+}
+
+/// Containers that run or have run. One of which the kubelet lost sight has ended at no time.
+fn started(pod: &Pod) -> Vec<String> {
+    let has_run = |status: &&ContainerStatus| {
+        status.state.running.is_some() || status.state.terminated.as_ref().is_some_and(|end| end.started_at.is_some())
+    };
+    pod.status.container_statuses.iter().filter(has_run).map(|status| status.name.clone()).collect()
 }
 
 /// Why outputs that are complete are not here.

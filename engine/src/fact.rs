@@ -195,6 +195,8 @@ pub struct PodState {
     pub host: String,
     /// Init containers in order, then containers in order.
     pub containers: Vec<ContainerState>,
+    /// Containers that run or have run, by name; told of a Pod that has failed.
+    pub started: Vec<String>,
     /// Seconds times request, by resource (argo: util/resource/duration.go); empty while unknown.
     pub resources_duration: BTreeMap<String, i64>,
 }

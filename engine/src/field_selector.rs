@@ -1,15 +1,24 @@
 //! Field selectors over nodes: `displayName=build,phase!=Skipped`. argo: util.go, SelectorMatchesNode.
 
+use std::fmt;
+
 use tiphys_api::NodeStatus;
 
 use crate::globals::template_name;
 
 /// Requirements on fields of a node, all of which must hold. apimachinery: fields.ParseSelector.
-#[derive(Debug, Default)]
-pub(crate) struct Selector(Vec<(String, bool, String)>);
+///
+/// The fields are `displayName`, `templateName`, `phase`, `name`, `id`, `templateRef.name`, `templateRef.template` and
+/// `inputs.parameters.NAME.value`; of what there is not, the value is empty.
+#[derive(Clone, Debug, Default)]
+pub struct NodeSelector(Vec<(String, bool, String)>);
 
-impl Selector {
-    pub fn parse(text: &str) -> Result<Selector, String> {
+impl NodeSelector {
+    /// Reads `field=value`, `field==value` and `field!=value`, with commas between them.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn parse(text: &str) -> Result<NodeSelector, String> {
         let mut requirements = Vec::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let found = part.split_once("!=").map(|(field, value)| (field, false, value));
@@ -20,11 +29,22 @@ impl Selector {
             };
             requirements.push((field.to_string(), is, value.to_string()));
         }
-        Ok(Selector(requirements))
+        Ok(NodeSelector(requirements))
     }
 
+    /// Whether all of it holds for a node.
     pub fn matches(&self, node: &NodeStatus) -> bool {
         self.0.iter().all(|(field, is, value)| (field_of(node, field) == *value) == *is)
+    }
+}
+
+impl fmt::Display for NodeSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (field, is, value)) in self.0.iter().enumerate() {
+            let (comma, sign) = (if index == 0 { "" } else { "," }, if *is { "=" } else { "!=" });
+            write!(f, "{comma}{field}{sign}{value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -58,7 +78,7 @@ mod tests {
     #[test]
     fn all_requirements_hold() {
         let node = NodeStatus { display_name: "a".into(), phase: NodePhase::Failed, ..Default::default() };
-        let matches = |text: &str| Selector::parse(text).map(|selector| selector.matches(&node));
+        let matches = |text: &str| NodeSelector::parse(text).map(|selector| selector.matches(&node));
         assert_eq!(matches("displayName=a,phase==Failed"), Ok(true));
         assert_eq!(matches("displayName=a,phase!=Failed"), Ok(false));
         assert_eq!(matches("inputs.parameters.x.value="), Ok(true));

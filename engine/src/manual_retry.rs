@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 use tiphys_api::{Condition, NodePhase, NodeStatus, NodeType, Nodes, Parameter, Time, Workflow, WorkflowPhase};
 
-use crate::field_selector::Selector;
+use crate::field_selector::NodeSelector;
 use crate::globals::template_name;
 use crate::id::{PodNameFormat, pod_name};
 
@@ -52,7 +52,7 @@ pub fn retry_workflow(workflow: Workflow, options: RetryOptions, now: Timestamp)
         }
         phase => return Err(format!("Cannot retry a workflow in phase {phase}")),
     }
-    let selector = if selects { Selector::parse(&options.nodes)? } else { Selector::default() };
+    let selector = if selects { NodeSelector::parse(&options.nodes)? } else { NodeSelector::default() };
     let tree = Tree::of(&workflow)?;
     let (mut reset, removed) = tree.choose(selects.then_some(&selector));
     let mut removed = removed;
@@ -220,7 +220,7 @@ impl<'a> Tree<'a> {
     }
 
     /// What is opened again, and what is removed.
-    fn choose(&self, selector: Option<&Selector>) -> (HashSet<&'a str>, HashSet<&'a str>) {
+    fn choose(&self, selector: Option<&NodeSelector>) -> (HashSet<&'a str>, HashSet<&'a str>) {
         let selected: HashSet<&str> = match selector {
             Some(selector) => {
                 self.nodes.values().filter(|node| selector.matches(node)).map(|node| node.id.as_str()).collect()

@@ -39,6 +39,16 @@ pub enum Action {
         /// The Pod's name.
         pod_name: String,
     },
+    /// Take a Pod away that has failed; when it is gone, [`crate::Fact::PodGone`] has another one made. One that is gone is
+    /// success.
+    ReplacePod {
+        /// The node.
+        node: NodeId,
+        /// The Pod's name.
+        pod_name: String,
+        /// The Pod's uid: the one that comes after it has the same name.
+        uid: String,
+    },
     /// The main containers of a Pod are over while others run: those that do not end by themselves (sidecars that were
     /// injected) get SIGTERM and, after the grace period, SIGKILL. argo: operator.go, cleanUpPod.
     EndSidecars {

@@ -36,6 +36,10 @@ impl Run {
             };
             self.make_node(key, birth);
             self.link_to_parent(key);
+        } else if self.frame_node(key).is_some_and(|node| node.started_at.is_none()) {
+            // It failed in the workflow that this one was made from (memoized resubmit), and begins only now.
+            let (id, now) = (self.frames[key].id.clone(), Time::from_second(self.now.as_second()));
+            self.change(&id, |node| node.started_at = Some(now));
         }
         self.frames[key].body = Body::Pod(PodBody {
             pod_name,
@@ -454,6 +458,9 @@ impl Run {
             return;
         }
         let (template, complete) = (body.template.template().clone(), body.complete);
+        if self.restart_if_lost(key, id, state, &template) {
+            return;
+        }
         let Some(node) = self.node(id.as_str()) else { return };
         let old_phase = node.phase;
         let (phase, message) = match judge(&template, state, node, self.frames[key].name.as_str()) {

@@ -30,6 +30,9 @@ pub struct EngineConfig {
     /// Nodes that were Running when a driver that owns its Pods was killed are run again, not given up: there is
     /// nothing left to observe of them.
     pub rerun_lost_pods: bool,
+    /// How often a node's Pod is made anew that failed before its main containers began, for a reason that lies in the
+    /// machine it was on (`failedPodRestart`). None: never.
+    pub failed_pod_restarts: Option<i64>,
     /// Kinds of templates that the driver has no means for. A workflow that needs one is refused.
     pub without: Vec<tiphys_api::TemplateType>,
     /// Which workflows may run.

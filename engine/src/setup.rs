@@ -122,7 +122,7 @@ impl Run {
     /// Asks for every (Cluster)WorkflowTemplate that is named, and for those that they name, so that the spec can be
     /// checked whole before anything runs.
     fn know_references(&mut self) -> Result<(), Refusal> {
-        let mut open: Vec<(bool, String)> = references(&self.spec.templates);
+        let mut open: Vec<(bool, String)> = references(&self.spec);
         let own = self.wf.spec.workflow_template_ref.iter();
         open.extend(own.map(|reference| (reference.cluster_scope, reference.name.clone())));
         let mut seen: Vec<(bool, String)> = Vec::new();
@@ -132,7 +132,7 @@ impl Run {
                 continue;
             }
             match self.templates.spec(cluster_scope, &name) {
-                Ok(spec) => open.extend(references(&spec.templates)),
+                Ok(spec) => open.extend(references(&spec)),
                 Err(Stop::Need(need)) => {
                     self.need(need, None);
                     waiting = true;
@@ -249,10 +249,12 @@ fn read_repository(text: &str) -> Result<ArtifactRepository, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// The (Cluster)WorkflowTemplates that templates call.
-fn references(templates: &[Template]) -> Vec<(bool, String)> {
-    let mut found = Vec::new();
-    let mut open: Vec<&Template> = templates.iter().collect();
+/// The (Cluster)WorkflowTemplates that a spec names: whether it is one for the whole cluster, and the name.
+pub fn references(spec: &WorkflowSpec) -> Vec<(bool, String)> {
+    let own = spec.workflow_template_ref.iter();
+    let mut found: Vec<(bool, String)> =
+        own.map(|reference| (reference.cluster_scope, reference.name.clone())).collect();
+    let mut open: Vec<&Template> = spec.templates.iter().collect();
     while let Some(template) = open.pop() {
         let steps = template.steps.iter().flatten().flatten();
         let tasks = template.dag.iter().flat_map(|dag| &dag.tasks);

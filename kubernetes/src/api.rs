@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -82,6 +83,30 @@ impl Api {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
+    /// Puts an object in place of the one that is there, which must have the version that it names; gives what the server
+    /// made of it.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiError> {
+        let body = Some(("application/json", serde_json::to_vec(object)?));
+        let bytes = self.ask(Method::PUT, path, "application/json", body).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// What the server sends for as long as it does, piece by piece: the log of a container.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; a piece is an error where the answer broke off.
+    pub async fn stream(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<impl AsRef<[u8]> + use<>, ApiError>> + Unpin + use<>, ApiError> {
+        let answer = self.send(Method::GET, path, "*/*", None).await?;
+        let pieces = answer.into_body().into_data_stream();
+        Ok(pieces.map(|piece| piece.map_err(|error| ApiError::Unreachable(chain(&error)))))
+    }
+
     /// Changes an object by a JSON merge patch (RFC 7396); gives its new version.
     ///
     /// # Errors
@@ -101,10 +126,18 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; one that is gone is no error.
     pub async fn delete(&self, path: &str, options: &Value) -> Result<(), ApiError> {
+        self.delete_if_there(path, options).await.map(|_| ())
+    }
+
+    /// Deletes an object; tells whether it was there.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn delete_if_there(&self, path: &str, options: &Value) -> Result<bool, ApiError> {
         let body = Some(("application/json", serde_json::to_vec(options)?));
         match self.ask(Method::DELETE, path, "application/json", body).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            answer => answer.map(|_| ()),
+            Err(error) if error.is_not_found() => Ok(false),
+            answer => answer.map(|_| true),
         }
     }
 

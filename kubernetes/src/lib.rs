@@ -1,5 +1,5 @@
-//! The API server as the controller and the command line use it: requests that say whether they may be repeated, watches that never end, and the
-//! parts of objects that are looked at.
+//! The API server as the controller and the command line use it: requests that say whether they may be repeated, watches
+//! that never end, the parts of objects that are looked at, and nodes that are compressed.
 //!
 //! `kube` brings the connection and everything about who we are. Requests and watches are our own, because the controller
 //! reads less of an object than `kube`'s types hold (a Workflow's watch brings metadata alone, a Pod's only what tells how
@@ -7,6 +7,7 @@
 
 mod api;
 mod backoff;
+mod connect;
 mod error;
 mod objects;
 mod path;
@@ -14,10 +15,11 @@ mod watch;
 
 pub use api::{Answered, Api, Observer};
 pub use backoff::Backoff;
+pub use connect::{Access, ConnectError, connect};
 pub use error::ApiError;
 pub use objects::{
     Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
     TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
-pub use watch::{Event, METADATA_ALONE, changed, watch};
+pub use watch::{Event, METADATA_ALONE, changed, watch, watch_for};

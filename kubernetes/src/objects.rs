@@ -19,6 +19,8 @@ pub struct Metadata {
     pub uid: String,
     /// The version.
     pub resource_version: String,
+    /// When it was made.
+    pub creation_timestamp: Option<Time>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Annotations.

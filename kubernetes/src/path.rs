@@ -13,6 +13,8 @@ pub enum Kind {
     ServiceAccount,
     /// `v1` PersistentVolumeClaim
     PersistentVolumeClaim,
+    /// `v1` Namespace; it is in none itself.
+    Namespace,
     /// `v1` Event
     Event,
     /// `policy/v1` PodDisruptionBudget
@@ -21,10 +23,14 @@ pub enum Kind {
     Lease,
     /// Workflow
     Workflow,
+    /// CronWorkflow
+    CronWorkflow,
     /// WorkflowTemplate
     WorkflowTemplate,
     /// ClusterWorkflowTemplate; it has no namespace.
     ClusterWorkflowTemplate,
+    /// CronWorkflow
+    CronWorkflow,
     /// WorkflowTaskResult
     WorkflowTaskResult,
     /// WorkflowTaskSet
@@ -43,12 +49,15 @@ impl Kind {
             Kind::Secret => ("/api/v1", "secrets"),
             Kind::ServiceAccount => ("/api/v1", "serviceaccounts"),
             Kind::PersistentVolumeClaim => ("/api/v1", "persistentvolumeclaims"),
+            Kind::Namespace => ("/api/v1", "namespaces"),
             Kind::Event => ("/api/v1", "events"),
             Kind::PodDisruptionBudget => ("/apis/policy/v1", "poddisruptionbudgets"),
             Kind::Lease => ("/apis/coordination.k8s.io/v1", "leases"),
             Kind::Workflow => (ARGO, "workflows"),
+            Kind::CronWorkflow => (ARGO, "cronworkflows"),
             Kind::WorkflowTemplate => (ARGO, "workflowtemplates"),
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),
+            Kind::CronWorkflow => (ARGO, "cronworkflows"),
             Kind::WorkflowTaskResult => (ARGO, "workflowtaskresults"),
             Kind::WorkflowTaskSet => (ARGO, "workflowtasksets"),
             Kind::WorkflowArtifactGCTask => (ARGO, "workflowartifactgctasks"),
@@ -75,29 +84,49 @@ impl Collection {
         &self.0
     }
 
-    /// One of its objects. Names are DNS names, so that nothing in them has to be escaped.
+    /// One of its objects. Whatever a user types for a name stays one segment of the path.
     pub fn named(&self, name: &str) -> String {
-        format!("{}/{name}", self.0)
+        let mut path = format!("{}/", self.0);
+        segment(name, &mut path);
+        path
     }
 
     /// With a query.
     pub fn query(&self, query: &[(&str, &str)]) -> String {
-        let mut path = self.0.clone();
-        for (index, (name, value)) in query.iter().enumerate() {
-            path.push(if index == 0 { '?' } else { '&' });
-            path.push_str(name);
-            path.push('=');
-            escape(value, &mut path);
-        }
-        path
+        queried(&self.0, query)
     }
+
+    /// What the server has below one of its objects, such as a Pod's `log`, with a query.
+    pub fn below(&self, name: &str, part: &str, query: &[(&str, &str)]) -> String {
+        queried(&format!("{}/{part}", self.named(name)), query)
+    }
+}
+
+fn queried(path: &str, query: &[(&str, &str)]) -> String {
+    let mut path = path.to_owned();
+    for (index, (name, value)) in query.iter().enumerate() {
+        path.push(if index == 0 { '?' } else { '&' });
+        path.push_str(name);
+        path.push('=');
+        escape(value, &mut path);
+    }
+    path
 }
 
 /// Percent-encodes what has a meaning of its own in a query (RFC 3986, section 3.4).
 fn escape(value: &str, out: &mut String) {
+    encode(value, b"-._~/", out);
+}
+
+/// Percent-encodes what has a meaning of its own in a path (RFC 3986, section 3.3).
+fn segment(value: &str, out: &mut String) {
+    encode(value, b"-._~", out);
+}
+
+fn encode(value: &str, kept: &[u8], out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -114,6 +143,9 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(Kind::Pod.within("a").named("p"), "/api/v1/namespaces/a/pods/p");
+        let log = Kind::Pod.within("a").below("p", "log", &[("container", "main")]);
+        assert_eq!(log, "/api/v1/namespaces/a/pods/p/log?container=main");
+        assert_eq!(Kind::Secret.within("a").named("../b?c"), "/api/v1/namespaces/a/secrets/..%2Fb%3Fc");
         assert_eq!(Kind::Workflow.within("").path(), "/apis/argoproj.io/v1alpha1/workflows");
         assert_eq!(
             Kind::Pod.within("").query(&[("labelSelector", "a/b!=true,c in (d)"), ("limit", "5")]),

@@ -64,25 +64,61 @@ pub async fn watch<T: DeserializeOwned>(
     collection: &Collection,
     selector: &str,
     accept: Option<(&'static str, &'static str)>,
-    mut tell: impl FnMut(Event<T>) -> bool,
+    tell: impl FnMut(Event<T>) -> bool,
 ) {
+    let selected = Selected { collection, query: ("labelSelector", selector) };
+    // Whoever needs no answer goes on for ever.
+    let _ = begin(api, selected, accept, |_| false, tell).await;
+}
+
+/// Watches what a query parameter (`labelSelector` or `fieldSelector`) selects, for somebody who waits for it, until the
+/// receiver of `tell` has seen enough (it answers false).
+///
+/// # Errors
+/// See [`ApiError`]: what trying again cannot help, such as a right that is missing.
+pub async fn watch_for<T: DeserializeOwned>(
+    api: &Api,
+    collection: &Collection,
+    query: (&'static str, &str),
+    tell: impl FnMut(Event<T>) -> bool,
+) -> Result<(), ApiError> {
+    begin(api, Selected { collection, query }, None, |error| !error.is_transient(), tell).await
+}
+
+/// What is watched.
+#[derive(Clone, Copy)]
+struct Selected<'a> {
+    collection: &'a Collection,
+    query: (&'static str, &'a str),
+}
+
+async fn begin<T: DeserializeOwned>(
+    api: &Api,
+    selected: Selected<'_>,
+    accept: Option<(&'static str, &'static str)>,
+    is_final: fn(&ApiError) -> bool,
+    mut tell: impl FnMut(Event<T>) -> bool,
+) -> Result<(), ApiError> {
     let (list_as, watch_as) = accept.unwrap_or(("application/json", "application/json"));
     let mut backoff = Backoff::default();
     let mut version = None;
     loop {
         let outcome = match version.take() {
-            None => list(api, collection, selector, list_as, &mut tell).await,
-            Some(from) => follow(api, collection, selector, watch_as, from, &mut tell, &mut backoff).await,
+            None => list(api, selected, list_as, &mut tell).await,
+            Some(from) => follow(api, selected, watch_as, from, &mut tell, &mut backoff).await,
         };
         match outcome {
             Ok(Some(from)) => version = Some(from),
-            Ok(None) => return,
+            Ok(None) => return Ok(()),
             Err((error, from)) => {
                 if error.is_gone() {
                     // What has happened since is no longer known to the server.
                     continue;
                 }
-                tracing::warn!(collection = collection.path(), %error, "watch interrupted");
+                if is_final(&error) {
+                    return Err(error);
+                }
+                tracing::warn!(collection = selected.collection.path(), %error, "watch interrupted");
                 tokio::time::sleep(error.retry_after().unwrap_or_else(|| backoff.pause())).await;
                 version = from;
             }
@@ -109,18 +145,18 @@ type Outcome = Result<Option<String>, (ApiError, Option<String>)>;
 
 async fn list<T: DeserializeOwned>(
     api: &Api,
-    collection: &Collection,
-    selector: &str,
+    selected: Selected<'_>,
     accept: &'static str,
     tell: &mut impl FnMut(Event<T>) -> bool,
 ) -> Outcome {
     let mut next = String::new();
     loop {
-        let mut query = vec![("labelSelector", selector), ("limit", PAGE)];
+        let mut query = vec![selected.query, ("limit", PAGE)];
         if !next.is_empty() {
             query.push(("continue", &next));
         }
-        let page = api.get_as::<List<T>>(&collection.query(&query), accept).await.map_err(|error| (error, None))?;
+        let page =
+            api.get_as::<List<T>>(&selected.collection.query(&query), accept).await.map_err(|error| (error, None))?;
         if !tell(Event::Page(page.items)) {
             return Ok(None);
         }
@@ -133,16 +169,15 @@ async fn list<T: DeserializeOwned>(
 
 async fn follow<T: DeserializeOwned>(
     api: &Api,
-    collection: &Collection,
-    selector: &str,
+    selected: Selected<'_>,
     accept: &'static str,
     mut version: String,
     tell: &mut impl FnMut(Event<T>) -> bool,
     backoff: &mut Backoff,
 ) -> Outcome {
-    let query = collection.query(&[
+    let query = selected.collection.query(&[
         ("watch", "1"),
-        ("labelSelector", selector),
+        selected.query,
         ("resourceVersion", &version),
         ("allowWatchBookmarks", "true"),
         ("timeoutSeconds", WATCH_SECONDS),

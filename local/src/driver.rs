@@ -452,7 +452,7 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::CreatePod(request) => self.create(*request),
-            Action::KillPod { node, .. } => {
+            Action::KillPod { node, .. } | Action::ReplacePod { node, .. } => {
                 if !self.pods.end(&node) {
                     self.observe(Fact::PodGone { node });
                 }

@@ -8,7 +8,7 @@ mod object;
 mod packing;
 
 pub use object::{Marker, Objects, secrets_of};
-pub use packing::{pack, unpack};
+pub use packing::{MOST, pack, unpack};
 
 use tiphys_api::Workflow;
 

@@ -11,6 +11,9 @@ use tiphys_api::Workflow;
 
 use crate::Error;
 
+/// Nodes with more bytes than this are compressed, however small the rest is: the API server keeps account of each field of
+/// theirs beside them (`managedFields`), and etcd takes 1.5 MB of it all.
+pub const MOST: usize = 768 * 1024;
 /// More than this was not written by a controller.
 const LONGEST: u64 = 1 << 30;
 

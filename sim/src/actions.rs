@@ -38,7 +38,7 @@ impl Cluster<'_, '_> {
     fn act(&mut self, member: usize, action: &Action) -> bool {
         match action {
             Action::CreatePod(request) => return self.create(member, request),
-            Action::KillPod { pod_name, .. } => {
+            Action::KillPod { pod_name, .. } | Action::ReplacePod { pod_name, .. } => {
                 if self.members[member].pods.kill(pod_name) {
                     let facts = self.members[member].pods.facts(pod_name, false);
                     self.after(member, 0, Coming::Told(facts));

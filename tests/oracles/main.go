@@ -1,7 +1,9 @@
-// Records what the Go libraries behind Argo's expressions give, as tables that the tests of the crate `expr` compare with.
+// Records what the Go libraries behind Argo's expressions and schedules give, as tables that the tests of the crates `expr` and
+// `engine` compare with.
 //
 //	go run . expressions > expressions.tsv
 //	go run . conditions  > conditions.tsv
+//	go run . schedules   > schedules.tsv
 //
 // A row is: the text as a JSON string, the outcome, and the message of a failure as a JSON string.
 package main
@@ -15,7 +17,7 @@ import (
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go run . expressions|conditions")
+		fmt.Fprintln(os.Stderr, "usage: go run . expressions|conditions|schedules")
 		os.Exit(64)
 	}
 	switch os.Args[1] {
@@ -23,6 +25,8 @@ func main() {
 		expressions()
 	case "conditions":
 		conditions()
+	case "schedules":
+		schedules()
 	default:
 		fmt.Fprintln(os.Stderr, "unknown table", os.Args[1])
 		os.Exit(64)

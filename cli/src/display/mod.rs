@@ -4,7 +4,9 @@
 
 mod plain;
 pub mod style;
+pub mod summary;
 pub mod tree;
+pub mod whole;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -1,8 +1,13 @@
 //! Glyphs, colours and durations.
 
+use std::io::IsTerminal;
+
 use jiff::Timestamp;
 use tiphys_api::{NodePhase, Time, WorkflowPhase};
 use tiphys_local::LogLine;
+
+use crate::args::Global;
+use crate::settings::may_colour;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +18,11 @@ pub struct Style {
 impl Style {
     pub fn new(coloured: bool) -> Style {
         Style { coloured }
+    }
+
+    /// For standard output: colours on a terminal, where the user lets us.
+    pub fn of_stdout(global: &Global) -> Style {
+        Style::new(std::io::stdout().is_terminal() && may_colour(global))
     }
 
     fn paint(self, code: &str, text: &str) -> String {

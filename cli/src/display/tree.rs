@@ -13,6 +13,8 @@ pub struct Tree {
     workflow: WorkflowView,
     nodes: Vec<NodeView>,
     places: HashMap<String, usize>,
+    /// The ids of the nodes that are shown; all of them where it is not said.
+    selected: Option<HashSet<String>>,
 }
 
 /// One row before it is coloured and cut.
@@ -37,9 +39,17 @@ impl Tree {
         }
     }
 
+    /// Shows these nodes alone, each where it stands in the whole.
+    pub fn select(&mut self, ids: HashSet<String>) {
+        self.selected = Some(ids);
+    }
+
     /// The tree as rows, cut to a width; with a height, finished nodes make room for those at work.
     pub fn rows(&self, style: &Style, width: Option<usize>, height: Option<usize>) -> Vec<String> {
         let mut rows = self.laid_out();
+        if let Some(selected) = &self.selected {
+            rows.retain(|row| selected.contains(&self.nodes[row.node].id));
+        }
         let mut hidden = 0;
         if let Some(height) = height {
             // One row for the heading, one for what is hidden.
@@ -195,6 +205,14 @@ mod tests {
         let expected = "wf    1/3\n● wf          t\n├─ ✔ a        t\n└─ ● b        t\n   ├─ ✖ b(0)  t\n   └─ ● b(1)  t\n◷ onExit      t";
         let rows = tree().rows(&Style::new(false), None, None);
         assert_eq!(rows.join("\n"), expected);
+    }
+
+    #[test]
+    fn nodes_may_be_selected() {
+        let mut tree = tree();
+        tree.select(HashSet::from(["wf[1].b(0)".to_owned()]));
+        let rows = tree.rows(&Style::new(false), None, None);
+        assert_eq!(rows, ["wf    1/3", "   ├─ ✖ b(0)  t"]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ impl Tiphys {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tiphys"));
         command.args(args).env("TIPHYS_DATA", self.path()).env_remove("NO_COLOR");
+        // No cluster is known, whatever the machine's user has.
+        command.env("HOME", self.path()).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST");
         command
     }
 

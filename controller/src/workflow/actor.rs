@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use super::admission;
 use super::events::Events;
 use super::foreign;
 use super::message::{Accepted, Message, Refusal};
@@ -54,6 +55,8 @@ pub enum Ending {
     Over,
     /// The object is gone.
     Deleted,
+    /// It was over, and a user opened it again (retry): it is driven anew, from what it is now.
+    Reopened,
     /// It cannot be driven: it is no workflow that could be read.
     Refused,
 }
@@ -64,12 +67,12 @@ pub async fn drive(
     namespace: String,
     name: String,
     uid: String,
-    inbox: UnboundedReceiver<Message>,
+    mut inbox: UnboundedReceiver<Message>,
     to: UnboundedSender<Message>,
 ) -> Ending {
     let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
     let mut backoff = Backoff::default();
-    let (workflow, held) = loop {
+    let (workflow, mut held) = loop {
         match place.read_whole("").await {
             Ok((workflow, _)) if workflow.metadata.uid != *place.uid => return Ending::Deleted,
             Ok((workflow, held)) => break (*workflow, held),
@@ -89,12 +92,27 @@ pub async fn drive(
             }
         }
     };
-    place.cluster.locks.enter(
-        &place.cluster,
-        &locks::key(&place.namespace, &place.workflow),
-        &workflow,
-        place.to.clone(),
-    );
+    let key = locks::key(&place.namespace, &place.workflow);
+    place.cluster.locks.enter(&place.cluster, &key, &workflow, place.to.clone());
+    let version = workflow.metadata.resource_version.clone();
+    let mut workflow = match admission::admitted(&place, workflow, &mut inbox).await {
+        Ok(Some(workflow)) => workflow,
+        Ok(None) => return Ending::Deleted,
+        Err(error) => {
+            tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+            return Ending::Refused;
+        }
+    };
+    if workflow.metadata.resource_version != version {
+        // It had to wait for its place, and was read again.
+        held = match make_whole(&place.cluster, &mut workflow, "").await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "nodes cannot be read");
+                return Ending::Refused;
+            }
+        };
+    }
     Actor::begin(place, workflow, held).await.drive(inbox).await
 }
 
@@ -148,6 +166,10 @@ struct Actor {
     reporting: FxHashSet<NodeId>,
     /// Whether what was made for the workflow is being taken away.
     clearing: bool,
+    /// Whether the write that is under way says that the workflow is over; and whether one that was accepted did.
+    told_over: [bool; 2],
+    /// Whether somebody opened the workflow again after that.
+    reopened: bool,
     wake_at: Option<Timestamp>,
 }
 
@@ -178,19 +200,22 @@ impl Workplace {
 }
 
 impl Actor {
-    async fn begin(place: Workplace, workflow: Workflow, held: Held) -> Actor {
+    async fn begin(place: Workplace, mut workflow: Workflow, held: Held) -> Actor {
         let config = place.cluster.config();
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
+            failed_pod_restarts: config.failed_pod_restarts,
             without: WITHOUT.to_vec(),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),
             ..EngineConfig::default()
         };
         let adopted = !workflow.status.nodes.is_empty();
+        let over = workflow.status.phase.is_completed();
         let written = Written::of(&workflow, held, config.limits);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
+        admission::begin_anew(&mut workflow);
         let run = Run::restore(workflow, engine, Timestamp::now());
         let mut actor = Actor {
             place,
@@ -200,6 +225,8 @@ impl Actor {
             tally,
             ended: None,
             clearing: false,
+            told_over: [false, over],
+            reopened: false,
             written,
             dirty: BTreeSet::new(),
             unwritten: false,
@@ -256,9 +283,12 @@ impl Actor {
     async fn drive(mut self, mut inbox: UnboundedReceiver<Message>) -> Ending {
         self.plan();
         loop {
+            if self.reopened {
+                return Ending::Reopened;
+            }
             if self.is_through() {
                 self.finish().await;
-                return Ending::Over;
+                return self.last_word(inbox);
             }
             let wait = self.wake_at.map(until);
             tokio::select! {
@@ -266,8 +296,7 @@ impl Actor {
                     let mut next = message;
                     let mut taken = 0;
                     while let Some(message) = next {
-                        let gone = matches!(message, Message::Left) && !self.run.is_finished();
-                        if gone || matches!(message, Message::Deleted) {
+                        if matches!(message, Message::Deleted) {
                             self.abort();
                             return Ending::Deleted;
                         }
@@ -282,6 +311,20 @@ impl Actor {
         }
     }
 
+    /// What was said while the last things were done: a user may have opened the workflow again.
+    fn last_word(&self, mut inbox: UnboundedReceiver<Message>) -> Ending {
+        // Whoever speaks from here on is told that nobody listens.
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Changed { version } = message
+                && is_newer(&version, &self.written.version)
+            {
+                return Ending::Reopened;
+            }
+        }
+        Ending::Over
+    }
+
     /// Whether everything is done and written.
     fn is_through(&self) -> bool {
         let let_go = || self.creating.is_empty() && self.pods.values().all(|pod| pod.released);
@@ -293,8 +336,6 @@ impl Actor {
         match message {
             Message::Changed { version } => self.changed(version),
             Message::Deleted => {}
-            // It is over and that is told: whether it is gone as well is looked up, as no version says so.
-            Message::Left => self.changed(String::new()),
             Message::Pod(pod, seen) => self.pod(*pod, seen),
             Message::PodGone(pod) => self.pod_gone(*pod),
             Message::PodsListed(uids) => self.pods_listed(&uids),
@@ -340,7 +381,8 @@ impl Actor {
         }
         for id in changed {
             let node = self.run.node(id.as_str());
-            node.into_iter().for_each(|node| self.events.node(node));
+            let pod = self.pods.get(&id).map(|pod| (pod.name.as_str(), pod.uid.as_str()));
+            node.into_iter().for_each(|node| self.events.node(node, pod));
             let over = node.is_some_and(|node| node.phase.is_fulfilled());
             if over && self.pods.contains_key(&id) {
                 self.releases[1].push(id.clone());
@@ -368,6 +410,7 @@ impl Actor {
                 self.creating.insert(node, task.abort_handle());
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
+            Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
             Action::EndSidecars { node, .. } => self.signal(&node),
             Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
@@ -429,6 +472,18 @@ impl Actor {
             self.signal(node);
         } else if !std::mem::replace(&mut pod.ending, true) {
             tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+        }
+    }
+
+    /// Takes away a Pod that will be made anew; its end is told by the watch.
+    fn replace_pod(&mut self, node: NodeId, name: String, uid: String) {
+        let Some(pod) = self.pods.get_mut(&node).filter(|pod| pod.uid == uid) else {
+            return self.observe(Fact::PodGone { node });
+        };
+        // Nobody else takes it away, or labels it as done with.
+        pod.released = true;
+        if !std::mem::replace(&mut pod.ending, true) {
+            tokio::spawn(self.place.clone().delete(name, uid, None));
         }
     }
 
@@ -552,6 +607,7 @@ impl Actor {
             return;
         };
         self.writing = true;
+        self.told_over[0] = self.run.workflow().status.phase.is_completed();
         let (place, spec) = (self.place.clone(), self.run.spec().clone());
         tokio::spawn(async move {
             let written = async {
@@ -580,6 +636,7 @@ impl Actor {
                 if let Some(outside) = outside {
                     self.kept(outside);
                 }
+                self.told_over[1] |= self.told_over[0];
                 self.release();
                 if let Some(version) = self.seen_version.take() {
                     self.changed(version);
@@ -706,6 +763,10 @@ impl Actor {
             // They are as we wrote them last; what has changed since goes out with all others.
             theirs.status.nodes.clone_from(&self.run.workflow().status.nodes);
             self.written.go_outside();
+        }
+        if self.run.is_finished() && self.told_over[1] && !theirs.status.phase.is_completed() {
+            self.reopened = true;
+            return;
         }
         for fact in foreign::asked(self.run.workflow(), &theirs) {
             self.observe(fact);

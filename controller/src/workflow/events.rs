@@ -56,8 +56,8 @@ impl Events {
         Events { place, phase: workflow.status.phase, nodes, left }
     }
 
-    /// A node may have another phase.
-    pub fn node(&mut self, node: &NodeStatus) {
+    /// A node may have another phase. `pod` is its Pod's name and uid.
+    pub fn node(&mut self, node: &NodeStatus, pod: Option<(&str, &str)>) {
         let before = self.nodes.insert(node.id.clone(), node.phase);
         let worth_telling = node.phase == NodePhase::Running || node.phase.is_completed();
         if before == Some(node.phase) || !worth_telling || !self.place.cluster.config().node_events {
@@ -69,13 +69,22 @@ impl Events {
             message = format!("{message}: {}", node.message);
         }
         let started = node.started_at.map_or(0, |time| time.0.as_nanosecond());
-        let annotations = json!({
+        let mut annotations = json!({
             "workflows.argoproj.io/node-id": node.id,
             "workflows.argoproj.io/node-name": node.name,
             "workflows.argoproj.io/node-type": node.r#type.to_string(),
             "workflows.argoproj.io/node-start-time": started.to_string(),
         });
-        self.tell(good, &format!("WorkflowNode{}", node.phase), &message, &annotations);
+        let reason = format!("WorkflowNode{}", node.phase);
+        match pod.filter(|_| self.place.cluster.config().node_events_of_pods) {
+            Some((name, uid)) => {
+                annotations["workflows.argoproj.io/workflow-name"] = (*self.place.workflow).into();
+                annotations["workflows.argoproj.io/workflow-uid"] = (*self.place.uid).into();
+                let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid});
+                self.tell_of(pod, good, &reason, &message, &annotations);
+            }
+            None => self.tell(good, &reason, &message, &annotations),
+        }
     }
 
     /// The workflow may have another phase.
@@ -100,21 +109,26 @@ impl Events {
     }
 
     fn tell(&mut self, good: bool, reason: &str, message: &str, annotations: &Value) {
+        let workflow = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.place.workflow, "uid": &*self.place.uid,
+        });
+        self.tell_of(workflow, good, reason, message, annotations);
+    }
+
+    fn tell_of(&mut self, mut object: Value, good: bool, reason: &str, message: &str, annotations: &Value) {
         if !self.left.take(Instant::now()) {
             return;
         }
         let now = Timestamp::now();
         let time = Time::from_second(now.as_second());
+        object["namespace"] = (*self.place.namespace).into();
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {
-                "name": format!("{}.{:x}", self.place.workflow, now.as_nanosecond()),
+                "name": format!("{}.{:x}", object["name"].as_str().unwrap_or_default(), now.as_nanosecond()),
                 "namespace": &*self.place.namespace, "annotations": annotations,
             },
-            "involvedObject": {
-                "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.place.workflow,
-                "namespace": &*self.place.namespace, "uid": &*self.place.uid,
-            },
+            "involvedObject": object,
             "type": if good { "Normal" } else { "Warning" }, "reason": reason, "message": message,
             "source": {"component": COMPONENT}, "firstTimestamp": time, "lastTimestamp": time, "count": 1,
         });

@@ -19,10 +19,8 @@ pub enum Message {
         /// `metadata.resourceVersion`
         version: String,
     },
-    /// The object is gone.
+    /// The object is gone: it was looked for.
     Deleted,
-    /// The watch no longer has the object: it is gone, or only completed. The watch tells it as it was before.
-    Left,
     /// A Pod of the workflow is new or changed, and when that was seen.
     Pod(Box<Pod>, Instant),
     /// A Pod is gone, as it was at last.

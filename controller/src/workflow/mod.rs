@@ -1,6 +1,7 @@
 //! One workflow: its engine, what is known of its Pods, and what has to be written.
 
 mod actor;
+mod admission;
 mod collect;
 mod events;
 mod foreign;

@@ -20,6 +20,9 @@ use crate::cluster::Cluster;
 use tiphys_kubernetes::Backoff;
 use tiphys_kubernetes::{ApiError, Kind, Pod};
 
+/// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
+const RATE_LIMITED: &str = "resource creation rate-limit reached";
+
 /// Where a workflow's Pods are made.
 #[derive(Clone)]
 pub(super) struct Workplace {
@@ -36,6 +39,12 @@ impl Workplace {
         let _ = self.to.send(message);
     }
 
+    /// How long to wait before another Pod is created, where there is a limit.
+    pub fn reserve(&self) -> Option<Duration> {
+        let rate = self.cluster.config().pod_rate?;
+        Some(self.cluster.pod_rate.reserve(rate, Instant::now())).filter(|wait| !wait.is_zero())
+    }
+
     /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help. `since` is when the Pod ended
     /// after which this one comes.
     pub async fn create(
@@ -48,6 +57,10 @@ impl Workplace {
         let node = request.node.clone();
         let refused =
             |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
+        if let Some(wait) = self.reserve() {
+            self.tell(refused(RATE_LIMITED.to_owned(), true));
+            tokio::time::sleep(wait).await;
+        }
         let made = match prepared.get_or_try_init(|| self.prepare(&spec)).await {
             Ok(prepared) => match self.guard(prepared, &spec, &request).await {
                 Ok(()) => self.build(request, &spec, prepared).await,

@@ -9,11 +9,10 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
 
+use tiphys_nodes::MOST;
+
 use super::nodes::Held;
 
-/// Nodes with more bytes than this are compressed, however small the rest is: the API server keeps account of each field of
-/// theirs beside them (`managedFields`), and etcd takes 1.5 MB of it all.
-const MOST: usize = 768 * 1024;
 /// What is told of a workflow whose status can no longer be written as a whole.
 const LEAST: [&str; 6] = ["phase", "message", "startedAt", "finishedAt", "conditions", "progress"];
 

@@ -130,7 +130,7 @@ impl Writer {
                 tasks.iter().filter(|(_, task)| !task.is_null()).map(|(id, _)| id.clone()).collect();
             if let Err(error) = self.patch(&tasks, closed).await {
                 begun.iter().for_each(|id| failed(&self.place, id.clone(), &error.to_string()));
-            } else if !begun.is_empty() && !self.agent {
+            } else if !begun.is_empty() && !self.agent && !self.place.cluster.config().no_agent {
                 match self.make_agent(spec, prepared).await {
                     Ok(()) => self.agent = true,
                     Err(error) => {
@@ -196,6 +196,9 @@ impl Writer {
             spec,
             config: &prepared.config,
         });
+        if let Some(wait) = place.reserve() {
+            tokio::time::sleep(wait).await;
+        }
         place.make(Kind::Pod.within(&place.namespace).path(), &pod).await.map(|_| ())
     }
 }

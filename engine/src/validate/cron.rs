@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::tz::TimeZone;
 use tiphys_api::CronWorkflow;
 
 use super::report::{Outcome, Place, Problem, Report};
-use super::schedule;
 use super::scope::Globals;
 use super::spec::Subject;
 use super::template::Validation;
 use super::{Options, Templates};
+use crate::cron::{Schedule, time_zone};
 
 /// Longest name: the workflows' names are it and a time, and are labels.
 const LONGEST_NAME: usize = 52;
@@ -36,12 +37,12 @@ fn check(cron: &CronWorkflow, validation: &mut Validation<'_>) -> Outcome {
         report.error(&spec.below(".schedules"), "cron workflow must have at least one schedule")?;
     }
     for (index, schedule) in cron.spec.schedules.iter().enumerate() {
-        if let Err(wrong) = schedule::check(schedule) {
+        if let Err(wrong) = Schedule::parse(schedule, &TimeZone::UTC) {
             let place = spec.below(format_args!(".schedules[{index}]"));
             report.error(&place, format!("cron schedule {schedule} is malformed: {wrong}"))?;
         }
     }
-    if let Err(wrong) = schedule::check_timezone(&cron.spec.timezone) {
+    if let Err(wrong) = time_zone(&cron.spec.timezone, &TimeZone::UTC) {
         let message = format!("invalid timezone {:?}: {wrong}", cron.spec.timezone);
         report.error(&spec.below(".timezone"), message)?;
     }

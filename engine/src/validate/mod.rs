@@ -19,7 +19,6 @@ mod location;
 mod names;
 mod outputs;
 mod report;
-mod schedule;
 mod scope;
 mod spec;
 mod steps;
@@ -52,6 +51,8 @@ pub struct Options {
     /// The workflow is only looked at: its parameters may lack values, which come when it is submitted.
     pub lint: bool,
 }
+
+pub use crate::setup::references;
 
 /// Every problem of a workflow.
 pub fn workflow(workflow: &Workflow, lookup: &dyn Templates, options: Options) -> Vec<Problem> {

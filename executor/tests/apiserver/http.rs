@@ -38,16 +38,16 @@ impl Call {
 
 pub(super) fn serve(state: &State, stream: &mut dyn Stream) -> io::Result<()> {
     while let Some(call) = read(stream)? {
-        let fate = {
+        let (fate, closings) = {
             let mut inner = state.lock();
             let number = inner.calls.len();
             inner.calls.push(call.clone());
-            (inner.plan)(number, &call)
+            ((inner.plan)(number, &call), inner.closings)
         };
         state.changed.notify_all();
         match fate {
-            Fate::Pass if call.query.get("watch").is_some_and(|watch| watch == "true") => {
-                return watch(state, stream, &call);
+            Fate::Pass if call.query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") => {
+                return watch(state, stream, &call, closings);
             }
             Fate::Pass => answer(stream, &carry_out(state, &call), "")?,
             Fate::LoseAnswer => {
@@ -141,8 +141,8 @@ fn answer(stream: &mut dyn Stream, answer: &Answer, headers: &str) -> io::Result
     stream.flush()
 }
 
-/// Sends the changes since the version asked for as they come.
-fn watch(state: &State, stream: &mut dyn Stream, call: &Call) -> io::Result<()> {
+/// Sends the changes since the version asked for as they come, until there are more closings than when it was asked for.
+fn watch(state: &State, stream: &mut dyn Stream, call: &Call, closings: u64) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
     let mut send = |event: &Value| {
         let line = format!("{event}\n");
@@ -151,7 +151,6 @@ fn watch(state: &State, stream: &mut dyn Stream, call: &Call) -> io::Result<()> 
     };
     let version = call.query.get("resourceVersion").map(|version| version.parse());
     let mut version: u64 = version.transpose().map_err(io::Error::other)?.unwrap_or(0);
-    let closings = state.lock().closings;
     loop {
         let mut inner = state.lock();
         let changes = loop {

@@ -176,6 +176,10 @@ impl Objects {
                 false => Answer::status(404, "NotFound", &format!("{} not found", collection(&path).1)),
             };
         };
+        let asked = &call.body["metadata"]["resourceVersion"];
+        if asked.is_string() && *asked != before["metadata"]["resourceVersion"] {
+            return Answer::status(409, "Conflict", "the object has been modified");
+        }
         let mut after = before.clone();
         match call.content_type() {
             "application/json-patch+json" => {
@@ -218,7 +222,10 @@ fn requirements(selector: &str, value: impl Fn(&str) -> Option<String>) -> bool 
         match (requirement.split_once("!="), requirement.split_once('=')) {
             (Some((key, other)), _) => value(key).as_deref() != Some(other),
             (None, Some((key, wanted))) => value(key).as_deref() == Some(wanted.trim_start_matches('=')),
-            (None, None) => value(requirement).is_some(),
+            (None, None) => match requirement.strip_prefix('!') {
+                Some(key) => value(key).is_none(),
+                None => value(requirement).is_some(),
+            },
         }
     })
 }

@@ -144,6 +144,7 @@ impl Tracker {
             ip: super::LOOPBACK.to_owned(),
             host: self.host.clone(),
             containers: self.containers.iter().map(Tracked::state).collect(),
+            started: Vec::new(),
             resources_duration: if over { self.resources_duration() } else { BTreeMap::new() },
         }
     }

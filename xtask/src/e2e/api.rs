@@ -87,9 +87,35 @@ impl Api {
         self.must(Method::POST, collection, Some(object), StatusCode::CONFLICT).await
     }
 
+    /// Changes an object by a JSON merge patch.
+    pub async fn patch(&self, path: &str, patch: &Value) -> Result<()> {
+        self.must(Method::PATCH, path, Some(patch), StatusCode::OK).await.map(|_| ())
+    }
+
     /// Deletes an object, which may be gone already.
     pub async fn delete(&self, path: &str) -> Result<()> {
         self.must(Method::DELETE, path, None, StatusCode::NOT_FOUND).await.map(|_| ())
+    }
+
+    /// Follows one object until it is gone.
+    ///
+    /// # Errors
+    /// When it is not after `limit`.
+    pub async fn until_gone(&self, collection: &str, name: &str, limit: Duration) -> Result<()> {
+        let follow = async {
+            while let Some(object) = self.get(&format!("{collection}/{name}")).await? {
+                let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+                let selected = format!("fieldSelector=metadata.name%3D{name}&resourceVersion={version}");
+                let changes = self.send(Method::GET, &format!("{collection}?watch=1&{selected}"), None).await?;
+                // Whatever it is that changes, it is looked at again.
+                changes.into_body().frame().await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(limit, follow).await {
+            Ok(done) => done,
+            Err(_) => bail!("{name} is not gone after {} s", limit.as_secs()),
+        }
     }
 
     /// Follows one object until it is as wanted, and gives it.

@@ -7,9 +7,11 @@ mod api;
 mod case;
 mod cluster;
 pub mod databases;
+mod commands;
 mod install;
 mod namespace;
 mod recorded;
+mod schedules;
 mod steps;
 mod verdict;
 mod workflows;
@@ -101,6 +103,7 @@ pub fn run(args: &[String]) -> Result<()> {
         count.add("chart: rendered, applied, and a workflow run by what it starts", begun, &outcome);
     }
     runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
+    runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
     let [passed, failed, skipped] = count.0;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }
@@ -231,6 +234,8 @@ async fn whole(
         let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add(&format!("workflow {}", workflows::ARCHIVED), begun, &outcome);
     }
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    commands::test(cluster, name, wanted, |name, begun, outcome| count.add(name, begun, outcome))?;
     let again = cases.iter().filter(|case| KILLED.iter().any(|part| case.name.contains(part)));
     let again = stream::iter(again.enumerate()).map(|(number, case)| one((number + cases.len(), case)));
     let mut over = again.buffer_unordered(WORKFLOWS);

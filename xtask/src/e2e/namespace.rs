@@ -109,6 +109,45 @@ impl<'a> Namespace<'a> {
         self.api.create(&collection, object).await.map(|_| ())
     }
 
+    /// Changes an object: the path of its collection, and its name, which a subresource may follow.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn patch(&self, collection: &str, name: &str, patch: &Value) -> Result<()> {
+        self.api.patch(&format!("{collection}/{name}"), patch).await
+    }
+
+    /// The workflows that a label selector, as it stands in a query, selects.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn workflows(&self, selector: &str) -> Result<Vec<Value>> {
+        let list = self.api.get(&format!("{}?labelSelector={selector}", self.argo("workflows"))).await?;
+        Ok(list.and_then(|mut list| list["items"].take().as_array().cloned()).unwrap_or_default())
+    }
+
+    /// Follows one of Argo's objects until it is gone.
+    ///
+    /// # Errors
+    /// When it is not after `limit`.
+    pub async fn until_gone(&self, plural: &str, name: &str, limit: Duration) -> Result<()> {
+        self.api.until_gone(&self.argo(plural), name, limit).await
+    }
+
+    /// Follows an object of the core API until it is as wanted, and gives it.
+    ///
+    /// # Errors
+    /// When that is not so after `limit`.
+    pub async fn until_core(
+        &self,
+        plural: &str,
+        name: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        self.api.until(&self.core(plural), name, limit, wanted).await
+    }
+
     /// Follows one of Argo's objects until it is as wanted, and gives it.
     ///
     /// # Errors

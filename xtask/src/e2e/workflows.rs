@@ -20,7 +20,7 @@ use crate::shell::{cargo, run as run_command, target};
 /// The longest that a workflow may take.
 const LIMIT: Duration = Duration::from_secs(420);
 /// The ConfigMap that the controller reads.
-const CONFIGURATION: &str = "workflow-controller-configmap";
+pub const CONFIGURATION: &str = "workflow-controller-configmap";
 /// The Secret with who we are in the database.
 const DATABASE: &str = "database";
 /// What [`archived`] shows.

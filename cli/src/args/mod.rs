@@ -1,12 +1,21 @@
 //! The command line.
 
+mod cluster;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Runs Argo Workflows on this machine: no cluster, no container engine, no root.
+pub use cluster::*;
+
+/// Runs Argo Workflows: on this machine, with no cluster, no container engine and no root; or on a cluster.
+///
+/// `run`, `runs` and `image` are about this machine; `submit`, `list`, `watch`, `wait`, `delete`, `resubmit`, `node`,
+/// `template`, `cluster-template` and `cron` about a cluster. The others take a NAME of either: with --namespace, --context or
+/// --kubeconfig it is a workflow on that cluster; else a run on this machine where there is one of that name; else a
+/// workflow on the cluster of the kubeconfig, or of the Pod that this program is in.
 #[derive(Debug, Parser)]
 #[command(name = "tiphys", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -34,6 +43,8 @@ pub struct Global {
     /// Least important messages to show of the program's own workings and of its executors
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
     pub log_level: Level,
+    #[command(flatten)]
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,24 +68,48 @@ impl Level {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a workflow and show it
+    /// Run a workflow on this machine and show it
     Run(Box<RunArgs>),
-    /// List the runs
+    /// List the runs on this machine
     Runs(RunsArgs),
-    /// Show a run
+    /// Submit workflows to a cluster
+    Submit(Box<SubmitArgs>),
+    /// List the workflows on a cluster
+    List(ListArgs),
+    /// Show a run or workflow
     Get(GetArgs),
-    /// Print what a run's steps wrote
-    Logs(LogsArgs),
-    /// Go on with a suspended run, or with one whose process was killed
+    /// Show a workflow on a cluster until it is over
+    Watch(WatchArgs),
+    /// Wait until workflows on a cluster are over
+    Wait(WaitArgs),
+    /// Print what the steps of a run or workflow wrote
+    Logs(Box<LogsArgs>),
+    /// Start nothing more of a run or workflow until it is resumed
+    Suspend(NamesArgs),
+    /// Go on with a suspended run or workflow, or with a run whose process was killed
     Resume(ResumeArgs),
-    /// Run a failed run again from where it failed
+    /// End a run or workflow gracefully: its exit handlers run
+    Stop(StopArgs),
+    /// End a run or workflow at once
+    Terminate(TerminateArgs),
+    /// Run a failed run or workflow again from where it failed
     Retry(RetryArgs),
-    /// Start nothing more of a run until it is resumed
-    Suspend(RunName),
-    /// End a run gracefully: its exit handlers run
-    Stop(RunName),
-    /// End a run at once
-    Terminate(RunName),
+    /// Submit workflows on a cluster once more, as new ones
+    Resubmit(ResubmitArgs),
+    /// Delete workflows on a cluster
+    Delete(DeleteArgs),
+    /// Change nodes of a workflow on a cluster
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Manage workflow templates on a cluster
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// Manage cluster workflow templates
+    #[command(subcommand, visible_aliases = ["cwftmpl", "cwft"])]
+    ClusterTemplate(TemplateCommand),
+    /// Manage cron workflows on a cluster
+    #[command(subcommand, visible_aliases = ["cronwf", "cwf"])]
+    Cron(CronCommand),
     /// Find mistakes in manifests
     Lint(LintArgs),
     /// Manage the images that steps run in
@@ -90,9 +125,40 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-pub struct RunName {
-    /// The run
-    pub run: String,
+pub struct NamesArgs {
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required_unless_present_any = ["selector", "field_selector"])]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub selectors: Selectors,
+    /// Fail these suspend nodes instead, such as displayName=approve; on a cluster
+    #[arg(long, value_name = "SELECTOR")]
+    pub node_field_selector: Option<String>,
+    /// Message of those nodes
+    #[arg(long, requires = "node_field_selector", default_value = "", hide_default_value = true)]
+    pub message: String,
+    /// Stop nothing, but print what would be stopped; on a cluster
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TerminateArgs {
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required_unless_present_any = ["selector", "field_selector"])]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub selectors: Selectors,
+    /// Terminate nothing, but print what would be terminated; on a cluster
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Where manifests come from.
@@ -175,34 +241,75 @@ pub struct RunsArgs {
 
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// The run
-    pub run: String,
-    /// How to print it
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// How to print them; short is the tree alone
     #[arg(long, short, value_enum)]
-    pub output: Option<Output>,
+    pub output: Option<GetOutput>,
+    /// Only nodes in this phase
+    #[arg(long, value_enum, conflicts_with = "node_field_selector")]
+    pub status: Option<PhaseArg>,
+    /// Only these nodes, such as displayName=build,phase!=Skipped
+    #[arg(long, value_name = "SELECTOR")]
+    pub node_field_selector: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GetOutput {
+    Name,
+    Json,
+    Yaml,
+    Short,
+    Wide,
 }
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The run
-    pub run: String,
-    /// Only of this node: its id, name or short name
+    /// The run or workflow; @latest is the workflow created last
+    pub name: String,
+    /// Only of this node or Pod: a node's id, name or short name, or a Pod's name
     pub node: Option<String>,
-    /// Go on until the run ends
+    /// Go on until it is over
     #[arg(long, short)]
     pub follow: bool,
     /// Only of this container; init and wait are the executor's own
     #[arg(long, short)]
     pub container: Option<String>,
+    /// Only of Pods with these labels; on a cluster
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Of containers that were restarted, what they wrote before; on a cluster
+    #[arg(long, short, conflicts_with = "follow")]
+    pub previous: bool,
+    /// Only what is newer, such as 5s, 2m or 3h; on a cluster
+    #[arg(long, value_name = "DURATION", conflicts_with = "since_time")]
+    pub since: Option<String>,
+    /// Only what was written after this time (RFC 3339); on a cluster
+    #[arg(long, value_name = "TIME")]
+    pub since_time: Option<String>,
+    /// Only the last lines of each container; on a cluster
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u32>,
+    /// Only lines that match this pattern
+    #[arg(long, value_name = "PATTERN")]
+    pub grep: Option<String>,
+    /// With the time of each line; on a cluster
+    #[arg(long)]
+    pub timestamps: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run
-    pub run: String,
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
     /// Only this suspended node: its id, name or short name
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node_field_selector")]
     pub node: Option<String>,
+    /// Only these suspended nodes, such as displayName=approve; on a cluster
+    #[arg(long, value_name = "SELECTOR")]
+    pub node_field_selector: Option<String>,
     /// Supply an output parameter of the suspended node
     #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
@@ -213,8 +320,11 @@ pub struct ResumeArgs {
 
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// The run
-    pub run: String,
+    /// Runs or workflows; @latest is the workflow created last
+    #[arg(value_name = "NAME", required_unless_present_any = ["selector", "field_selector"])]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub selectors: Selectors,
     /// Set a parameter of the workflow
     #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
@@ -224,7 +334,9 @@ pub struct RetryArgs {
     /// Steps, such as displayName=build,templateName!=test
     #[arg(long, value_name = "SELECTOR", default_value = "")]
     pub node_field_selector: String,
-    /// Print the finished Workflow on standard output
+    #[command(flatten)]
+    pub afterwards: Afterwards,
+    /// Print the Workflow on standard output: of a run when it is over
     #[arg(long, short, value_enum)]
     pub output: Option<Output>,
 }
@@ -236,6 +348,21 @@ pub struct LintArgs {
     /// Unknown fields are mistakes too
     #[arg(long)]
     pub strict: bool,
+    /// Kinds to look at
+    #[arg(long, value_enum, value_name = "KIND,…", value_delimiter = ',', default_value = "all")]
+    pub kinds: Vec<LintKind>,
+    /// Ask no cluster for templates that are not among the files; with --namespace, --context or --kubeconfig one is asked
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LintKind {
+    All,
+    Workflows,
+    Workflowtemplates,
+    Clusterworkflowtemplates,
+    Cronworkflows,
 }
 
 #[derive(Debug, Subcommand)]

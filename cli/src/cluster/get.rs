@@ -1,0 +1,23 @@
+//! `tiphys get`, of a cluster.
+
+use super::workflow::elsewhere;
+use super::{neither, within};
+use crate::args::Global;
+use crate::display::whole::Whole;
+use crate::failure::Failure;
+use crate::output;
+
+/// Shows workflows as they are now.
+pub fn get(global: &Global, names: &[String], whole: &Whole) -> Result<(), Failure> {
+    let shown = within(global, async |cluster| {
+        for name in names {
+            let workflow = cluster.workflow(&cluster.name(name).await?).await?;
+            if let Some(reason) = elsewhere(&workflow) {
+                eprintln!("tiphys: warning: {reason}");
+            }
+            output::print(&whole.text(&workflow, None));
+        }
+        Ok(())
+    });
+    shown.map_err(|error| neither(error, names))
+}

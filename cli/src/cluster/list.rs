@@ -1,0 +1,77 @@
+//! `tiphys list`: the workflows of a namespace, or of all.
+
+use jiff::Timestamp;
+use serde_json::json;
+use tiphys_api::{Nodes, Workflow};
+use tiphys_kubernetes::{Kind, List};
+
+use super::filter::{Chosen, sort};
+use super::printed::table;
+use super::workflow::unpack;
+use super::{Cluster, within};
+use crate::args::{Global, ListArgs, Output};
+use crate::failure::Failure;
+use crate::output;
+
+/// Lists workflows: those that are not over first, then the latest.
+pub fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
+    within(global, async |cluster| {
+        let running = if args.running { "workflows.argoproj.io/completed!=true" } else { "" };
+        let more = [&cluster.instance_selector(), running];
+        let chosen = Chosen::new(&args.filters, args.since.as_deref(), &more, Timestamp::now())?;
+        let whole = matches!(args.output, Some(Output::Json | Output::Yaml));
+        let mut found = cluster.list(&chosen, args.filters.all_namespaces, args.chunk_size, whole).await?;
+        sort(&mut found);
+        found.truncate(args.limit.unwrap_or(usize::MAX));
+        output::print(&match args.output {
+            Some(Output::Name) => found.iter().map(|workflow| format!("{}\n", workflow.metadata.name)).collect(),
+            Some(format @ (Output::Json | Output::Yaml)) => {
+                output::value(&json!({"apiVersion": "v1", "kind": "List", "items": found}), format)
+            }
+            _ if found.is_empty() => "no workflows found\n".to_owned(),
+            format => table(&found, args.filters.all_namespaces, !args.no_headers, format == Some(Output::Wide)),
+        });
+        Ok(())
+    })
+}
+
+impl Cluster {
+    /// The workflows that are meant, a page at a time. Unless they are wanted as a whole, what is large in them is dropped.
+    pub(super) async fn list(
+        &self,
+        chosen: &Chosen,
+        all_namespaces: bool,
+        page: u32,
+        whole: bool,
+    ) -> Result<Vec<Workflow>, Failure> {
+        let collection = Kind::Workflow.within(if all_namespaces { "" } else { &self.namespace });
+        let page = page.to_string();
+        let mut found = Vec::new();
+        let mut next = String::new();
+        loop {
+            let mut query = vec![("labelSelector", chosen.labels.as_str()), ("limit", page.as_str())];
+            if !chosen.fields.is_empty() {
+                query.push(("fieldSelector", &chosen.fields));
+            }
+            if !next.is_empty() {
+                query.push(("continue", &next));
+            }
+            let list: List<Workflow> = self.api.get(&collection.query(&query)).await?;
+            for mut workflow in list.items.into_iter().filter(|workflow| chosen.is_meant(workflow)) {
+                if whole {
+                    unpack(&mut workflow);
+                } else {
+                    workflow.status.nodes = Nodes::default();
+                    workflow.status.compressed_nodes = String::new();
+                    workflow.status.stored_templates.clear();
+                    workflow.spec.templates = Vec::new();
+                }
+                found.push(workflow);
+            }
+            next = list.metadata.r#continue;
+            if next.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+}
