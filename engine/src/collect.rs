@@ -153,7 +153,9 @@ mod tests {
     fn workflow() -> Workflow {
         let artifact = |name: &str, more: serde_json::Value| {
             let mut artifact = json!({"name": name, "s3": {"key": name}});
-            artifact.as_object_mut().map(|fields| fields.extend(more.as_object().cloned().unwrap_or_default()));
+            if let (Some(fields), Some(more)) = (artifact.as_object_mut(), more.as_object()) {
+                fields.extend(more.clone());
+            }
             artifact
         };
         let of = |strategy: &str, account: &str| json!({"artifactGC": {"strategy": strategy, "serviceAccountName": account}});

@@ -29,8 +29,6 @@ pub enum Kind {
     WorkflowTemplate,
     /// ClusterWorkflowTemplate; it has no namespace.
     ClusterWorkflowTemplate,
-    /// CronWorkflow
-    CronWorkflow,
     /// WorkflowTaskResult
     WorkflowTaskResult,
     /// WorkflowTaskSet
@@ -57,7 +55,6 @@ impl Kind {
             Kind::CronWorkflow => (ARGO, "cronworkflows"),
             Kind::WorkflowTemplate => (ARGO, "workflowtemplates"),
             Kind::ClusterWorkflowTemplate => (ARGO, "clusterworkflowtemplates"),
-            Kind::CronWorkflow => (ARGO, "cronworkflows"),
             Kind::WorkflowTaskResult => (ARGO, "workflowtaskresults"),
             Kind::WorkflowTaskSet => (ARGO, "workflowtasksets"),
             Kind::WorkflowArtifactGCTask => (ARGO, "workflowartifactgctasks"),

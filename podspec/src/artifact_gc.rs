@@ -197,13 +197,13 @@ mod tests {
     #[test]
     fn plugins_run_beside() {
         let plugin = json!({"plugin": {"name": "p", "configuration": "x"}});
-        let pod = pod(plugin, "").unwrap();
-        let spec = &pod["spec"];
+        let made = pod(plugin, "").unwrap();
+        let spec = &made["spec"];
         let names: Vec<&str> =
             spec["containers"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
         assert_eq!(names, ["artifact-plugin-p", "main"]);
         assert_eq!(spec["initContainers"][0]["name"], "init");
         let unknown = json!({"plugin": {"name": "q"}});
-        assert!(super::tests::pod(unknown, "").unwrap_err().to_string().contains('q'));
+        assert!(pod(unknown, "").unwrap_err().to_string().contains('q'));
     }
 }

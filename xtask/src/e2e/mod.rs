@@ -6,8 +6,8 @@
 mod api;
 mod case;
 mod cluster;
-pub mod databases;
 mod commands;
+pub mod databases;
 mod install;
 mod namespace;
 mod recorded;

@@ -22,13 +22,26 @@ pub fn build(machine: Machine) -> Result<Programs> {
     Ok(Programs { machine, executor, emissary })
 }
 
+/// How a program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// As it is shipped.
+    Release,
+    /// As fast as it can be had, for tests.
+    Quick,
+}
+
 /// Builds the controller for a machine.
-pub fn controller(machine: Machine) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--package", "tiphys-controller", "--release"]);
+pub fn controller(machine: Machine, build: Build) -> Result<PathBuf> {
+    let (profile, folder) = match build {
+        Build::Release => ("release", "release"),
+        Build::Quick => ("dev", "debug"),
+    };
+    let mut command = cargo(&["build", "--package", "tiphys-controller", "--profile", profile]);
     let linker = ["-Clinker=rust-lld".to_owned(), "-Crelocation-model=static".to_owned()];
     command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, linker.to_vec()].concat().join("\u{1f}"));
     run_static(command, machine)?;
-    Ok(target().join(machine.triple()).join("release/tiphys-controller"))
+    Ok(target().join(machine.triple()).join(folder).join("tiphys-controller"))
 }
 
 /// Runs a build for a machine, after installing what that needs.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::target;
+use binaries::Build;
 use contents::Entry;
 use layer::Layer;
 
@@ -138,7 +139,7 @@ pub fn run(args: &[String]) -> Result<()> {
     if let Some(folder) = options.rootfs {
         let [machine] = machines[..] else { bail!("--rootfs is for one --arch") };
         let entries = match options.only {
-            Some(Only::Controller) => contents::of_controller(&binaries::controller(machine)?)?,
+            Some(Only::Controller) => contents::of_controller(&binaries::controller(machine, Build::Release)?)?,
             _ => contents::of(&binaries::build(machine)?)?,
         };
         return contents::unpack(&entries, &folder);
@@ -149,7 +150,7 @@ pub fn run(args: &[String]) -> Result<()> {
         write(&programs, &out)?;
     }
     if options.only != Some(Only::Executor) {
-        write_controller(&machines, &out)?;
+        write_controller(&machines, &out, Build::Release)?;
     }
     Ok(())
 }
@@ -184,15 +185,15 @@ pub fn programs() -> Result<(PathBuf, PathBuf)> {
 /// # Errors
 /// When it cannot be built.
 pub fn controller_program() -> Result<PathBuf> {
-    binaries::controller(Machine::host()?)
+    binaries::controller(Machine::host()?, Build::Release)
 }
 
-/// Builds the controller's for this machine.
+/// Builds the controller's for this machine, for tests.
 ///
 /// # Errors
 /// When it cannot be built or the archive cannot be written.
 pub fn controller() -> Result<Built> {
-    write_controller(&[Machine::host()?], &folder())
+    write_controller(&[Machine::host()?], &folder(), Build::Quick)
 }
 
 /// Where images are written unless told otherwise.
@@ -216,11 +217,11 @@ fn write(programs: &[Programs], out: &Path) -> Result<[Built; 2]> {
     Ok([put(&layers, Variant::Root, out)?, put(&layers, Variant::NonRoot, out)?])
 }
 
-fn write_controller(machines: &[Machine], out: &Path) -> Result<Built> {
+fn write_controller(machines: &[Machine], out: &Path, build: Build) -> Result<Built> {
     let layers = machines
         .iter()
         .map(|machine| {
-            let program = binaries::controller(*machine)?;
+            let program = binaries::controller(*machine, build)?;
             show("controller", *machine, &program)?;
             layer(*machine, &contents::of_controller(&program)?)
         })
