@@ -305,6 +305,8 @@ pub enum CronCommand {
     Suspend(ObjectNames),
     /// Start on schedule again
     Resume(ObjectNames),
+    /// Run a cron workflow for times that have passed
+    Backfill(BackfillArgs),
     /// Find mistakes in manifests of cron workflows
     Lint(ObjectLintArgs),
 }
@@ -380,4 +382,28 @@ pub struct ObjectLintArgs {
     /// Unknown fields are mistakes too
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// The cron workflow
+    pub name: String,
+    /// Name of the backfill, in the names of its workflows [default: random]
+    #[arg(long = "name", value_name = "NAME")]
+    pub backfill: Option<String>,
+    /// First time (RFC 3339, or as in Mon, 02 Jan 2006 15:04:05 UTC)
+    #[arg(long, value_name = "TIME")]
+    pub start: String,
+    /// Last time [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
+    /// Run all at once, and not one after the other
+    #[arg(long)]
+    pub parallel: bool,
+    /// Parameter of the workflow that says for which time it runs
+    #[arg(long = "argname", value_name = "NAME", default_value = "cronScheduleTime")]
+    pub argument: String,
+    /// Most times that one workflow takes on; more workflows are made for more times
+    #[arg(long = "maxworkflowcount", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub most: u32,
 }

@@ -1,13 +1,17 @@
 //! `tiphys cron`: workflows on a schedule.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use tiphys_api::document::Object;
-use tiphys_api::{CronWorkflow, Workflow};
+use tiphys_api::{CronWorkflow, Time, Workflow};
+use tiphys_engine::cron::Timetable;
 use tiphys_kubernetes::{ApiError, Kind};
 
+use super::backfill::backfill;
 use super::{objects, within};
 use crate::args::{CronCommand, CronFileArgs, Global, LintKind, ObjectNames};
-use crate::display::style::age;
+use crate::display::style::{age, duration};
 use crate::failure::Failure;
 use crate::submit::apply;
 use crate::{lint, output};
@@ -24,6 +28,7 @@ pub fn cron(global: &Global, command: CronCommand) -> Result<(), Failure> {
         CronCommand::Update(args) => write(global, &args, true),
         CronCommand::Suspend(args) => suspend(global, &args, true),
         CronCommand::Resume(args) => suspend(global, &args, false),
+        CronCommand::Backfill(args) => backfill(global, &args),
     }
 }
 
@@ -72,17 +77,26 @@ fn typed(object: Value) -> Result<CronWorkflow, Failure> {
     Ok(serde_json::from_value(object).map_err(ApiError::Unreadable)?)
 }
 
+/// When a cron workflow is due next; None where it is suspended, or its schedules cannot be read.
+fn next(cron: &CronWorkflow) -> Option<Timestamp> {
+    let (now, timetable) = (Timestamp::now(), Timetable::of(&cron.spec, &TimeZone::UTC).ok()?);
+    if cron.spec.suspend { None } else { timetable.next(cron, now, now) }
+}
+
 /// Cron workflows in columns. argo: cron/list.go.
 pub(super) fn table(objects: Vec<Value>, namespaces: bool) -> Result<String, Failure> {
-    let columns = ["NAMESPACE", "NAME", "AGE", "LAST RUN", "SCHEDULES", "TIMEZONE", "SUSPENDED"];
+    let columns = ["NAMESPACE", "NAME", "AGE", "LAST RUN", "NEXT RUN", "SCHEDULES", "TIMEZONE", "SUSPENDED"];
     let mut rows = vec![columns.map(str::to_owned).to_vec()];
     for object in objects {
-        let CronWorkflow { metadata, spec, status, .. } = typed(object)?;
+        let cron = typed(object)?;
+        let next = next(&cron);
+        let CronWorkflow { metadata, spec, status, .. } = cron;
         rows.push(vec![
             metadata.namespace,
             metadata.name,
             age(metadata.creation_timestamp),
             status.last_scheduled_time.map_or_else(|| "N/A".to_owned(), |time| age(Some(time))),
+            next.map_or_else(|| "N/A".to_owned(), |at| duration(Some(Time(Timestamp::now())), Some(Time(at)))),
             spec.schedules.join(","),
             spec.timezone,
             spec.suspend.to_string(),
@@ -96,10 +110,10 @@ pub(super) fn table(objects: Vec<Value>, namespaces: bool) -> Result<String, Fai
 
 /// A cron workflow in a few lines. argo: cron/util.go, getCronWorkflowGet.
 pub(super) fn details(object: Value) -> Result<String, Failure> {
-    let CronWorkflow { metadata, spec, status, .. } = typed(object)?;
-    let moment = |time: Option<tiphys_api::Time>| {
-        time.map(|time| format!("{time} ({} ago)", age(Some(time)))).unwrap_or_default()
-    };
+    let cron = typed(object)?;
+    let next = next(&cron);
+    let CronWorkflow { metadata, spec, status, .. } = cron;
+    let moment = |time: Option<Time>| time.map(|time| format!("{time} ({} ago)", age(Some(time)))).unwrap_or_default();
     let active = status.active.iter().filter_map(|one| one["name"].as_str()).collect::<Vec<_>>().join(", ");
     let mut rows = vec![
         ("Name", metadata.name),
@@ -112,6 +126,7 @@ pub(super) fn details(object: Value) -> Result<String, Failure> {
         ("ConcurrencyPolicy", spec.concurrency_policy),
         ("Phase", status.phase),
         ("LastScheduledTime", moment(status.last_scheduled_time)),
+        ("NextScheduledTime", next.map(|at| Time(at).to_string()).unwrap_or_default()),
         ("Active", active),
     ];
     rows.extend(
@@ -133,6 +148,7 @@ mod tests {
         json!({
             "metadata": {"name": "nightly", "namespace": "n"},
             "spec": {"schedules": ["0 3 * * *", "@hourly"], "timezone": "Europe/Berlin", "concurrencyPolicy": "Forbid",
+                "suspend": true,
                 "workflowSpec": {"entrypoint": "main", "arguments": {"parameters": [{"name": "p", "value": "1"}]}}},
             "status": {"active": [{"name": "nightly-1"}]},
         })
@@ -141,21 +157,30 @@ mod tests {
     #[test]
     fn cron_workflows_are_printed() {
         let expected = "\
-NAMESPACE   NAME      AGE   LAST RUN   SCHEDULES           TIMEZONE        SUSPENDED
-n           nightly         N/A        0 3 * * *,@hourly   Europe/Berlin   false
+NAMESPACE   NAME      AGE   LAST RUN   NEXT RUN   SCHEDULES           TIMEZONE        SUSPENDED
+n           nightly         N/A        N/A        0 3 * * *,@hourly   Europe/Berlin   true
 ";
         assert_eq!(table(vec![object()], true).unwrap(), expected);
         let expected = "\
 Name                nightly
 Namespace           n
 Schedules           0 3 * * *,@hourly
-Suspended           false
+Suspended           true
 Timezone            Europe/Berlin
 ConcurrencyPolicy   Forbid
 Active              nightly-1
 Parameter           p = 1
 ";
         assert_eq!(details(object()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_next_run_is_told() {
+        let mut cron = typed(object()).unwrap();
+        assert_eq!(next(&cron), None);
+        cron.spec.suspend = false;
+        let (next, now) = (next(&cron).unwrap(), Timestamp::now());
+        assert!(next > now && next.duration_since(now).as_secs() <= 3600, "{next}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Workflows on a cluster: what the Argo CLI does without Argo's server, by the Kubernetes API alone.
 
 mod again;
+mod backfill;
 mod container_log;
 mod cron;
 mod delete;

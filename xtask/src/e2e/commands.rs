@@ -117,7 +117,7 @@ const TESTS: [(&str, Test); 5] = [
     ("submit, wait, get, logs, retry, resubmit", again),
     ("suspend, node set, resume, stop, terminate, list, delete", orders),
     ("compressed nodes", large),
-    ("template, cron, submit --from, lint", templates),
+    ("template, cron, backfill, submit --from, lint", templates),
     ("what is not there", missing),
 ];
 
@@ -284,6 +284,15 @@ fn templates(tiphys: &Commands) -> Result<()> {
     ensure!(cron["spec"]["suspend"] == false, "the cron workflow was not resumed: {}", cron["spec"]);
     tiphys.run(&["cron", "suspend", "nightly"], "")?.is(0)?;
     contains(&tiphys.run(&["cron", "list"], "")?.is(0)?, "0 3 * * *")?;
+    let (start, end) = ("2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z");
+    let backfill =
+        ["cron", "backfill", "nightly", "--name", "past", "--argname", "text", "--start", start, "--end", end];
+    let told = tiphys.run(&backfill, "")?.is(0)?;
+    contains(&told, "for 2 times")?;
+    tiphys.run(&["wait", told.split(' ').next().unwrap_or_default()], "")?.is(0)?;
+    let past =
+        tiphys.run(&["list", "--prefix", "nightly-backfill-past-", "--status", "Succeeded", "-o", "name"], "")?;
+    ensure!(past.is(0)?.lines().count() == 2, "two workflows are to be run for times that have passed");
     // What a manifest refers to is looked for on the cluster.
     tiphys.run(&["lint", "--kinds", "cronworkflows", "-"], CRON)?.is(0)?;
     tiphys.run(&["lint", "--offline", "-"], CRON)?.is(2)?;
