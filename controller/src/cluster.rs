@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Config;
 use crate::health::Health;
@@ -34,30 +34,31 @@ impl Default for Limits {
 /// Turns of one kind of requests.
 pub struct Turns {
     name: &'static str,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 /// A request's turn, until it is dropped.
-pub struct Turn<'a>(#[allow(dead_code)] Option<SemaphorePermit<'a>>, #[allow(dead_code)] Held);
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code)] Option<OwnedSemaphorePermit>, #[allow(dead_code)] Held);
 
 impl Turns {
     fn new(name: &'static str, limit: usize, metrics: &Arc<Metrics>) -> Turns {
-        Turns { name, free: Semaphore::new(limit), metrics: metrics.clone() }
+        Turns { name, free: Arc::new(Semaphore::new(limit)), metrics: metrics.clone() }
     }
 
     /// Waits for a turn.
-    pub async fn acquire(&self) -> Turn<'_> {
+    pub async fn acquire(&self) -> Turn {
         let queued = self.metrics.queued(self.name);
         // It is never closed.
-        let permit = self.free.acquire().await.ok();
+        let permit = self.free.clone().acquire_owned().await.ok();
         drop(queued);
         Turn(permit, self.metrics.busy(self.name))
     }
 
     /// A turn that is free now.
-    pub fn try_acquire(&self) -> Option<Turn<'_>> {
-        let permit = self.free.try_acquire().ok()?;
+    pub fn try_acquire(&self) -> Option<Turn> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(Turn(Some(permit), self.metrics.busy(self.name)))
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
-use tiphys_api::{NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_api::{
+    ArtifactRepository, NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec,
+};
 use tiphys_expr::ambient;
 use tiphys_expr::template::Variables;
 
@@ -35,6 +37,9 @@ pub struct EngineConfig {
     pub failed_pod_restarts: Option<i64>,
     /// Kinds of templates that the driver has no means for. A workflow that needs one is refused.
     pub without: Vec<tiphys_api::TemplateType>,
+    /// Where artifacts go of workflows that name no repository; None is for the driver to say with
+    /// [`Fact::ArtifactRepository`].
+    pub artifact_repository: Option<Box<ArtifactRepository>>,
     /// Which workflows may run.
     pub restriction: Restriction,
     /// Fields of a spec that a workflow may set under a restriction, beside those that always are allowed.

@@ -236,7 +236,11 @@ impl Run {
                 );
                 return Err(Refusal::End(WorkflowPhase::Error, message));
             }
-            (None, None) => ArtifactRepositoryRefStatus { default: true, ..Default::default() },
+            (None, None) => ArtifactRepositoryRefStatus {
+                default: true,
+                artifact_repository: self.config.artifact_repository.clone(),
+                ..Default::default()
+            },
         };
         self.wf.status.artifact_repository_ref = Some(Box::new(status));
         self.out.status_changed = true;

@@ -26,13 +26,13 @@ use super::events::Events;
 use super::foreign;
 use super::message::{Accepted, Message, Refusal};
 use super::nodes::{Held, make_whole};
-use super::pods::{Workplace, kill_command};
+use super::pods::{Preparation, Workplace, kill_command};
 use super::prepare::Prepared;
 use super::release::{Release, decide};
 use super::status::{Outgoing, Written};
 use super::tally::Tally;
 use super::tasks::{self, Tasks};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Turn};
 use crate::{locks, pod_state, ttl};
 use tiphys_kubernetes::Backoff;
 use tiphys_kubernetes::{ApiError, Kind, List, Pod, TaskResultObject, TaskSetObject};
@@ -149,6 +149,9 @@ struct Actor {
     unwritten: bool,
     /// Whether a write is under way.
     writing: bool,
+    /// Whether a turn to write was asked for, and the turn.
+    in_line: bool,
+    turn: Option<Turn>,
     backoff: Backoff,
     /// A version that somebody else may have written, seen while a write was under way.
     seen_version: Option<String>,
@@ -206,6 +209,7 @@ impl Actor {
             workflow_defaults: config.default_spec(),
             failed_pod_restarts: config.failed_pod_restarts,
             without: WITHOUT.to_vec(),
+            artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),
             ..EngineConfig::default()
@@ -231,6 +235,8 @@ impl Actor {
             dirty: BTreeSet::new(),
             unwritten: false,
             writing: false,
+            in_line: false,
+            turn: None,
             backoff: Backoff::default(),
             seen_version: None,
             reading: false,
@@ -361,6 +367,10 @@ impl Actor {
                 self.clearing = false;
                 self.observe(Fact::VolumeClaims(left));
             }
+            Message::Turn(turn) => {
+                self.in_line = false;
+                self.turn = Some(turn);
+            }
             Message::Written(outcome) => self.wrote(outcome),
             Message::Read(outcome) => self.read(outcome),
         }
@@ -406,7 +416,10 @@ impl Actor {
             Action::CreatePod(request) => {
                 let node = request.node.clone();
                 let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
-                let task = tokio::spawn(self.place.clone().create(*request, spec, prepared, self.ended));
+                let known =
+                    (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
+                let made = Preparation { prepared, repository: known.flatten() };
+                let task = tokio::spawn(self.place.clone().create(*request, spec, made, self.ended));
                 self.creating.insert(node, task.abort_handle());
             }
             Action::KillPod { node, .. } => self.end_pod(&node),
@@ -591,10 +604,20 @@ impl Actor {
     }
 
     /// Begins a write, unless one is under way: then it comes when that is through.
+    ///
+    /// What goes out is worked out when it is the workflow's turn: under load many changes go in one write.
     fn write(&mut self) {
+        let given = self.turn.take();
         if self.writing || self.reading || !self.unwritten {
             return;
         }
+        let Some(turn) = given.or_else(|| self.place.cluster.writing.try_acquire()) else {
+            if !std::mem::replace(&mut self.in_line, true) {
+                let place = self.place.clone();
+                tokio::spawn(async move { place.tell(Message::Turn(place.cluster.writing.acquire().await)) });
+            }
+            return;
+        };
         self.unwritten = false;
         let [now, next] = &mut self.releases;
         // What ends after this write has begun is not in it.
@@ -618,11 +641,11 @@ impl Actor {
                 if let Some(version) = &outside {
                     patch["status"]["offloadNodeStatusVersion"] = version.as_str().into();
                 }
-                let _turn = place.cluster.writing.acquire().await;
                 let version = place.cluster.api.patch(&place.path(), &patch).await?;
                 Ok(Accepted { version, outside })
             };
             let outcome = written.await;
+            drop(turn);
             place.tell(Message::Written(outcome));
         });
     }

@@ -9,6 +9,7 @@ use tiphys_api::Workflow;
 use tiphys_engine::{Fact, NodeId};
 
 use super::nodes::{Held, NodesError};
+use crate::cluster::Turn;
 use tiphys_kubernetes::{ApiError, Pod, TaskResultObject, TaskSetObject};
 
 /// What a workflow is told: by the watches, or by its own requests when they are through.
@@ -40,6 +41,8 @@ pub enum Message {
         /// What the server made of it.
         pod: Box<Pod>,
     },
+    /// It is the workflow's turn to write.
+    Turn(Turn),
     /// A write is through.
     Written(Result<Accepted, Refusal>),
     /// What was made for the workflow has gone, but for these volumes.

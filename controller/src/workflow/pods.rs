@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
-use tiphys_api::WorkflowSpec;
+use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
@@ -33,6 +33,14 @@ pub(super) struct Workplace {
     pub uid: Arc<str>,
 }
 
+/// What is made before the first Pod.
+pub(super) struct Preparation {
+    /// Made once.
+    pub prepared: Arc<OnceCell<Prepared>>,
+    /// The artifact repository, as far as it is known.
+    pub repository: Option<Box<ArtifactRepositoryRefStatus>>,
+}
+
 impl Workplace {
     pub fn tell(&self, message: Message) {
         // Nobody listens once the workflow is gone.
@@ -47,13 +55,8 @@ impl Workplace {
 
     /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help. `since` is when the Pod ended
     /// after which this one comes.
-    pub async fn create(
-        self,
-        request: PodRequest,
-        spec: Arc<WorkflowSpec>,
-        prepared: Arc<OnceCell<Prepared>>,
-        since: Option<Instant>,
-    ) {
+    pub async fn create(self, request: PodRequest, spec: Arc<WorkflowSpec>, made: Preparation, since: Option<Instant>) {
+        let Preparation { prepared, repository } = made;
         let node = request.node.clone();
         let refused =
             |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
@@ -61,7 +64,7 @@ impl Workplace {
             self.tell(refused(RATE_LIMITED.to_owned(), true));
             tokio::time::sleep(wait).await;
         }
-        let made = match prepared.get_or_try_init(|| self.prepare(&spec)).await {
+        let made = match prepared.get_or_try_init(|| self.prepare(&spec, repository)).await {
             Ok(prepared) => match self.guard(prepared, &spec, &request).await {
                 Ok(()) => self.build(request, &spec, prepared).await,
                 Err(message) => Err(message),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tiphys_api::{Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_api::{ArtifactRepositoryRefStatus, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::Fact;
 use tiphys_podspec::{PodConfig, owner_reference};
@@ -47,14 +47,24 @@ impl Workplace {
     ///
     /// # Errors
     /// Why there can be no Pods, in words for a node's message.
-    pub async fn prepare(&self, spec: &WorkflowSpec) -> Result<Prepared, String> {
+    pub async fn prepare(
+        &self,
+        spec: &WorkflowSpec,
+        repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    ) -> Result<Prepared, String> {
         refuse(spec)?;
         let mut config = self.cluster.config().pod.clone();
-        let found = self.repository(spec.artifact_repository_ref.as_deref()).await?;
+        let found = match repository.filter(|known| known.artifact_repository.is_some()) {
+            Some(known) => known,
+            None => {
+                let found = Box::new(self.repository(spec.artifact_repository_ref.as_deref()).await?);
+                self.tell(Message::Fact(Fact::ArtifactRepository(found.clone())));
+                found
+            }
+        };
         if let Some(repository) = &found.artifact_repository {
             config.artifact_repository = (**repository).clone();
         }
-        self.tell(Message::Fact(Fact::ArtifactRepository(Box::new(found))));
         if let Some(budget) = &spec.pod_disruption_budget {
             self.budget(budget).await.map_err(|error| {
                 format!("unable to create PDB resource for workflow, {} error: {error}", self.workflow)
