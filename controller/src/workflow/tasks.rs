@@ -37,7 +37,7 @@ impl Tasks {
     pub fn begin(place: Workplace, spec: Arc<WorkflowSpec>, prepared: Arc<OnceCell<Prepared>>) -> Tasks {
         let (to, changes) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let ready = prepared.get_or_try_init(|| place.prepare(&spec)).await;
+            let ready = prepared.get_or_try_init(|| place.prepare(&spec, None)).await;
             match ready {
                 Ok(ready) => Writer { place, changes, agent: false }.write(&spec, ready).await,
                 Err(message) => refuse(&place, changes, &message).await,
