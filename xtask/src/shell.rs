@@ -51,6 +51,16 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Builds a program of the workspace as it is built beside its tests: after `cargo test` nothing of it is built anew. With
+/// one package alone chosen, or without any test, dependencies would have other features.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build(program: &str) -> Result<PathBuf> {
+    run(cargo(&["build", "--workspace", "--bin", program, "--test", "conformance"]))?;
+    Ok(target().join("debug").join(program))
+}
+
 /// Runs a command that must succeed, with its output shown.
 pub fn run(mut command: Command) -> Result<()> {
     eprintln!("+ {command:?}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::cluster::Cluster;
-use crate::shell::{cargo, run as run_command, target};
+use crate::shell::build;
 
 /// A step that uses what the one before printed, and fails until it is told otherwise.
 const FAILING: &str = "
@@ -136,8 +136,7 @@ pub fn test(
     if tests.is_empty() {
         return Ok(());
     }
-    run_command(cargo(&["build", "--package", "tiphys-cli"]))?;
-    let program = target().join("debug/tiphys");
+    let program = build("tiphys")?;
     let tiphys = Commands { program, kubeconfig: cluster.kubeconfig.clone(), namespace: namespace.to_owned() };
     for (name, test) in tests {
         let begun = Instant::now();

@@ -15,7 +15,7 @@ use super::databases::{self, Server};
 use super::namespace::{CREDENTIALS, Namespace};
 use super::recorded::CHANCE;
 use crate::difference::difference;
-use crate::shell::{cargo, run as run_command, target};
+use crate::shell::{build, target};
 
 /// The longest that a workflow may take.
 const LIMIT: Duration = Duration::from_secs(420);
@@ -86,11 +86,11 @@ impl Controller {
     /// # Errors
     /// When it cannot be built or started.
     pub fn start(cluster: &Cluster, namespace: &str, executor: &str) -> Result<Self> {
-        run_command(cargo(&["build", "--package", "tiphys-controller"]))?;
+        let program = build("tiphys-controller")?;
         let log = target().join("e2e-controller.log");
         let file = std::fs::File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| log.display().to_string())?;
-        let mut command = Command::new(target().join("debug/tiphys-controller"));
+        let mut command = Command::new(program);
         // One that was killed would hold its Lease for a while.
         command.args(["--no-leader-election", "--namespaced", "--namespace", namespace, "--executor-image", executor]);
         command.args(["--health-port", "0"]);

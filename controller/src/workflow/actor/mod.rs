@@ -1,0 +1,447 @@
+//! Drives a workflow: tells the engine what happened, writes what it decides, does it.
+//!
+//! One task a workflow, which sleeps until it is told something. Everything that takes time is a task of its own that tells
+//! when it is through, so that a workflow takes facts while its requests are under way. One write of the status is under way
+//! at a time; what changes meanwhile goes out with the next, at once. Pods are asked for without waiting for the write:
+//! their names follow from their nodes', so that after a restart the same ones are found. What cannot be taken back (a Pod
+//! that is deleted, or labelled as done with) waits until what was learned from it is written.
+
+mod ending;
+mod observed;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::json;
+use tiphys_api::{TemplateType, Time, Workflow};
+use tiphys_archive::{ARCHIVING_STATUS, PENDING};
+use tiphys_contract::label;
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::AbortHandle;
+
+use self::writing::is_newer;
+use super::admission;
+use super::events::Events;
+use super::message::{Message, Refusal};
+use super::nodes::{Held, make_whole};
+use super::pods::{Preparation, Workplace};
+use super::prepare::Prepared;
+use super::status::Written;
+use super::tally::Tally;
+use super::tasks::{self, Tasks};
+use crate::cluster::{Cluster, Turn};
+use crate::locks;
+use tiphys_kubernetes::Backoff;
+use tiphys_kubernetes::{ApiError, Kind};
+
+/// How many messages are taken in before the engine is asked what follows from them.
+const BATCH: usize = 256;
+
+/// Kinds of templates that this version has no means for.
+const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
+
+/// How a workflow left this controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is over, and that is written.
+    Over,
+    /// The object is gone.
+    Deleted,
+    /// It was over, and a user opened it again (retry): it is driven anew, from what it is now.
+    Reopened,
+    /// It cannot be driven: it is no workflow that could be read.
+    Refused,
+}
+
+/// Drives the workflow of this name and uid to its end.
+pub async fn drive(
+    cluster: Arc<Cluster>,
+    namespace: String,
+    name: String,
+    uid: String,
+    mut inbox: UnboundedReceiver<Message>,
+    to: UnboundedSender<Message>,
+) -> Ending {
+    let place = Workplace { cluster, to, namespace: namespace.into(), workflow: name.into(), uid: uid.into() };
+    let mut backoff = Backoff::default();
+    let (workflow, mut held) = loop {
+        match place.read_whole("").await {
+            Ok((workflow, _)) if workflow.metadata.uid != *place.uid => return Ending::Deleted,
+            Ok((workflow, held)) => break (*workflow, held),
+            Err(Refusal::Api(error)) if error.is_not_found() => return Ending::Deleted,
+            Err(Refusal::Api(ApiError::Unreadable(error))) => {
+                place.give_up(&format!("cannot unmarshall spec: {error}")).await;
+                return Ending::Refused;
+            }
+            Err(Refusal::Api(error)) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+                return Ending::Refused;
+            }
+            // Nodes may come back; without them nothing can be said of the workflow.
+            Err(error) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "nodes cannot be read; they are asked for again");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+        }
+    };
+    let key = locks::key(&place.namespace, &place.workflow);
+    place.cluster.locks.enter(&place.cluster, &key, &workflow, place.to.clone());
+    let version = workflow.metadata.resource_version.clone();
+    let mut workflow = match admission::admitted(&place, workflow, &mut inbox).await {
+        Ok(Some(workflow)) => workflow,
+        Ok(None) => return Ending::Deleted,
+        Err(error) => {
+            tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "a workflow cannot be read");
+            return Ending::Refused;
+        }
+    };
+    if workflow.metadata.resource_version != version {
+        // It had to wait for its place, and was read again.
+        held = match make_whole(&place.cluster, &mut workflow, "").await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!(namespace = %place.namespace, workflow = %place.workflow, %error, "nodes cannot be read");
+                return Ending::Refused;
+            }
+        };
+    }
+    Actor::begin(place, workflow, held).await.drive(inbox).await
+}
+
+/// What is known of a Pod.
+#[derive(Debug, Default)]
+struct KnownPod {
+    name: String,
+    uid: String,
+    phase: PodPhase,
+    labels: std::collections::BTreeMap<String, String>,
+    annotations: std::collections::BTreeMap<String, String>,
+    /// Containers that run.
+    running: Vec<String>,
+    grace: Option<u64>,
+    /// Whether it was labelled or deleted, or will be.
+    released: bool,
+    /// Whether it is being ended.
+    ending: bool,
+}
+
+struct Actor {
+    place: Workplace,
+    run: Run,
+    /// What is made before the first Pod.
+    prepared: Arc<OnceCell<Prepared>>,
+    events: Events,
+    tally: Tally,
+    /// When a Pod ended, of whose end nothing has followed yet.
+    ended: Option<Instant>,
+    written: Written,
+    /// Nodes that changed since the last write began.
+    dirty: BTreeSet<NodeId>,
+    /// Whether anything may have to be written.
+    unwritten: bool,
+    /// Whether a write is under way.
+    writing: bool,
+    /// Whether a turn to write was asked for, and the turn.
+    in_line: bool,
+    turn: Option<Turn>,
+    backoff: Backoff,
+    /// A version that somebody else may have written, seen while a write was under way.
+    seen_version: Option<String>,
+    /// Whether the object is being read.
+    reading: bool,
+    pods: FxHashMap<NodeId, KnownPod>,
+    creating: FxHashMap<NodeId, AbortHandle>,
+    /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
+    releases: [Vec<NodeId>; 2],
+    /// Where nodes were kept before they were kept where they are.
+    outside_before: Option<String>,
+    tasks: Option<Tasks>,
+    has_task_results: bool,
+    /// Nodes whose executors report by an object of their own, which says itself when it is complete.
+    reporting: FxHashSet<NodeId>,
+    /// Whether what was made for the workflow is being taken away.
+    clearing: bool,
+    /// Whether the write that is under way says that the workflow is over; and whether one that was accepted did.
+    told_over: [bool; 2],
+    /// Whether somebody opened the workflow again after that.
+    reopened: bool,
+    wake_at: Option<Timestamp>,
+}
+
+impl Workplace {
+    /// Ends a workflow that no engine can begin with. argo: controller.go, processNextItem.
+    async fn give_up(&self, message: &str) {
+        let now = Time::from_second(Timestamp::now().as_second());
+        let patch = json!({
+            "metadata": {"labels": {label::COMPLETED: "true", "workflows.argoproj.io/phase": "Failed"}},
+            "status": {"phase": "Failed", "message": message, "startedAt": now, "finishedAt": now},
+        });
+        if let Err(error) = self.change(&self.path(), &patch).await {
+            tracing::error!(namespace = %self.namespace, workflow = %self.workflow, %error, "a workflow cannot be refused");
+        }
+    }
+
+    /// The workflow with its nodes, wherever they are, unless they are of the version that is `known`.
+    async fn read_whole(&self, known: &str) -> Result<(Box<Workflow>, Held), Refusal> {
+        let mut workflow: Box<Workflow> = self.read(&self.path()).await?;
+        let held = make_whole(&self.cluster, &mut workflow, known).await?;
+        Ok((workflow, held))
+    }
+
+    /// Where the workflow is.
+    pub(super) fn path(&self) -> String {
+        Kind::Workflow.within(&self.namespace).named(&self.workflow)
+    }
+}
+
+impl Actor {
+    async fn begin(place: Workplace, mut workflow: Workflow, held: Held) -> Actor {
+        let config = place.cluster.config();
+        let engine = EngineConfig {
+            workflow_defaults: config.default_spec(),
+            failed_pod_restarts: config.failed_pod_restarts,
+            without: WITHOUT.to_vec(),
+            artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
+            restriction: config.restriction,
+            allowed_overrides: config.allowed_overrides.clone(),
+            ..EngineConfig::default()
+        };
+        let adopted = !workflow.status.nodes.is_empty();
+        let over = workflow.status.phase.is_completed();
+        let written = Written::of(&workflow, held, config.limits);
+        let events = Events::of(place.clone(), &workflow);
+        let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
+        admission::begin_anew(&mut workflow);
+        let run = Run::restore(workflow, engine, Timestamp::now());
+        let mut actor = Actor {
+            place,
+            run,
+            prepared: Arc::default(),
+            events,
+            tally,
+            ended: None,
+            clearing: false,
+            told_over: [false, over],
+            reopened: false,
+            written,
+            dirty: BTreeSet::new(),
+            unwritten: false,
+            writing: false,
+            in_line: false,
+            turn: None,
+            backoff: Backoff::default(),
+            seen_version: None,
+            reading: false,
+            pods: FxHashMap::default(),
+            creating: FxHashMap::default(),
+            releases: [Vec::new(), Vec::new()],
+            outside_before: None,
+            tasks: None,
+            has_task_results: false,
+            reporting: FxHashSet::default(),
+            wake_at: None,
+        };
+        if adopted {
+            actor.find_what_is_there().await;
+        }
+        actor
+    }
+
+    async fn drive(mut self, mut inbox: UnboundedReceiver<Message>) -> Ending {
+        self.plan();
+        loop {
+            if self.reopened {
+                return Ending::Reopened;
+            }
+            if self.is_through() {
+                self.finish().await;
+                return self.last_word(inbox);
+            }
+            let wait = self.wake_at.map(until);
+            tokio::select! {
+                message = inbox.recv() => {
+                    let mut next = message;
+                    let mut taken = 0;
+                    while let Some(message) = next {
+                        if matches!(message, Message::Deleted) {
+                            self.abort();
+                            return Ending::Deleted;
+                        }
+                        self.take(message);
+                        taken += 1;
+                        next = if taken < BATCH { inbox.try_recv().ok() } else { None };
+                    }
+                }
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+            self.plan();
+        }
+    }
+
+    /// What was said while the last things were done: a user may have opened the workflow again.
+    fn last_word(&self, mut inbox: UnboundedReceiver<Message>) -> Ending {
+        // Whoever speaks from here on is told that nobody listens.
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Changed { version } = message
+                && is_newer(&version, &self.written.version)
+            {
+                return Ending::Reopened;
+            }
+        }
+        Ending::Over
+    }
+
+    /// Whether everything is done and written.
+    fn is_through(&self) -> bool {
+        let let_go = || self.creating.is_empty() && self.pods.values().all(|pod| pod.released);
+        let quiet = !self.unwritten && !self.writing && !self.reading && !self.clearing;
+        self.run.is_finished() && quiet && let_go()
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Changed { version } => self.changed(version),
+            Message::Deleted => {}
+            Message::Pod(pod, seen) => self.pod(*pod, seen),
+            Message::PodGone(pod) => self.pod_gone(*pod),
+            Message::PodsListed(uids) => self.pods_listed(&uids),
+            Message::TaskResult(result) => self.task_result(*result),
+            Message::TaskSet(set) if set.metadata.is_of(&self.place.uid) => {
+                tasks::facts(*set).for_each(|fact| self.observe(fact));
+            }
+            Message::TaskSet(_) => {}
+            Message::Fact(fact) => {
+                if let Fact::PodRefused { node, transient: false, .. } = &fact {
+                    self.creating.remove(node);
+                }
+                self.observe(fact);
+            }
+            Message::Created { node, pod } => {
+                self.creating.remove(&node);
+                // The watch may have told more of it by now.
+                if !self.pods.contains_key(&node) {
+                    self.pod(*pod, Instant::now());
+                }
+            }
+            Message::Cleared(left) => {
+                self.clearing = false;
+                self.observe(Fact::VolumeClaims(left));
+            }
+            Message::Turn(turn) => {
+                self.in_line = false;
+                self.turn = Some(turn);
+            }
+            Message::Written(outcome) => self.wrote(outcome),
+            Message::Read(outcome) => self.read(outcome),
+        }
+    }
+
+    fn observe(&mut self, fact: Fact) {
+        self.run.observe(fact, Timestamp::now());
+    }
+
+    /// Asks the engine what follows, does it, and writes it.
+    fn plan(&mut self) {
+        let began = Instant::now();
+        let Plan { changed, status_changed, actions, needs, wake_at } = self.run.plan(Timestamp::now());
+        self.unwritten |= status_changed || !changed.is_empty();
+        if status_changed {
+            self.events.workflow(self.run.workflow());
+            self.tally.workflow(self.run.workflow());
+        }
+        for id in changed {
+            let node = self.run.node(id.as_str());
+            let pod = self.pods.get(&id).map(|pod| (pod.name.as_str(), pod.uid.as_str()));
+            node.into_iter().for_each(|node| self.events.node(node, pod));
+            let over = node.is_some_and(|node| node.phase.is_fulfilled());
+            if over && self.pods.contains_key(&id) {
+                self.releases[1].push(id.clone());
+            }
+            self.dirty.insert(id);
+        }
+        self.wake_at = wake_at;
+        for need in needs {
+            tokio::spawn(self.place.clone().answer(need));
+        }
+        for action in actions {
+            self.act(action);
+        }
+        self.ended = None;
+        self.write();
+        self.place.cluster.metrics.operated(began.elapsed());
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::CreatePod(request) => {
+                let node = request.node.clone();
+                let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
+                let known =
+                    (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
+                let made = Preparation { prepared, repository: known.flatten() };
+                let task = tokio::spawn(self.place.clone().create(*request, spec, made, self.ended));
+                self.creating.insert(node, task.abort_handle());
+            }
+            Action::KillPod { node, .. } => self.end_pod(&node),
+            Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
+            Action::EndSidecars { node, .. } => self.signal(&node),
+            Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
+            Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
+            Action::Measure(measurement) => {
+                if let Err(message) = self.tally.measure(*measurement) {
+                    self.place.tell(Message::Fact(Fact::MetricRefused { message }));
+                }
+            }
+            Action::RunTask(request) => self.tasks().run(&request),
+            Action::EndTask { node } => self.tasks().end(&node),
+            Action::SaveMemo { cache, key, node, created } => {
+                let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
+                tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs, Time(created)));
+            }
+            Action::Finish => {
+                if let Some(tasks) = &self.tasks {
+                    tasks.close();
+                }
+                let key = locks::key(&self.place.namespace, &self.place.workflow);
+                self.place.cluster.locks.leave(&self.place.cluster, &key);
+                let all: Vec<NodeId> = self.pods.keys().cloned().collect();
+                self.releases[1].extend(all);
+                self.unwritten = true;
+                let (workflow, spec) = (self.run.workflow(), self.run.spec());
+                let config = self.place.cluster.config();
+                if config.persistence.as_ref().is_some_and(|one| one.archives(&workflow.metadata.labels)) {
+                    self.written.marks.insert(ARCHIVING_STATUS.into(), PENDING.into());
+                }
+                let claims = !workflow.status.persistent_volume_claims.is_empty();
+                if claims || spec.pod_disruption_budget.is_some() {
+                    self.clearing = true;
+                    tokio::spawn(self.place.clone().clear(workflow.clone(), spec.clone()));
+                }
+            }
+        }
+    }
+
+    fn tasks(&mut self) -> &mut Tasks {
+        let begin = || Tasks::begin(self.place.clone(), self.run.spec().clone(), self.prepared.clone());
+        self.tasks.get_or_insert_with(begin)
+    }
+
+    fn abort(&mut self) {
+        for task in self.creating.values() {
+            task.abort();
+        }
+    }
+}
+
+/// How long it is until a moment, rounded up: a timer that fires early would only have to be set again.
+fn until(moment: Timestamp) -> Duration {
+    let nanos = moment.as_nanosecond() - Timestamp::now().as_nanosecond();
+    Duration::from_millis(u64::try_from(nanos.max(0) / 1_000_000 + 1).unwrap_or(u64::MAX / 2_000_000))
+}

@@ -1,0 +1,141 @@
+//! What is told of the workflow's Pods and of their results.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rustc_hash::FxHashSet;
+use tiphys_api::NodeType;
+use tiphys_contract::label;
+use tiphys_engine::{Fact, NodeId, PodPhase};
+use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
+
+use super::Actor;
+use crate::pod_state;
+use crate::workflow::message::Message;
+
+/// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
+const RECENTLY_SECONDS: i64 = 10;
+
+impl Actor {
+    /// Another controller, or this one before a restart, has begun it: its Pods and results are told as they are now.
+    pub(super) async fn find_what_is_there(&mut self) {
+        let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
+        let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
+        match self.place.read::<List<TaskResultObject>>(&results).await {
+            Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
+            Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
+        }
+        let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
+        match self.place.read::<TaskSetObject>(&set).await {
+            Ok(set) => self.take(Message::TaskSet(Box::new(set))),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "the task set cannot be read"),
+        }
+        let unfinished = format!("{selector},{}=false", label::COMPLETED);
+        let pods = Kind::Pod.within(&self.place.namespace).query(&[("labelSelector", &unfinished)]);
+        let list = match self.place.read::<List<Pod>>(&pods).await {
+            Ok(list) => list.items,
+            Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
+        };
+        for pod in list {
+            self.pod(pod, Instant::now());
+        }
+        let nodes = self.run.workflow().status.nodes.values();
+        let lost = nodes.filter(|node| node.r#type == NodeType::Pod && !node.phase.is_fulfilled());
+        let lost = lost.map(|node| NodeId::from(node.id.as_str())).filter(|id| !self.pods.contains_key(id));
+        for node in lost.collect::<Vec<_>>() {
+            self.observe(Fact::PodGone { node });
+        }
+    }
+
+    pub(super) fn pod(&mut self, pod: Pod, seen_at: Instant) {
+        if !pod.metadata.is_of(&self.place.uid) {
+            return;
+        }
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
+            // The only Pod of a workflow that is no node's is the agent's.
+            if pod.status.phase == "Failed" {
+                let facts =
+                    self.tasks.as_ref().map(|tasks| tasks.agent_failed(&pod.status.message)).unwrap_or_default();
+                facts.into_iter().for_each(|fact| self.observe(fact));
+            }
+            return;
+        };
+        let node = NodeId::from(id.as_str());
+        let seen = pod_state::read(&pod);
+        if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {
+            // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
+            tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
+        }
+        self.tally.pod(&node, seen.state.phase, &pod);
+        let known = self.pods.entry(node.clone()).or_default();
+        let is_over = |phase| matches!(phase, PodPhase::Succeeded | PodPhase::Failed);
+        if is_over(seen.state.phase) && !is_over(known.phase) {
+            self.ended.get_or_insert(seen_at);
+        }
+        known.name = pod.metadata.name;
+        known.uid = pod.metadata.uid;
+        known.phase = seen.state.phase;
+        known.labels = pod.metadata.labels;
+        known.annotations = pod.metadata.annotations;
+        known.grace = pod.spec.termination_grace_period_seconds;
+        let running = |status: &&tiphys_kubernetes::ContainerStatus| status.state.running.is_some();
+        known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
+        self.releases[1].push(node.clone());
+        self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
+        if let Some(report) = seen.report {
+            let outputs = Box::new(report.result.outputs.unwrap_or_default());
+            let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
+            self.observe(Fact::TaskResult { node: node.clone(), outputs, progress, complete });
+        }
+        self.observe(Fact::Pod { node, state: Box::new(seen.state) });
+    }
+
+    pub(super) fn pod_gone(&mut self, pod: Pod) {
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let node = NodeId::from(id.as_str());
+        if self.pods.get(&node).is_some_and(|known| known.uid != pod.metadata.uid) {
+            return;
+        }
+        let completed = pod.metadata.label(label::COMPLETED) == "true";
+        // What it was at last may not have been told before.
+        self.pod(pod, Instant::now());
+        self.pods.remove(&node);
+        self.tally.pod_gone(&node);
+        if !completed {
+            if let Some(node) = self.run.node(node.as_str()).filter(|node| !node.phase.is_fulfilled()) {
+                let started = node.started_at.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+                let recently = Timestamp::now().duration_since(started).as_secs() < RECENTLY_SECONDS;
+                self.place.cluster.metrics.pod_missing(recently, node.phase.as_str());
+            }
+            self.observe(Fact::PodGone { node });
+        }
+    }
+
+    pub(super) fn pods_listed(&mut self, uids: &FxHashSet<String>) {
+        for (node, pod) in &self.pods {
+            if !uids.contains(&pod.uid) && !pod.released {
+                tokio::spawn(self.place.clone().look_for(node.clone(), pod.name.clone(), pod.uid.clone()));
+            }
+        }
+    }
+
+    pub(super) fn task_result(&mut self, result: TaskResultObject) {
+        if !result.metadata.is_of(&self.place.uid) {
+            return;
+        }
+        self.has_task_results = true;
+        let complete = result.metadata.label(label::REPORT_OUTPUTS_COMPLETED) == "true";
+        let node = NodeId::from(result.metadata.name.as_str());
+        match complete {
+            true => self.reporting.remove(&node),
+            false => self.reporting.insert(node.clone()),
+        };
+        self.observe(Fact::TaskResult {
+            node,
+            outputs: Box::new(result.outputs.unwrap_or_default()),
+            progress: result.progress,
+            complete,
+        });
+    }
+}
