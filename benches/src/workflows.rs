@@ -29,7 +29,7 @@ pub async fn one_pod_each(api: &Api, namespace: &str, count: usize) -> Result<f6
     let path = Kind::Workflow.within(namespace).path().to_owned();
     let begun = Instant::now();
     let made = stream::iter(0..count).map(|number| {
-        let workflow = workflow("one", &format!("one-{number}"), json!([step()]), "step", None);
+        let workflow = workflow("one", &format!("one-{number}"), json!([step()]), "step");
         let path = path.clone();
         async move { api.create(&path, &workflow).await }
     });
@@ -49,7 +49,7 @@ pub async fn fan_out(api: &Api, namespace: &str, name: &str, count: usize, held:
     let each = json!({"name": "each", "template": "step", "withSequence": {"count": count.to_string()}});
     let templates = json!([step(), {"name": "main", "steps": [[each]]}]);
     let begun = Instant::now();
-    api.create(Kind::Workflow.within(namespace).path(), &workflow(name, name, templates, "main", None)).await?;
+    api.create(Kind::Workflow.within(namespace).path(), &workflow(name, name, templates, "main")).await?;
     match held {
         Some(pace) => pace.running(count).await,
         None => over(api, namespace, 1, name).await?,
@@ -69,7 +69,7 @@ pub async fn chain(api: &Api, namespace: &str, count: usize) -> Result<f64> {
     let tasks: Vec<Value> = (0..count).map(task).collect();
     let templates = json!([step(), {"name": "main", "dag": {"tasks": tasks}}]);
     let begun = Instant::now();
-    api.create(Kind::Workflow.within(namespace).path(), &workflow("chain", "chain", templates, "main", None)).await?;
+    api.create(Kind::Workflow.within(namespace).path(), &workflow("chain", "chain", templates, "main")).await?;
     over(api, namespace, 1, "chain").await?;
     Ok(begun.elapsed().as_secs_f64())
 }
@@ -108,11 +108,11 @@ fn step() -> Value {
     json!({"name": "step", "container": {"image": "none", "command": ["true"]}})
 }
 
-fn workflow(kind: &str, name: &str, templates: Value, entrypoint: &str, parallelism: Option<usize>) -> Value {
+fn workflow(kind: &str, name: &str, templates: Value, entrypoint: &str) -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": name, "labels": {KIND: kind}},
         "spec": {
-            "entrypoint": entrypoint, "templates": templates, "parallelism": parallelism,
+            "entrypoint": entrypoint, "templates": templates,
             "nodeSelector": node_selector(), "tolerations": [{"key": TOLERATION, "operator": "Exists"}],
         },
     })

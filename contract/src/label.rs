@@ -4,6 +4,8 @@
 pub const WORKFLOW: &str = "workflows.argoproj.io/workflow";
 /// Label on Pods: `"true"` once the driver has taken all it needs from the Pod.
 pub const COMPLETED: &str = "workflows.argoproj.io/completed";
+/// Label on Workflows: the phase.
+pub const PHASE: &str = "workflows.argoproj.io/phase";
 /// Label on task results: `"false"` while `wait` works, `"true"` when nothing more comes.
 pub const REPORT_OUTPUTS_COMPLETED: &str = "workflows.argoproj.io/report-outputs-completed";
 /// Label: which controller instance an object belongs to.

@@ -18,9 +18,6 @@ use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
 };
 
-/// Label: a workflow's phase.
-const PHASE: &str = "workflows.argoproj.io/phase";
-
 /// What one of the watches tells.
 enum Told {
     Workflow(Event<ObjectMeta>),
@@ -43,8 +40,8 @@ struct Known {
 /// `namespace` is the one that is looked at, all where it is empty.
 pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Output = ()>) {
     let (to, mut told) = mpsc::channel(1024);
-    let _watches = watches(&cluster, namespace, to);
     let instance = instance_selector(&cluster.config().pod.instance_id);
+    let _watches = watches(&cluster, namespace, &instance, to);
     let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
     let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance.clone()));
@@ -89,8 +86,7 @@ fn instance_selector(instance: &str) -> String {
     }
 }
 
-fn watches(cluster: &Arc<Cluster>, namespace: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
-    let instance = instance_selector(&cluster.config().pod.instance_id);
+fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
     let unfinished = format!("{instance},{}!=true", label::COMPLETED);
     let mut watches = JoinSet::new();
     let mut begin = |watch| drop(watches.spawn(watch));
@@ -208,7 +204,7 @@ impl Dispatch {
             }
             // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
         }
-        if metadata.labels.get(PHASE).is_some_and(|phase| phase == "Running") {
+        if metadata.labels.get(label::PHASE).is_some_and(|phase| phase == "Running") {
             self.cluster.parallelism.works(&key);
         }
         self.begin(key, metadata.uid, ended, driven);

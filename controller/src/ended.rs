@@ -11,8 +11,6 @@ use crate::cluster::Cluster;
 use crate::metrics::Held;
 use crate::workflow::Collector;
 
-const PHASE: &str = "workflows.argoproj.io/phase";
-
 /// Follows them for as long as the controller works.
 pub async fn follow(cluster: Arc<Cluster>, namespace: String, instance: String) {
     let selector = format!("{instance},{}=true", label::COMPLETED);
@@ -23,7 +21,7 @@ pub async fn follow(cluster: Arc<Cluster>, namespace: String, instance: String) 
     let look = |one: &ObjectMeta| {
         collector.look(&cluster, &one.metadata);
         let metrics = &cluster.metrics;
-        [metrics.workflow(one.metadata.label(PHASE)), metrics.condition("Completed", "True")]
+        [metrics.workflow(one.metadata.label(label::PHASE)), metrics.condition("Completed", "True")]
     };
     watch::<ObjectMeta>(&cluster.api, &workflows, &selector, Some(METADATA_ALONE), |event| {
         match event {

@@ -9,15 +9,11 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::json;
 use tiphys_api::WorkflowPhase;
+use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
 use tiphys_kubernetes::{Backoff, Event, Kind, METADATA_ALONE, Metadata, ObjectMeta, watch};
 
 use crate::cluster::Cluster;
-
-/// Label: a workflow's phase.
-const PHASE: &str = "workflows.argoproj.io/phase";
-/// Label: whether a workflow is in the archive, or waits to be put there.
-const ARCHIVING: &str = "workflows.argoproj.io/workflow-archiving-status";
 
 /// How many are kept of each phase. One that is not named keeps none, as with Argo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -105,8 +101,8 @@ struct Kept {
 impl Kept {
     fn add(&mut self, metadata: Metadata) {
         self.remove(&metadata.uid);
-        let phase: WorkflowPhase = serde_json::from_value(metadata.label(PHASE).into()).unwrap_or_default();
-        if metadata.label(ARCHIVING) == "Pending" {
+        let phase: WorkflowPhase = serde_json::from_value(metadata.label(label::PHASE).into()).unwrap_or_default();
+        if metadata.label(ARCHIVING_STATUS) == PENDING {
             return;
         }
         let created = metadata.creation_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
@@ -168,7 +164,8 @@ mod tests {
     fn the_newest_of_each_phase_stay() {
         let mut kept = Kept::default();
         let add = |kept: &mut Kept, name: &str, phase: &str, created: i64, archiving: &str| {
-            let labels = [(PHASE, phase), (ARCHIVING, archiving)].map(|(key, text)| (key.to_owned(), text.to_owned()));
+            let labels = [(label::PHASE, phase), (ARCHIVING_STATUS, archiving)]
+                .map(|(key, text)| (key.to_owned(), text.to_owned()));
             kept.add(Metadata {
                 name: name.into(),
                 uid: name.into(),

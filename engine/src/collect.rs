@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tiphys_api::{Artifact, ArtifactGc, NodeStatus, NodeType, Template, Workflow, WorkflowSpec};
 
 use crate::globals::template_name;
+use crate::id::fnv1a_32;
 
 /// When artifacts are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,18 +131,13 @@ impl Collection {
 /// argo: artGCPodName.
 fn pod_name(workflow: &str, by: CollectionStrategy, of: &Collection) -> String {
     let texts = of.labels.iter().chain(&of.annotations).flat_map(|(key, value)| [key, value]);
-    let bytes = std::iter::once(&of.service_account).chain(texts).flat_map(|text| text.bytes());
-    format!("{workflow}-artgc-{}-{}", by.short(), fnv(bytes))
+    let identity: String = std::iter::once(&of.service_account).chain(texts).map(String::as_str).collect();
+    format!("{workflow}-artgc-{}-{}", by.short(), fnv1a_32(&identity))
 }
 
 /// The label that ties a Pod to its WorkflowArtifactGCTask. argo: artifactGCPodLabel.
 pub fn collection_label(pod_name: &str) -> String {
-    fnv(pod_name.bytes()).to_string()
-}
-
-/// FNV-1a, 32 bits.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u32 {
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    fnv1a_32(pod_name).to_string()
 }
 
 #[cfg(test)]
@@ -194,8 +190,8 @@ mod tests {
     #[test]
     fn hashes_are_gos() {
         // Of hash/fnv, New32a.
-        assert_eq!(fnv("".bytes()), 2_166_136_261);
-        assert_eq!(fnv("a".bytes()), 3_826_002_220);
+        assert_eq!(fnv1a_32(""), 2_166_136_261);
+        assert_eq!(fnv1a_32("a"), 3_826_002_220);
         assert_eq!(collection_label("foobar"), "3214735720");
     }
 }

@@ -18,6 +18,7 @@ use crate::id::NodeId;
 use crate::plan::{Action, GaugeOperation, Measured, Measurement};
 use crate::run::{Run, fulfilled};
 use crate::templates::to_json;
+use crate::validate::is_metric_name;
 
 const METRICS_ERROR: &str = "MetricsError";
 /// Variables that are values of their own while they grow.
@@ -219,12 +220,6 @@ fn cannot(name: &str, reason: &str) -> String {
 
 fn is_realtime(metric: &Prometheus) -> bool {
     metric.gauge.as_ref().is_some_and(|gauge| gauge.realtime == Some(true))
-}
-
-/// argo: metrics/util.go, IsValidMetricName.
-fn is_metric_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn span(node: &NodeStatus) -> Option<(Timestamp, Option<Timestamp>)> {

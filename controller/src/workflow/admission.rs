@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tiphys_api::{Workflow, WorkflowPhase};
+use tiphys_contract::label;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::message::Message;
@@ -11,9 +12,6 @@ use tiphys_kubernetes::ApiError;
 
 /// What a workflow says that waits for a place.
 const POSTPONED: &str = "Workflow processing has been postponed because too many workflows are already running";
-/// Label: the phase.
-const PHASE: &str = "workflows.argoproj.io/phase";
-
 /// Waits until the workflow may begin; gives it as it is then. None: it is gone.
 ///
 /// # Errors
@@ -73,7 +71,7 @@ pub(super) async fn admitted(
 async fn postpone(place: &Workplace, workflow: &Workflow) {
     tracing::info!(namespace = %place.namespace, workflow = %place.workflow, "postponed due to max parallelism limit");
     let patch = json!({
-        "metadata": {"resourceVersion": workflow.metadata.resource_version, "labels": {PHASE: "Pending"}},
+        "metadata": {"resourceVersion": workflow.metadata.resource_version, "labels": {label::PHASE: "Pending"}},
         "status": {"phase": "Pending", "message": POSTPONED},
     });
     match place.change(&place.path(), &patch).await {

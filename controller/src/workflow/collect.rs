@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tiphys_api::{ArtGcStatus, ArtifactGcStatus, Condition, Template, Workflow, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::{Collection, CollectionStrategy, collection_label, collections, is_all_collected};
-use tiphys_kubernetes::{ApiError, Kind, List, Metadata, changed};
+use tiphys_kubernetes::{ApiError, Kind, List, Metadata, ObjectMeta, changed};
 use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference, repository_location};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -110,7 +110,7 @@ impl Workplace {
     /// The API server's.
     pub(super) async fn guard_artifacts(&self) -> Result<(), ApiError> {
         loop {
-            let workflow = self.read::<Owned>(&self.path()).await?;
+            let workflow = self.read::<ObjectMeta>(&self.path()).await?;
             let mut finalizers = workflow.metadata.finalizers;
             if finalizers.iter().any(|one| one == FINALIZER) {
                 return Ok(());
@@ -233,7 +233,7 @@ impl Workplace {
             "spec": {"artifactsByNode": by_node},
         });
         self.make(tasks.path(), &task).await?;
-        let made: Owned = self.read(&tasks.named(&name)).await?;
+        let made: ObjectMeta = self.read(&tasks.named(&name)).await?;
         let owner = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowArtifactGCTask", "name": name,
             "uid": made.metadata.uid, "controller": true, "blockOwnerDeletion": true,
@@ -331,7 +331,7 @@ impl Workplace {
 
     /// Nothing keeps the workflow any longer.
     async fn let_go(&self) -> Result<(), ApiError> {
-        let workflow = match self.read::<Owned>(&self.path()).await {
+        let workflow = match self.read::<ObjectMeta>(&self.path()).await {
             Err(error) if error.is_not_found() => return Ok(()),
             workflow => workflow?,
         };
@@ -367,11 +367,6 @@ impl Workplace {
         let told = format!("Artifact Garbage Collection failed for strategy {strategy}, err:{reason}");
         Events::of(self.clone(), workflow).warn("ArtifactGCFailed", &told);
     }
-}
-
-#[derive(Deserialize)]
-struct Owned {
-    metadata: Metadata,
 }
 
 /// Marks a task's artifacts as deleted, keeps the parts of nodes that have changed, and gives what failed.

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::message::Message;
 use super::pods::Workplace;
-use tiphys_kubernetes::{ApiError, Kind, Metadata};
+use tiphys_kubernetes::{ApiError, Kind, ObjectMeta};
 
 /// Keeps a claim while Pods that are over still name it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
@@ -26,11 +26,6 @@ pub(super) struct Prepared {
     pub claims: Vec<Value>,
     /// Whether the workflow waits for its artifacts to be collected before it goes.
     pub guarded: OnceCell<()>,
-}
-
-#[derive(serde::Deserialize)]
-struct Owned {
-    metadata: Metadata,
 }
 
 /// What changes the outcome of a workflow and is not done here yet is refused before its first Pod.
@@ -119,7 +114,7 @@ impl Workplace {
             .map_err(|error| error.to_string())?
         {
             let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(&claim_name);
-            let there: Owned = self.read(&path).await.map_err(|error| error.to_string())?;
+            let there: ObjectMeta = self.read(&path).await.map_err(|error| error.to_string())?;
             if !there.metadata.is_of(&self.uid) {
                 return Err(format!("{claim_name} pvc already exists with different ownerreference"));
             }

@@ -27,6 +27,7 @@ mod template;
 
 use tiphys_api::{ClusterWorkflowTemplate, CronWorkflow, Workflow, WorkflowSpec, WorkflowTemplate};
 
+pub(crate) use outputs::is_metric_name;
 pub use report::{Origin, Problem};
 
 use report::Report;

@@ -138,7 +138,8 @@ pub(super) fn check_metrics(report: &mut Report, place: &Place, template: &str, 
     Ok(())
 }
 
-fn is_metric_name(name: &str) -> bool {
+/// argo: metrics/util.go, IsValidMetricName.
+pub(crate) fn is_metric_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -25,7 +25,7 @@ pub struct Entry {
     pub bytes: Option<Vec<u8>>,
 }
 
-/// Everything, each folder before what lies in it.
+/// The executor's, each folder before what lies in it.
 ///
 /// `/bin/argoexec` is the executor, which does all that the emissary does: Pods that mount this image as a volume start
 /// `/argo-bin/bin/argoexec emissary`. `init` copies the small emissary beside it into other Pods. Content types are a
@@ -34,21 +34,7 @@ pub struct Entry {
 /// # Errors
 /// When a program or the certificates cannot be read.
 pub fn of(programs: &Programs) -> Result<Vec<Entry>> {
-    let folder = |path, mode| Entry { path, mode, bytes: None };
-    let file = |path, mode, bytes: Vec<u8>| Entry { path, mode, bytes: Some(bytes) };
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    Ok(vec![
-        folder("bin", 0o755),
-        file("bin/argoexec", 0o755, read(&programs.executor)?),
-        file("bin/tiphys-emissary", 0o755, read(&programs.emissary)?),
-        folder("etc", 0o755),
-        file("etc/group", 0o644, GROUP.into()),
-        file("etc/passwd", 0o644, PASSWD.into()),
-        folder("etc/ssl", 0o755),
-        folder("etc/ssl/certs", 0o755),
-        file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates()?),
-        folder("tmp", 0o1777),
-    ])
+    around(&[("bin/argoexec", &programs.executor), ("bin/tiphys-emissary", &programs.emissary)])
 }
 
 /// The controller's: it needs its own program, and certificates for registries and stores.
@@ -56,12 +42,19 @@ pub fn of(programs: &Programs) -> Result<Vec<Entry>> {
 /// # Errors
 /// When the program or the certificates cannot be read.
 pub fn of_controller(program: &Path) -> Result<Vec<Entry>> {
+    around(&[("bin/tiphys-controller", program)])
+}
+
+/// Programs, and what every program finds around it.
+fn around(programs: &[(&'static str, &Path)]) -> Result<Vec<Entry>> {
     let folder = |path, mode| Entry { path, mode, bytes: None };
     let file = |path, mode, bytes: Vec<u8>| Entry { path, mode, bytes: Some(bytes) };
-    let bytes = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    Ok(vec![
-        folder("bin", 0o755),
-        file("bin/tiphys-controller", 0o755, bytes),
+    let mut entries = vec![folder("bin", 0o755)];
+    for (path, program) in programs {
+        let bytes = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        entries.push(file(path, 0o755, bytes));
+    }
+    entries.extend([
         folder("etc", 0o755),
         file("etc/group", 0o644, GROUP.into()),
         file("etc/passwd", 0o644, PASSWD.into()),
@@ -69,7 +62,8 @@ pub fn of_controller(program: &Path) -> Result<Vec<Entry>> {
         folder("etc/ssl/certs", 0o755),
         file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates()?),
         folder("tmp", 0o1777),
-    ])
+    ]);
+    Ok(entries)
 }
 
 /// The certificates of this machine. They are a file, and not a table in the executor, so that a mounted file can take

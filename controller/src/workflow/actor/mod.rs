@@ -179,7 +179,7 @@ impl Workplace {
     async fn give_up(&self, message: &str) {
         let now = Time::from_second(Timestamp::now().as_second());
         let patch = json!({
-            "metadata": {"labels": {label::COMPLETED: "true", "workflows.argoproj.io/phase": "Failed"}},
+            "metadata": {"labels": {label::COMPLETED: "true", label::PHASE: "Failed"}},
             "status": {"phase": "Failed", "message": message, "startedAt": now, "finishedAt": now},
         });
         if let Err(error) = self.change(&self.path(), &patch).await {
