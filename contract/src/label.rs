@@ -35,3 +35,7 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub const LAYOUT: &str = "workflows.argoproj.io/tiphys-layout";
 /// No executor is in the Pod: its containers cannot be signalled from inside.
 pub const SOLO: &str = "solo";
+/// Label on Workflows that belong to one shard whatever their uid: its number.
+pub const SHARD: &str = "workflows.argoproj.io/tiphys-shard";
+/// Label on the controller's Leases: into how many shards the workflows are divided.
+pub const SHARDS: &str = "workflows.argoproj.io/tiphys-shards";

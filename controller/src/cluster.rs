@@ -1,6 +1,7 @@
 //! What all workflows share: the API server, the configuration, and how much may be under way at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -11,8 +12,9 @@ use crate::locks::LockDesk;
 use crate::metrics::{Held, Metrics};
 use crate::parallelism::Parallelism;
 use crate::persistence::Connection;
-use crate::pod_rate::PodRate;
-use tiphys_kubernetes::Api;
+use crate::pod_rate::{PodRate, Rate};
+use crate::shards::FIRST;
+use tiphys_kubernetes::{Api, Gate};
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ impl Default for Limits {
 }
 
 /// Turns of one kind of requests.
+#[derive(Clone)]
 pub struct Turns {
     name: &'static str,
     free: Arc<Semaphore>,
@@ -63,12 +66,13 @@ impl Turns {
     }
 }
 
-/// The cluster as every workflow sees it.
+/// The cluster as every workflow sees it. A copy shares all but the way to the API server.
+#[derive(Clone)]
 pub struct Cluster {
     /// The API server.
     pub api: Api,
     /// What images run by themselves.
-    pub images: Images,
+    pub images: Arc<Images>,
     /// Namespace of the controller: its ConfigMaps are there.
     pub namespace: String,
     /// The namespace whose workflows are driven; empty for all.
@@ -84,13 +88,18 @@ pub struct Cluster {
     /// Turns of other requests.
     pub other: Turns,
     /// Locks of all workflows.
-    pub locks: LockDesk,
+    pub locks: Arc<LockDesk>,
     /// Places of all workflows.
-    pub parallelism: Parallelism,
+    pub parallelism: Arc<Parallelism>,
     /// When the next Pod may be created.
-    pub pod_rate: PodRate,
+    pub pod_rate: Arc<PodRate>,
     /// The database of `persistence`.
-    pub database: Connection,
+    pub database: Arc<Connection>,
+    /// Whether this is the first shard's: it decides what concerns all workflows, and keeps the locks.
+    pub is_first: bool,
+    /// Into how many shards the workflows are divided, and how many of them are this replica's.
+    pub shards: u32,
+    held: Arc<AtomicU32>,
     config: watch::Sender<Arc<Config>>,
 }
 
@@ -106,11 +115,11 @@ impl Cluster {
         metrics: Arc<Metrics>,
     ) -> Cluster {
         let turns = |name, limit| Turns::new(name, limit, &metrics);
-        let parallelism = Parallelism::default();
+        let parallelism = Arc::new(Parallelism::default());
         parallelism.limit(config.parallelism);
         Cluster {
             api,
-            images,
+            images: Arc::new(images),
             namespace,
             watched,
             creating: turns("pod_creation", limits.creating),
@@ -118,12 +127,33 @@ impl Cluster {
             other: turns("other", limits.other),
             health: Arc::default(),
             metrics,
-            locks: LockDesk::default(),
+            locks: Arc::default(),
             parallelism,
-            pod_rate: PodRate::default(),
-            database: Connection::default(),
+            pod_rate: Arc::default(),
+            database: Arc::default(),
+            is_first: false,
+            shards: config.shards.max(1),
+            held: Arc::default(),
             config: watch::Sender::new(Arc::new(config)),
         }
+    }
+
+    /// The same for the workflows of one shard: what they ask for passes its gate.
+    #[must_use]
+    pub fn of_shard(&self, shard: u32, gate: Arc<Gate>) -> Cluster {
+        Cluster { api: self.api.behind(gate), is_first: shard == FIRST, ..self.clone() }
+    }
+
+    /// So many shards are this replica's.
+    pub fn holds(&self, shards: usize) {
+        self.held.store(u32::try_from(shards).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// How many Pods this replica may create a second: of the limit, what its shards are of all.
+    pub fn pod_rate(&self) -> Option<Rate> {
+        let Rate { limit, burst } = self.config().pod_rate?;
+        let share = f64::from(self.held.load(Ordering::Relaxed).max(1)) / f64::from(self.shards);
+        Some(Rate { limit: limit * share, burst: (f64::from(burst) * share).ceil() as u32 })
     }
 
     /// The configuration in force.

@@ -84,6 +84,8 @@ pub struct Config {
     pub parallelism: Limits,
     /// The time zone of schedules that name none; UTC where that is not said.
     pub time_zone: Option<TimeZone>,
+    /// Into how many shards workflows are divided.
+    pub shards: u32,
 }
 
 /// The fields as they are written.
@@ -320,6 +322,10 @@ impl Written {
         config.retention = self.retention_policy;
         config.managed_namespace = self.namespace;
         config.parallelism = Limits { total: self.parallelism, namespace: self.namespace_parallelism };
+        if config.shards > 1 && config.parallelism != Limits::default() {
+            let reason = "parallelism and namespaceParallelism are kept by one controller for all workflows: remove them, or start the controllers with --shards 1";
+            return Err(ConfigError::Shape(reason.into()));
+        }
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.restriction = self.workflow_restrictions.restriction()?;
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;

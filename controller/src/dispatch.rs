@@ -1,4 +1,7 @@
 //! Hands what the watches tell to the workflows it is about, and begins and forgets workflows.
+//!
+//! All workflows are known here, and those are driven whose shard is this replica's ([`shards`](crate::shards)). When a shard
+//! comes, its workflows are taken up as after a restart; when it goes, nothing of them is left.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +12,16 @@ use serde::de::DeserializeOwned;
 use tiphys_contract::label;
 use tiphys_engine::{Fact, Shutdown};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::cluster::Cluster;
+use crate::persistence::PersistenceOptions;
+use crate::shards::{Change, FIRST, shard_of};
 use crate::workflow::{Ending, Message, drive};
 use crate::{cron, ended, locks, parallelism, persistence, retention, ttl};
 use tiphys_kubernetes::{
-    Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
+    Api, Collection, Event, Gate, Kind, METADATA_ALONE, Metadata, ObjectMeta, Pod, TaskResultObject, TaskSetObject,
+    watch,
 };
 
 /// What one of the watches tells.
@@ -25,56 +31,70 @@ enum Told {
     TaskResult(Event<TaskResultObject>),
     TaskSet(Event<TaskSetObject>),
     ConfigMap(Event<ObjectMeta>),
+    /// Workflows that hold locks and have not been given to the first shard yet.
+    LockHolders(Vec<Key>),
 }
 
 /// Namespace and name.
 type Key = (String, String);
 
+/// A workflow that is driven here.
 struct Known {
     uid: String,
+    shard: u32,
     to: UnboundedSender<Message>,
+    task: AbortHandle,
 }
 
-/// Watches, and drives every workflow of this controller's instance until `stop` is done.
+/// A workflow that is not driven here.
+struct Elsewhere {
+    uid: String,
+    shard: u32,
+    /// Whether it has begun, and whether it is being deleted.
+    works: bool,
+    ends: bool,
+}
+
+/// Watches, and drives the workflows of this controller's instance that are of this replica's shards, until nobody is left
+/// who could tell which those are.
 ///
-/// `namespace` is the one that is looked at, all where it is empty.
-pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Output = ()>) {
+/// `namespace` is the one that is looked at, all where it is empty. Nothing is watched before the first shard is ours.
+pub async fn run(
+    cluster: Arc<Cluster>,
+    namespace: &str,
+    persistence: PersistenceOptions,
+    mut shards: mpsc::Receiver<Change>,
+) {
+    let Some(mut change) = shards.recv().await else { return };
     let (to, mut told) = mpsc::channel(1024);
     let instance = instance_selector(&cluster.config().pod.instance_id);
-    let _watches = watches(&cluster, namespace, &instance, to);
-    let _sweep = tokio::spawn(ttl::sweep(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _ended = tokio::spawn(ended::follow(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _schedules = tokio::spawn(cron::run(cluster.clone(), namespace.to_owned(), instance.clone()));
-    let _archiving = tokio::spawn(persistence::keep(cluster.clone(), namespace.to_owned(), instance.clone()));
-    tokio::spawn(retention::keep(cluster.clone(), namespace.to_owned(), instance));
-    tokio::spawn(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()));
+    let _watches = watches(&cluster, namespace, &instance, to.clone());
     let health = cluster.health.clone();
     health.works();
-    let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
-    let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
-    tokio::pin!(stop);
+    let whole = Whole { namespace: namespace.to_owned(), instance, persistence, to };
+    let mut dispatch = Dispatch::new(cluster, whole);
     loop {
-        tokio::select! {
-            event = told.recv() => match event {
-                Some(event) => dispatch.take(event, &mut driven),
-                None => return,
-            },
-            Some(ping) = health.asked() => drop(ping.send(())),
-            Some(ended) = driven.join_next() => match ended {
-                Ok((key, uid, ending)) => {
-                    dispatch.ended(&key, &uid, ending);
-                    // Unless another one has taken over already.
-                    if ending == Ending::Reopened && !dispatch.workflows.contains_key(&key) {
-                        dispatch.begin(key, uid, None, &mut driven);
+        dispatch.change(change);
+        change = loop {
+            tokio::select! {
+                change = shards.recv() => match change {
+                    Some(change) => break change,
+                    None => return,
+                },
+                Some(event) = told.recv() => dispatch.take(event),
+                Some(ping) = health.asked() => drop(ping.send(())),
+                Some(ended) = dispatch.driven.join_next() => match ended {
+                    Ok((key, uid, ending)) => dispatch.ended(key, uid, ending),
+                    // Its shard is somebody else's.
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => {
+                        dispatch.cluster.metrics.error("OperationPanic");
+                        tracing::error!(%error, "a workflow's task died");
                     }
-                }
-                Err(error) => {
-                    dispatch.cluster.metrics.error("OperationPanic");
-                    tracing::error!(%error, "a workflow's task died");
-                }
-            },
-            () = &mut stop => return,
-        }
+                },
+                Some(_) = dispatch.sweep.join_next() => dispatch.sweep(),
+            }
+        };
     }
 }
 
@@ -86,8 +106,13 @@ fn instance_selector(instance: &str) -> String {
     }
 }
 
+/// Those of its objects that are not over.
+fn unfinished(instance: &str) -> String {
+    format!("{instance},{}!=true", label::COMPLETED)
+}
+
 fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
-    let unfinished = format!("{instance},{}!=true", label::COMPLETED);
+    let unfinished = unfinished(instance);
     let mut watches = JoinSet::new();
     let mut begin = |watch| drop(watches.spawn(watch));
     let metadata = Some(METADATA_ALONE);
@@ -122,17 +147,176 @@ async fn forward<T>(mut from: UnboundedReceiver<Event<T>>, to: mpsc::Sender<Told
     }
 }
 
+/// What concerns all workflows, and is done by whoever has the first shard.
+struct Whole {
+    namespace: String,
+    instance: String,
+    persistence: PersistenceOptions,
+    to: mpsc::Sender<Told>,
+}
+
+impl Whole {
+    /// Begins it; it ends with what is given back.
+    fn begin(&self, cluster: &Arc<Cluster>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let names = || (cluster.clone(), self.namespace.clone(), self.instance.clone());
+        let (all, namespace, instance) = names();
+        tasks.spawn(ended::follow(all, namespace, instance));
+        let (all, namespace, instance) = names();
+        tasks.spawn(cron::run(all, namespace, instance));
+        let (all, namespace, instance) = names();
+        tasks.spawn(persistence::keep(all, namespace, instance));
+        let (all, namespace, instance) = names();
+        tasks.spawn(retention::keep(all, namespace, instance));
+        tasks.spawn(parallelism::follow_namespaces(cluster.clone(), self.namespace.clone()));
+        tasks.spawn(persistence::collect(cluster.clone(), self.persistence.clone()));
+        tasks
+    }
+}
+
 struct Dispatch {
+    /// What is not of any shard.
     cluster: Arc<Cluster>,
+    whole: Whole,
+    /// The shards that are ours.
+    shards: FxHashMap<u32, Arc<Cluster>>,
+    /// What is done for all workflows, while the first is one of them.
+    all: JoinSet<()>,
     workflows: FxHashMap<Key, Known>,
-    /// Uids of Pods in the list that is being read.
+    elsewhere: FxHashMap<Key, Elsewhere>,
+    driven: JoinSet<(Key, String, Ending)>,
+    /// Shards whose workflows that are over have no timers yet, and who sets them for others.
+    unswept: FxHashSet<u32>,
+    sweep: JoinSet<()>,
+    /// Workflows in the list that is being read, and uids of Pods.
+    listed_workflows: FxHashSet<Key>,
     listed: FxHashSet<String>,
+    /// Whether all workflows have been told once.
+    complete: bool,
 }
 
 impl Dispatch {
-    fn take(&mut self, told: Told, driven: &mut JoinSet<(Key, String, Ending)>) {
+    fn new(cluster: Arc<Cluster>, whole: Whole) -> Dispatch {
+        Dispatch {
+            cluster,
+            whole,
+            shards: FxHashMap::default(),
+            all: JoinSet::new(),
+            workflows: FxHashMap::default(),
+            elsewhere: FxHashMap::default(),
+            driven: JoinSet::new(),
+            unswept: FxHashSet::default(),
+            sweep: JoinSet::new(),
+            listed_workflows: FxHashSet::default(),
+            listed: FxHashSet::default(),
+            complete: false,
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Begin { shard, gate } => self.shard_begins(shard, gate),
+            Change::End { shard, done } => {
+                self.shard_ends(shard);
+                let _ = done.send(());
+            }
+        }
+        self.cluster.holds(self.shards.len());
+    }
+
+    /// A shard is ours: its workflows are taken up.
+    fn shard_begins(&mut self, shard: u32, gate: Arc<Gate>) {
+        let cluster = Arc::new(self.cluster.of_shard(shard, gate));
+        self.shards.insert(shard, cluster.clone());
+        if shard == FIRST {
+            // What was known of locks when it was ours before is out of date.
+            self.cluster.locks.forget_all();
+            self.cluster.metrics.leads(true);
+            self.all = self.whole.begin(&cluster);
+        }
+        let ours = self.elsewhere.iter().filter(|(_, one)| one.shard == shard);
+        let ours: Vec<Key> = ours.map(|(key, _)| key.clone()).collect();
+        for key in &ours {
+            if self.elsewhere.get(key).is_some_and(|one| one.works) {
+                self.cluster.parallelism.works(key);
+            }
+        }
+        for key in ours {
+            let Some(Elsewhere { uid, ends, .. }) = self.elsewhere.remove(&key) else { continue };
+            self.begin(key, uid, shard, ends);
+        }
+        if shard == FIRST && self.complete {
+            self.expect_locks();
+        }
+        self.unswept.insert(shard);
+        self.sweep();
+    }
+
+    /// A shard is no longer ours: its workflows are let go of as they are.
+    fn shard_ends(&mut self, shard: u32) {
+        self.shards.remove(&shard);
+        self.unswept.remove(&shard);
+        if shard == FIRST {
+            self.all.abort_all();
+            self.cluster.metrics.leads(false);
+        }
+        let theirs = self.workflows.iter().filter(|(_, known)| known.shard == shard);
+        for key in theirs.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            let Some(known) = self.workflows.remove(&key) else { continue };
+            self.let_go(&key, &known);
+            // Whoever gets it looks for itself.
+            let known = Elsewhere { uid: known.uid, shard, works: true, ends: false };
+            self.elsewhere.insert(key, known);
+        }
+    }
+
+    fn let_go(&self, key: &Key, known: &Known) {
+        known.task.abort();
+        self.forget(key, known.shard);
+    }
+
+    /// What is kept for a workflow beside its task goes.
+    fn forget(&self, key: &Key, shard: u32) {
+        if shard == FIRST {
+            self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
+        }
+        self.cluster.parallelism.leave(key);
+    }
+
+    /// Those that hold locks have to say so before anybody gets one.
+    fn expect_locks(&self) {
+        let keys = self.workflows.iter().filter(|(_, known)| known.shard == FIRST);
+        let keys: Vec<String> = keys.map(|((namespace, name), _)| locks::key(namespace, name)).collect();
+        if self.cluster.shards == 1 {
+            return self.cluster.locks.expect(&self.cluster, keys.into_iter());
+        }
+        // Where shards are new, holders may be of any.
+        let (Some(first), whole) = (self.shards.get(&FIRST).cloned(), &self.whole) else { return };
+        let selector = unfinished(&whole.instance);
+        let (namespace, to) = (whole.namespace.clone(), whole.to.clone());
+        let gather = async move {
+            let mut holders = locks::holders(&first, &namespace, &selector).await;
+            holders.retain(|metadata| shard_of(metadata, first.shards) != FIRST);
+            let holders = holders.into_iter().map(|one| (one.namespace, one.name)).collect();
+            let _ = to.send(Told::LockHolders(holders)).await;
+        };
+        tokio::spawn(gather);
+    }
+
+    /// Sets timers for what was over before its shard was ours.
+    fn sweep(&mut self) {
+        if self.unswept.is_empty() || !self.sweep.is_empty() {
+            return;
+        }
+        let unswept = self.unswept.drain();
+        let swept = unswept.filter_map(|shard| Some((shard, self.shards.get(&shard)?.clone()))).collect();
+        let Whole { namespace, instance, .. } = &self.whole;
+        self.sweep.spawn(ttl::sweep(self.cluster.clone(), namespace.clone(), instance.clone(), swept));
+    }
+
+    fn take(&mut self, told: Told) {
         match told {
-            Told::Workflow(event) => self.workflow(event, driven),
+            Told::Workflow(event) => self.workflow(event),
             Told::Pod(Event::Page(pods)) => {
                 for pod in pods {
                     self.listed.insert(pod.metadata.uid.clone());
@@ -161,65 +345,107 @@ impl Dispatch {
                 }
             }
             Told::ConfigMap(Event::Listed) => {}
+            Told::LockHolders(elsewhere) => {
+                let keys = self.workflows.iter().filter(|(_, known)| known.shard == FIRST).map(|(key, _)| key);
+                let keys = keys.chain(elsewhere.iter().filter(|key| self.is_there(key)));
+                let keys: Vec<String> = keys.map(|(namespace, name)| locks::key(namespace, name)).collect();
+                self.cluster.locks.expect(&self.cluster, keys.into_iter());
+            }
             Told::TaskResult(Event::Deleted(_) | Event::Listed) | Told::TaskSet(Event::Deleted(_) | Event::Listed) => {}
         }
     }
 
-    fn workflow(&mut self, event: Event<ObjectMeta>, driven: &mut JoinSet<(Key, String, Ending)>) {
+    fn is_there(&self, key: &Key) -> bool {
+        self.workflows.contains_key(key) || self.elsewhere.contains_key(key)
+    }
+
+    fn workflow(&mut self, event: Event<ObjectMeta>) {
         match event {
-            Event::Page(all) => all.into_iter().for_each(|one| self.applied(one, driven)),
-            Event::Applied(one) => self.applied(one, driven),
-            Event::Deleted(one) => {
-                // It is gone, or it left the selection as one that is completed: the event has it as it was before that. Which
-                // of the two shows to whoever drives it, unless the change was its own.
-                if let Some(known) = self.find(&one.metadata.namespace, &one.metadata.name)
-                    && known.uid == one.metadata.uid
-                {
-                    let _ = known.to.send(Message::Changed { version: one.metadata.resource_version });
+            Event::Page(all) => {
+                for one in all {
+                    self.listed_workflows.insert((one.metadata.namespace.clone(), one.metadata.name.clone()));
+                    self.applied(one.metadata);
                 }
             }
+            Event::Applied(one) => self.applied(one.metadata),
+            Event::Deleted(one) => self.left(one.metadata),
             Event::Listed => {
-                let keys = self.workflows.keys().map(|(namespace, name)| locks::key(namespace, name));
-                self.cluster.locks.expect(&self.cluster, keys);
+                let listed = std::mem::take(&mut self.listed_workflows);
+                for (_, known) in self.workflows.iter().filter(|(key, _)| !listed.contains(*key)) {
+                    // It went while nobody watched, or is over; the object tells.
+                    let _ = known.to.send(Message::Changed { version: String::new() });
+                }
+                let gone = self.elsewhere.extract_if(|key, _| !listed.contains(key));
+                gone.for_each(|(key, one)| forget_elsewhere(&self.cluster, &key, &one));
+                if !std::mem::replace(&mut self.complete, true) && self.shards.contains_key(&FIRST) {
+                    self.expect_locks();
+                }
                 self.cluster.parallelism.open();
                 self.cluster.health.listed();
             }
         }
     }
 
-    fn applied(&mut self, one: ObjectMeta, driven: &mut JoinSet<(Key, String, Ending)>) {
-        let metadata = one.metadata;
+    /// It is gone, or it left the selection as one that is completed: the event has it as it was before that. Which of the two
+    /// shows to whoever drives it, unless the change was its own.
+    fn left(&mut self, metadata: Metadata) {
+        let key = (metadata.namespace, metadata.name);
+        if let Some(known) = self.workflows.get(&key)
+            && known.uid == metadata.uid
+        {
+            let _ = known.to.send(Message::Changed { version: metadata.resource_version });
+        } else if let Some(one) = self.elsewhere.remove(&key) {
+            forget_elsewhere(&self.cluster, &key, &one);
+        }
+    }
+
+    fn applied(&mut self, metadata: Metadata) {
+        let shard = shard_of(&metadata, self.cluster.shards);
         // Somebody has deleted it, and it waits for its artifacts to go: what is at work is ended first.
-        let ended = metadata.deletion_timestamp.is_some().then(|| Message::Fact(Fact::Shutdown(Shutdown::Terminate)));
+        let ends = metadata.deletion_timestamp.is_some();
+        let works = metadata.label(label::PHASE) == "Running";
         let key = (metadata.namespace, metadata.name);
         if let Some(known) = self.workflows.get(&key) {
-            let changed = Message::Changed { version: metadata.resource_version.clone() };
+            let changed = Message::Changed { version: metadata.resource_version };
             if known.uid != metadata.uid {
                 let _ = known.to.send(Message::Deleted);
-                self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
-                self.cluster.parallelism.leave(&key);
+                self.forget(&key, known.shard);
+            } else if known.shard != shard {
+                // It was given to the first shard, and has nothing more to say here.
+                self.let_go(&key, known);
             } else if known.to.send(changed).is_ok() {
-                ended.into_iter().for_each(|ended| drop(known.to.send(ended)));
+                if ends {
+                    let _ = known.to.send(terminate());
+                }
                 return;
             }
             // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
+            self.workflows.remove(&key);
         }
-        if metadata.labels.get(label::PHASE).is_some_and(|phase| phase == "Running") {
+        if !self.shards.contains_key(&shard) {
+            self.elsewhere.insert(key, Elsewhere { uid: metadata.uid, shard, works, ends });
+            return;
+        }
+        if works {
             self.cluster.parallelism.works(&key);
         }
-        self.begin(key, metadata.uid, ended, driven);
+        self.elsewhere.remove(&key);
+        self.begin(key, metadata.uid, shard, ends);
     }
 
-    /// Drives a workflow from here on; `ended` is the word that it is to end, where that is so.
-    fn begin(&mut self, key: Key, uid: String, ended: Option<Message>, driven: &mut JoinSet<(Key, String, Ending)>) {
+    /// Drives a workflow of one of our shards from here on; `ends` is whether it is to end.
+    fn begin(&mut self, key: Key, uid: String, shard: u32, ends: bool) {
+        let Some(cluster) = self.shards.get(&shard).cloned() else { return };
         let (to, inbox) = mpsc::unbounded_channel();
-        let (cluster, to_self) = (self.cluster.clone(), to.clone());
-        ended.into_iter().for_each(|ended| drop(to.send(ended)));
-        self.workflows.insert(key.clone(), Known { uid: uid.clone(), to });
-        driven.spawn(async move {
+        if ends {
+            let _ = to.send(terminate());
+        }
+        let (known, owner, to_self) = (key.clone(), uid.clone(), to.clone());
+        let task = self.driven.spawn(async move {
             let ending = drive(cluster, key.0.clone(), key.1.clone(), uid.clone(), inbox, to_self).await;
             (key, uid, ending)
         });
+        self.workflows.insert(known, Known { uid: owner, shard, to, task });
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<&Known> {
@@ -244,13 +470,28 @@ impl Dispatch {
         }
     }
 
-    fn ended(&mut self, key: &Key, uid: &str, ending: Ending) {
+    fn ended(&mut self, key: Key, uid: String, ending: Ending) {
         tracing::info!(namespace = key.0, workflow = key.1, ?ending, "workflow ended");
         // Another of the same name may have begun, or the same one once more.
-        if self.workflows.get(key).is_some_and(|known| known.uid == uid && known.to.is_closed()) {
-            self.workflows.remove(key);
-            self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
-            self.cluster.parallelism.leave(key);
+        let Some(known) = self.workflows.get(&key).filter(|known| known.uid == uid && known.to.is_closed()) else {
+            return;
+        };
+        let shard = known.shard;
+        self.workflows.remove(&key);
+        self.forget(&key, shard);
+        if ending == Ending::Reopened {
+            self.begin(key, uid, shard, false);
         }
     }
+}
+
+/// A workflow that was not driven here is gone: nobody waits for what it may hold.
+fn forget_elsewhere(cluster: &Arc<Cluster>, (namespace, name): &Key, one: &Elsewhere) {
+    if one.shard != FIRST {
+        cluster.locks.leave(cluster, &locks::key(namespace, name));
+    }
+}
+
+fn terminate() -> Message {
+    Message::Fact(Fact::Shutdown(Shutdown::Terminate))
 }

@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tiphys_api::Workflow;
 use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, LockState, Locks};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::Cluster;
 use crate::workflow::Message;
-use tiphys_kubernetes::Backoff;
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::{Backoff, Kind, List, Metadata};
+
+/// Workflows a page.
+const PAGE: &str = "200";
 
 /// The table, and who waits for an answer.
 #[derive(Default)]
@@ -50,6 +53,11 @@ pub fn key(namespace: &str, name: &str) -> String {
 impl LockDesk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing of what was known is so any more: locks were kept elsewhere meanwhile.
+    pub fn forget_all(&self) {
+        *self.state() = State::default();
     }
 
     /// These workflows were there at the start.
@@ -148,6 +156,50 @@ impl State {
     }
 }
 
+/// Of a workflow that may hold locks.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Holding {
+    metadata: Metadata,
+    status: HoldingStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HoldingStatus {
+    synchronization: Option<IgnoredAny>,
+}
+
+/// The workflows that hold locks or wait for some, as their statuses say, for as long as it takes to find out.
+pub async fn holders(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<Metadata> {
+    let (mut holders, mut next, mut backoff) = (Vec::new(), String::new(), Backoff::default());
+    loop {
+        let mut query = vec![("labelSelector", selector), ("limit", PAGE)];
+        if !next.is_empty() {
+            query.push(("continue", &next));
+        }
+        let page = match cluster.api.get::<List<Holding>>(&Kind::Workflow.within(namespace).query(&query)).await {
+            Ok(page) => page,
+            Err(error) if error.is_shut() => return holders,
+            Err(error) => {
+                if error.is_gone() {
+                    (holders, next) = (Vec::new(), String::new());
+                } else {
+                    tracing::warn!(%error, "holders of locks cannot be listed yet; nobody gets one before");
+                }
+                error.wait(&mut backoff).await;
+                continue;
+            }
+        };
+        let holding = page.items.into_iter().filter(|one| one.status.synchronization.is_some());
+        holders.extend(holding.map(|one| one.metadata));
+        next = page.metadata.r#continue;
+        if next.is_empty() {
+            return holders;
+        }
+    }
+}
+
 /// Looks limits up, again for as long as that can help.
 async fn read_limits(cluster: Arc<Cluster>, namespace: String, name: String) {
     let path = Kind::ConfigMap.within(&namespace).named(&name);
@@ -156,6 +208,9 @@ async fn read_limits(cluster: Arc<Cluster>, namespace: String, name: String) {
         match cluster.api.get::<Limits>(&path).await {
             Err(error) if error.is_transient() => error.wait(&mut backoff).await,
             Err(error) => {
+                if error.is_shut() {
+                    return;
+                }
                 if !error.is_not_found() {
                     tracing::warn!(namespace, config_map = name, %error, "limits of semaphores cannot be read");
                 }

@@ -9,13 +9,14 @@ use futures_util::FutureExt as _;
 use http::StatusCode;
 use tiphys_controller::cluster::{Cluster, Limits};
 use tiphys_controller::images::Images;
-use tiphys_controller::lease::Lease;
 use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::Options;
 use tiphys_controller::serve::{Answer, serve};
-use tiphys_controller::{config_watch, dispatch, persistence};
-use tiphys_kubernetes::Api;
+use tiphys_controller::shards::{self, Change};
+use tiphys_controller::{config_watch, dispatch};
+use tiphys_kubernetes::{Api, ApiError, Gate};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -40,11 +41,7 @@ fn main() -> ExitCode {
     tracing_subscriber::registry().with(log.and_then(logs::Counted).with_filter(filter)).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(options))) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(reason)) => {
-            tracing::error!("{reason}");
-            ExitCode::FAILURE
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tiphys-controller: {error:#}");
             ExitCode::from(MISCONFIGURED)
@@ -82,8 +79,8 @@ async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<Join
     Ok(served)
 }
 
-/// Works until it is asked to end, or until it may not go on: then with the reason.
-async fn run(options: Options) -> Result<Option<String>> {
+/// Works until it is asked to end.
+async fn run(options: Options) -> Result<()> {
     let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let api = Api::new(kube::Client::try_from(config)?);
@@ -99,42 +96,35 @@ async fn run(options: Options) -> Result<Option<String>> {
     };
     let images = Images::new(options.registries()?);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut asked_to_end = std::pin::pin!(async move {
+    let asked_to_end = async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-    });
+    };
     let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, Limits::default(), metrics));
     let _served = serve_both(&cluster, options.health_port).await?;
-    let lease =
-        Lease::new(cluster.api.clone(), &cluster.namespace, &cluster.config().pod.instance_id, options.identity());
-    let elected = !options.no_leader_election;
-    if elected {
-        tokio::select! {
-            acquired = lease.acquire() => acquired.context("no Lease can be had, which tells replicas who works")?,
-            () = &mut asked_to_end => return Ok(None),
+    let (to, changes) = mpsc::channel(options.shards as usize);
+    let (api, identity, shards) = (cluster.api.clone(), options.identity(), options.shards);
+    let (own, instance) = (cluster.namespace.clone(), cluster.config().pod.instance_id.clone());
+    let held: JoinHandle<Result<(), ApiError>> = match options.no_leader_election {
+        true => tokio::spawn(hold_all(shards, to, asked_to_end)),
+        false => {
+            tokio::spawn(async move { shards::hold(api, (&own, &instance), &identity, shards, to, asked_to_end).await })
         }
-    }
-    cluster.metrics.leads(true);
+    };
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
-    tracing::info!(namespace = cluster.namespace, watched, "controller started");
-    let collected = tokio::spawn(persistence::collect(cluster.clone(), options.persistence));
-    let lost = async {
-        match elected {
-            true => lease.keep().await,
-            false => std::future::pending().await,
-        }
-    };
-    let ended = tokio::select! {
-        () = dispatch::run(cluster, &watched, asked_to_end) => None,
-        // What is under way elsewhere must not be done twice: everything ends at once, and the next start waits its turn.
-        reason = lost => Some(reason),
-    };
+    tracing::info!(namespace = cluster.namespace, watched, shards, "controller started");
+    dispatch::run(cluster, &watched, options.persistence, changes).await;
     followed.abort();
-    collected.abort();
-    if elected && ended.is_none() {
-        lease.release().await;
+    held.await?.context("no Lease can be had, which tells replicas who works")
+}
+
+/// Nobody else is there: all shards are ours until the end.
+async fn hold_all(shards: u32, to: mpsc::Sender<Change>, end: impl Future<Output = ()>) -> Result<(), ApiError> {
+    for shard in 0..shards {
+        let _ = to.send(Change::Begin { shard, gate: Arc::new(Gate::default()) }).await;
     }
-    Ok(ended)
+    end.await;
+    Ok(())
 }

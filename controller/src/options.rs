@@ -42,7 +42,11 @@ pub struct Options {
     /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
     #[arg(long, env = "TZ", default_value = "UTC", value_parser = time_zone)]
     pub timezone: TimeZone,
-    /// Tells replicas apart, of which one works at a time; in a Pod its name
+    /// Into how many shards workflows are divided, which replicas share among them; with 1 one replica works at a time.
+    /// The same for all replicas
+    #[arg(long, env = "TIPHYS_SHARDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub shards: u32,
+    /// Tells replicas apart; in a Pod its name
     #[arg(long, env = "LEADER_ELECTION_IDENTITY")]
     pub identity: Option<String>,
     /// Works without waiting for other replicas to end
@@ -127,6 +131,7 @@ impl Options {
             pod,
             allowed_overrides,
             limits: self.persistence.limits(),
+            shards: self.shards,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::json;
 use tiphys_api::{Time, TtlStrategy, WorkflowPhase};
@@ -12,6 +13,7 @@ use tiphys_contract::label;
 
 use crate::cluster::Cluster;
 use crate::persistence::is_awaited;
+use crate::shards::shard_of;
 use tiphys_kubernetes::Backoff;
 use tiphys_kubernetes::{ApiError, Kind, List, Metadata};
 
@@ -79,6 +81,8 @@ pub fn delete_at(cluster: Arc<Cluster>, namespace: String, name: String, uid: St
                 Err(error) if error.is_transient() => error.wait(&mut backoff).await,
                 // Another one has the name by now.
                 Err(error) if error.is_conflict() => return,
+                // Whoever has its shard now has set a timer too.
+                Err(error) if error.is_shut() => return,
                 Err(error) => {
                     return tracing::error!(namespace, workflow = name, %error, "a workflow cannot be deleted");
                 }
@@ -110,8 +114,8 @@ async fn delete(cluster: &Cluster, path: &str, uid: &str) -> Result<Option<Times
     }
 }
 
-/// Sets timers for the workflows that are over already. `selector` is that of the controller's instance.
-pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String) {
+/// Sets timers for the workflows of these shards that are over already. `selector` is that of the controller's instance.
+pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String, shards: FxHashMap<u32, Arc<Cluster>>) {
     let selector = format!("{selector},{}=true", label::COMPLETED);
     let mut next = String::new();
     let mut backoff = Backoff::default();
@@ -134,9 +138,11 @@ pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String) {
             Err(error) => return tracing::error!(%error, "workflows that are over cannot be listed: they stay"),
         };
         for over in page.items {
-            if let Some(at) = over.moment() {
+            if let Some(at) = over.moment()
+                && let Some(of_shard) = shards.get(&shard_of(&over.metadata, cluster.shards))
+            {
                 let Metadata { namespace, name, uid, .. } = over.metadata;
-                delete_at(cluster.clone(), namespace, name, uid, at);
+                delete_at(of_shard.clone(), namespace, name, uid, at);
             }
         }
         next = page.metadata.r#continue;

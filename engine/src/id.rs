@@ -78,7 +78,7 @@ pub fn pod_name(format: PodNameFormat, workflow: &str, node_name: &str, template
 }
 
 /// 32-bit FNV-1a, as Go's `hash/fnv.New32a`.
-pub(crate) fn fnv1a_32(text: &str) -> u32 {
+pub fn fnv1a_32(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 

@@ -51,7 +51,7 @@ mod workflow;
 pub use collect::{Collection, CollectionStrategy, collection_label, collections, is_all_collected, is_collected};
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use field_selector::NodeSelector;
-pub use id::{NodeId, PodNameFormat, pod_name};
+pub use id::{NodeId, PodNameFormat, fnv1a_32, pod_name};
 pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use manual_set::{SetNodes, resume_workflow, set_nodes};

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, Status};
+use super::gate::Gate;
 use super::watch::METADATA_ALONE;
 
 /// An answer that takes longer is given up. Longer than the server's own limit of 60 s.
@@ -21,6 +22,7 @@ const LONGEST: Duration = Duration::from_secs(75);
 pub struct Api {
     client: kube::Client,
     observer: Option<Arc<Observer>>,
+    gate: Option<Arc<Gate>>,
 }
 
 /// Told of every answer.
@@ -42,13 +44,20 @@ pub struct Answered<'a> {
 impl Api {
     /// Over a client.
     pub fn new(client: kube::Client) -> Api {
-        Api { client, observer: None }
+        Api { client, observer: None, gate: None }
     }
 
     /// The same, with somebody who is told of every answer.
     #[must_use]
     pub fn observed(self, observer: Arc<Observer>) -> Api {
         Api { observer: Some(observer), ..self }
+    }
+
+    /// The same, behind a gate: once that is shut, no request is answered but with [`ApiError::Shut`]. Watches do not pass it,
+    /// as they change nothing.
+    #[must_use]
+    pub fn behind(&self, gate: Arc<Gate>) -> Api {
+        Api { gate: Some(gate), ..self.clone() }
     }
 
     /// The client below, for what needs more than a request.
@@ -154,7 +163,11 @@ impl Api {
             bytes.map(|bytes| bytes.to_bytes().into()).map_err(|error| ApiError::Unreachable(chain(&error)))
         };
         let late = |_| Err(ApiError::Unreachable(format!("no answer within {} s", LONGEST.as_secs())));
-        tokio::time::timeout(LONGEST, asked).await.unwrap_or_else(late)
+        let answered = async { tokio::time::timeout(LONGEST, asked).await.unwrap_or_else(late) };
+        match &self.gate {
+            Some(gate) => gate.pass(answered).await,
+            None => answered.await,
+        }
     }
 
     /// Sends a request and gives the answer once it is known to be a success.

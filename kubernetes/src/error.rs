@@ -27,6 +27,9 @@ pub enum ApiError {
     /// The answer is not what the API promises.
     #[error("the API server's answer cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// The gate is shut that it had to pass: whoever asked has nothing more to do here.
+    #[error("what asked for it has been handed over")]
+    Shut,
 }
 
 /// The parts of a `v1` Status.
@@ -91,8 +94,13 @@ impl ApiError {
             }
             ApiError::Refused { code, .. } => matches!(code, 408 | 429 | 500 | 502 | 503 | 504),
             ApiError::Unreachable(_) => true,
-            ApiError::Unreadable(_) => false,
+            ApiError::Unreadable(_) | ApiError::Shut => false,
         }
+    }
+
+    /// The gate is shut.
+    pub fn is_shut(&self) -> bool {
+        matches!(self, ApiError::Shut)
     }
 
     /// Waits as long as the server asks for, else the next pause.
@@ -132,6 +140,7 @@ mod tests {
             (refused(500, "", "etcdserver: request is too large"), false),
             (refused(413, "RequestEntityTooLarge", ""), false),
             (ApiError::Unreachable(String::new()), true),
+            (ApiError::Shut, false),
         ] {
             assert_eq!(error.is_transient(), transient, "{error:?}");
         }

@@ -9,6 +9,7 @@ mod api;
 mod backoff;
 mod connect;
 mod error;
+mod gate;
 mod objects;
 mod path;
 mod watch;
@@ -17,6 +18,7 @@ pub use api::{Answered, Api, Observer};
 pub use backoff::Backoff;
 pub use connect::{Access, ConnectError, connect};
 pub use error::ApiError;
+pub use gate::Gate;
 pub use objects::{
     Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
     TaskResultObject, TaskSetObject, Terminated, Waiting,

@@ -49,7 +49,7 @@ impl Workplace {
 
     /// How long to wait before another Pod is created, where there is a limit.
     pub fn reserve(&self) -> Option<Duration> {
-        let rate = self.cluster.config().pod_rate?;
+        let rate = self.cluster.pod_rate()?;
         Some(self.cluster.pod_rate.reserve(rate, Instant::now())).filter(|wait| !wait.is_zero())
     }
 

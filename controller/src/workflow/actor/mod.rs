@@ -7,6 +7,7 @@
 //! that is deleted, or labelled as done with) waits until what was learned from it is written.
 
 mod ending;
+mod moving;
 mod observed;
 mod writing;
 
@@ -25,6 +26,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use self::moving::Moving;
 use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
@@ -90,8 +92,13 @@ pub async fn drive(
             }
         }
     };
-    let key = locks::key(&place.namespace, &place.workflow);
-    place.cluster.locks.enter(&place.cluster, &key, &workflow, place.to.clone());
+    if place.cluster.is_first {
+        let key = locks::key(&place.namespace, &place.workflow);
+        place.cluster.locks.enter(&place.cluster, &key, &workflow, place.to.clone());
+    } else if workflow.status.synchronization.is_some() {
+        place.give_to_first().await;
+        return moving::wait_for_end(inbox).await;
+    }
     let version = workflow.metadata.resource_version.clone();
     let mut workflow = match admission::admitted(&place, workflow, &mut inbox).await {
         Ok(Some(workflow)) => workflow,
@@ -171,6 +178,7 @@ struct Actor {
     told_over: [bool; 2],
     /// Whether somebody opened the workflow again after that.
     reopened: bool,
+    moving: Moving,
     wake_at: Option<Timestamp>,
 }
 
@@ -229,6 +237,7 @@ impl Actor {
             clearing: false,
             told_over: [false, over],
             reopened: false,
+            moving: Moving::No,
             written,
             dirty: BTreeSet::new(),
             unwritten: false,
@@ -256,6 +265,9 @@ impl Actor {
     async fn drive(mut self, mut inbox: UnboundedReceiver<Message>) -> Ending {
         self.plan();
         loop {
+            if self.moving == Moving::Told {
+                return moving::wait_for_end(inbox).await;
+            }
             if self.reopened {
                 return Ending::Reopened;
             }
@@ -371,7 +383,10 @@ impl Actor {
             tokio::spawn(self.place.clone().answer(need));
         }
         for action in actions {
-            self.act(action);
+            // Whoever takes it over decides the same again.
+            if self.moving == Moving::No {
+                self.act(action);
+            }
         }
         self.ended = None;
         self.write();
@@ -392,6 +407,7 @@ impl Actor {
             Action::KillPod { node, .. } => self.end_pod(&node),
             Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
             Action::EndSidecars { node, .. } => self.signal(&node),
+            Action::AcquireLocks(_) if !self.place.cluster.is_first => self.begin_to_move(),
             Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
             Action::Measure(measurement) => {
@@ -409,8 +425,10 @@ impl Actor {
                 if let Some(tasks) = &self.tasks {
                     tasks.close();
                 }
-                let key = locks::key(&self.place.namespace, &self.place.workflow);
-                self.place.cluster.locks.leave(&self.place.cluster, &key);
+                if self.place.cluster.is_first {
+                    let key = locks::key(&self.place.namespace, &self.place.workflow);
+                    self.place.cluster.locks.leave(&self.place.cluster, &key);
+                }
                 let all: Vec<NodeId> = self.pods.keys().cloned().collect();
                 self.releases[1].extend(all);
                 self.unwritten = true;

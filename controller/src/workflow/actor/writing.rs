@@ -9,6 +9,7 @@ use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::Kind;
 
 use super::Actor;
+use super::moving::Moving;
 use crate::ttl;
 use crate::workflow::foreign;
 use crate::workflow::message::{Accepted, Message, Refusal};
@@ -45,6 +46,9 @@ impl Actor {
             return;
         };
         self.writing = true;
+        if self.moving == Moving::Wanted {
+            self.moving = Moving::Writing;
+        }
         self.told_over[0] = self.run.workflow().status.phase.is_completed();
         let (place, spec) = (self.place.clone(), self.run.spec().clone());
         tokio::spawn(async move {
@@ -67,6 +71,9 @@ impl Actor {
 
     pub(super) fn wrote(&mut self, outcome: Result<Accepted, Refusal>) {
         self.writing = false;
+        if self.moving == Moving::Writing {
+            self.moving = if outcome.is_ok() { Moving::Told } else { Moving::Wanted };
+        }
         match outcome {
             Ok(Accepted { version, outside }) => {
                 self.backoff.reset();
