@@ -407,9 +407,22 @@ mod tests {
             ("metricsConfig", "metricsTTL: soon", "metricsConfig.metricsTTL: "),
             ("metricsConfig", "temporality: Delta", "metricsConfig.temporality: Delta is not supported"),
             ("podGCDeleteDelayDuration", "soon", "podGCDeleteDelayDuration: "),
+            ("synchronization", "{}", "synchronization is not supported"),
         ] {
             let error = read(&[(key, text)]).unwrap_err().to_string();
             assert!(error.contains(words), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn shards_leave_no_room_for_limits_of_all() {
+        let given = Config { shards: 2, ..Config::default() };
+        for (key, refused) in [("parallelism", true), ("namespaceParallelism", true), ("retentionPolicy", false)] {
+            let value = if refused { "3" } else { "{completed: 3}" };
+            let data = [(key.to_owned(), value.to_owned())].into();
+            let read = Config::read(&ConfigMapData { data, ..ConfigMapData::default() }, &given);
+            let error = read.err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(error.contains("--shards 1"), refused, "{key}: {error}");
         }
     }
 }

@@ -137,6 +137,12 @@ fn set(cluster: &Cluster, only: &str, namespace: ObjectMeta, limited: &mut Vec<S
         return;
     }
     match namespace.metadata.label(LIMIT).parse() {
+        Ok(_) if cluster.shards > 1 => {
+            tracing::error!(
+                namespace = name,
+                "the label {LIMIT} is not kept: one controller would have to count all workflows; start them with --shards 1"
+            );
+        }
         Ok(limit) => {
             cluster.parallelism.limit_namespace(&name, Some(limit));
             if !limited.contains(&name) {

@@ -4,6 +4,7 @@
 //! Who waits is told of changes by a watch and needs a timer only for the moment at which the holder's time is up. Clocks of
 //! different machines are not compared: a holder is dead when the Lease has not changed for its duration by our own clock.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -30,7 +31,12 @@ pub(super) struct Lease {
     pub names: Names,
     pub name: String,
     pub identity: String,
+    /// All Leases as they were seen by whoever follows them.
+    pub known: Known,
 }
+
+/// Leases by name.
+pub(super) type Known = Arc<Mutex<FxHashMap<String, Seen>>>;
 
 /// A Lease that is ours: the version we wrote, and when we set out to write it.
 #[derive(Debug)]
@@ -71,7 +77,7 @@ impl Object {
 }
 
 /// A Lease as it was last seen, and since when it has been so.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub object: Object,
     since: Instant,
@@ -112,7 +118,8 @@ impl Lease {
     /// # Errors
     /// The API server refuses, so that waiting is of no use.
     pub async fn acquire(&self) -> Result<Held, ApiError> {
-        let mut seen: Option<Seen> = None;
+        // A holder's time runs from when it was last seen to live, and not from when somebody asks.
+        let mut seen = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).cloned();
         let mut backoff = Backoff::default();
         let mut told = String::new();
         loop {

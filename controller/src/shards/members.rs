@@ -1,6 +1,7 @@
 //! Who is there, and which shards are ours because of that.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -59,6 +60,7 @@ async fn look(lease: &Lease, wanted: &latest::Sender<Wanted>) {
             }
             let Now { mine, dead, left } = roll.now(Instant::now());
             next = left;
+            lease.known.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&roll.seen);
             for name in dead {
                 tokio::spawn(forget(lease.clone(), name));
             }

@@ -8,7 +8,7 @@ use tiphys_kubernetes::{Api, ApiError, Backoff, Gate};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::lease::{Held, Lease, RENEW_WITHIN, leases};
+use super::lease::{Held, Known, Lease, RENEW_WITHIN, leases};
 use super::members::{self, Wanted};
 use super::names::{FIRST, Names};
 
@@ -48,12 +48,14 @@ pub async fn hold(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ApiError> {
     let names = Names::new(instance, shards);
+    let known = Known::default();
     let lease = |name| Lease {
         api: api.clone(),
         leases: leases(namespace),
         names: names.clone(),
         name,
         identity: identity.to_owned(),
+        known: known.clone(),
     };
     let (wanted, _) = watch::channel(Wanted::new());
     let mut holding = JoinSet::new();

@@ -118,6 +118,34 @@ impl Api {
         }
     }
 
+    /// Follows a collection, whose path may have a query, until `enough` has been told of it: the kind of each event
+    /// (`ADDED`, …) and the object. It begins with what is there.
+    ///
+    /// # Errors
+    /// When the cluster ends it.
+    pub async fn follow(&self, collection: &str, mut enough: impl FnMut(&str, &Value) -> bool) -> Result<()> {
+        loop {
+            // Without a version a watch begins with what is there. The server ends each after some minutes.
+            let query = if collection.contains('?') { '&' } else { '?' };
+            let path = format!("{collection}{query}watch=1");
+            let mut body = self.send(Method::GET, &path, None).await?.into_body();
+            let mut text = Vec::new();
+            while let Some(frame) = body.frame().await {
+                text.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
+                while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = text.drain(..=end).collect();
+                    let event: Value = serde_json::from_slice(&line)?;
+                    if event["type"] == "ERROR" {
+                        bail!("watching {collection}: {}", event["object"]["message"]);
+                    }
+                    if enough(event["type"].as_str().unwrap_or_default(), &event["object"]) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
     /// Follows one object until it is as wanted, and gives it.
     ///
     /// # Errors
@@ -130,29 +158,13 @@ impl Api {
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
         let mut last = Value::Null;
-        let follow = async {
-            loop {
-                // Without a version a watch begins with what is there. The server ends each after some minutes.
-                let path = format!("{collection}?watch=1&fieldSelector=metadata.name%3D{name}");
-                let mut body = self.send(Method::GET, &path, None).await?.into_body();
-                let mut text = Vec::new();
-                while let Some(frame) = body.frame().await {
-                    text.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
-                    while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-                        let line: Vec<u8> = text.drain(..=end).collect();
-                        let mut event: Value = serde_json::from_slice(&line)?;
-                        if event["type"] == "ERROR" {
-                            bail!("watching {collection}/{name}: {}", event["object"]["message"]);
-                        }
-                        last = event["object"].take();
-                        if wanted(&last) {
-                            return Ok(());
-                        }
-                    }
-                }
-            }
-        };
-        match tokio::time::timeout(limit, follow).await {
+        let path = format!("{collection}?fieldSelector=metadata.name%3D{name}");
+        let follow = self.follow(&path, |_, object| {
+            last = object.clone();
+            wanted(object)
+        });
+        let done = tokio::time::timeout(limit, follow).await;
+        match done {
             Ok(done) => done.map(|()| last),
             Err(_) => bail!("{name} is not as wanted after {} s: phase {}", limit.as_secs(), last["status"]["phase"]),
         }

@@ -12,6 +12,7 @@ mod install;
 mod namespace;
 mod recorded;
 mod schedules;
+mod sharding;
 mod steps;
 mod verdict;
 mod workflows;
@@ -74,10 +75,26 @@ impl Count {
     }
 }
 
+impl Count {
+    /// Tells what came of all.
+    fn told(&self) -> Result<()> {
+        let [passed, failed, skipped] = self.0;
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }
+    }
+}
+
 /// Runs the tests.
 pub fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let cluster = Cluster::find()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut count = Count::default();
+    runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
+    if options.only.as_ref().is_some_and(|only| sharding::NAME.contains(only.as_str())) {
+        // It needs no image, and its name is no other's.
+        return count.told();
+    }
     let [root, other] = image::build()?;
     let mut images = Images {
         executor: cluster.push(&other, "executor-nonroot")?,
@@ -85,7 +102,6 @@ pub fn run(args: &[String]) -> Result<()> {
         as_volumes: false,
     };
     let executor = cluster.push(&root, "executor")?;
-    let mut count = Count::default();
     if options.only.is_none() {
         let begun = Instant::now();
         let outcome = stores(&cluster).err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
@@ -95,7 +111,6 @@ pub fn run(args: &[String]) -> Result<()> {
             databases::run_tests().err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add("archive: its suite on PostgreSQL and MariaDB", begun, &outcome);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if options.only.as_ref().is_none_or(|only| "chart".contains(only.as_str())) {
         let begun = Instant::now();
         let outcome = runtime.block_on(chart(&options, &cluster, &other));
@@ -104,9 +119,7 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
     runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
-    let [passed, failed, skipped] = count.0;
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }
+    count.told()
 }
 
 fn parse(args: &[String]) -> Result<Options> {

@@ -86,14 +86,22 @@ impl Controller {
     /// # Errors
     /// When it cannot be built or started.
     pub fn start(cluster: &Cluster, namespace: &str, executor: &str) -> Result<Self> {
+        // One that was killed would hold its Lease for a while.
+        Self::start_with(cluster, namespace, executor, &["--no-leader-election"])
+    }
+
+    /// The same, with options of its own.
+    ///
+    /// # Errors
+    /// As [`Controller::start`].
+    pub fn start_with(cluster: &Cluster, namespace: &str, executor: &str, own: &[&str]) -> Result<Self> {
         let program = build("tiphys-controller")?;
         let log = target().join("e2e-controller.log");
         let file = std::fs::File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| log.display().to_string())?;
         let mut command = Command::new(program);
-        // One that was killed would hold its Lease for a while.
-        command.args(["--no-leader-election", "--namespaced", "--namespace", namespace, "--executor-image", executor]);
-        command.args(["--health-port", "0"]);
+        command.args(["--namespaced", "--namespace", namespace, "--executor-image", executor, "--health-port", "0"]);
+        command.args(own);
         command.env("KUBECONFIG", &cluster.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().context("tiphys-controller cannot be started")?;
         Ok(Self { command, child })
