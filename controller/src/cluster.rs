@@ -21,13 +21,15 @@ pub struct Limits {
     pub creating: usize,
     /// Writing statuses.
     pub writing: usize,
-    /// Everything else: reading, labelling, deleting, signals.
+    /// Labelling Pods as done with. Nobody waits for it, and it costs the API server as much as creating one.
+    pub labelling: usize,
+    /// Everything else: reading, deleting, signals.
     pub other: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { creating: 32, writing: 32, other: 16 }
+        Limits { creating: 32, writing: 32, labelling: 2, other: 16 }
     }
 }
 
@@ -81,6 +83,8 @@ pub struct Cluster {
     pub creating: Turns,
     /// Turns of requests that write statuses.
     pub writing: Turns,
+    /// Turns of requests that label Pods as done with.
+    pub labelling: Turns,
     /// Turns of other requests.
     pub other: Turns,
     /// Locks of all workflows.
@@ -115,6 +119,7 @@ impl Cluster {
             watched,
             creating: turns("pod_creation", limits.creating),
             writing: turns("status_write", limits.writing),
+            labelling: turns("pod_labelling", limits.labelling),
             other: turns("other", limits.other),
             health: Arc::default(),
             metrics,

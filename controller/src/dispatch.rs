@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::workflow::{Ending, Message, drive};
+use crate::workflow::{Ending, Message, Strays, drive};
 use crate::{cron, ended, locks, parallelism, persistence, retention, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Kind, METADATA_ALONE, ObjectMeta, Pod, TaskResultObject, TaskSetObject, watch,
@@ -50,7 +50,13 @@ pub async fn run(cluster: Arc<Cluster>, namespace: &str, stop: impl Future<Outpu
     tokio::spawn(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()));
     let health = cluster.health.clone();
     health.works();
-    let mut dispatch = Dispatch { cluster, workflows: FxHashMap::default(), listed: FxHashSet::default() };
+    let mut dispatch = Dispatch {
+        cluster,
+        workflows: FxHashMap::default(),
+        listed: FxHashSet::default(),
+        strays: Some(FxHashMap::default()),
+        all_listed: [false; 2],
+    };
     let mut driven: JoinSet<(Key, String, Ending)> = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -127,6 +133,10 @@ struct Dispatch {
     workflows: FxHashMap<Key, Known>,
     /// Uids of Pods in the list that is being read.
     listed: FxHashSet<String>,
+    /// Pods of workflows that are not known, until all workflows and Pods have been listed for the first time.
+    strays: Option<FxHashMap<Key, Strays>>,
+    /// Whether all workflows have been listed, and whether all Pods have.
+    all_listed: [bool; 2],
 }
 
 impl Dispatch {
@@ -144,6 +154,8 @@ impl Dispatch {
                 for known in self.workflows.values() {
                     let _ = known.to.send(Message::PodsListed(listed.clone()));
                 }
+                self.all_listed[1] = true;
+                self.let_go_of_strays();
             }
             Told::Pod(Event::Applied(pod)) => self.pod(pod, |pod| Message::Pod(pod, Instant::now())),
             Told::Pod(Event::Deleted(pod)) => self.pod(pod, Message::PodGone),
@@ -183,6 +195,8 @@ impl Dispatch {
                 self.cluster.locks.expect(&self.cluster, keys);
                 self.cluster.parallelism.open();
                 self.cluster.health.listed();
+                self.all_listed[0] = true;
+                self.let_go_of_strays();
             }
         }
     }
@@ -229,6 +243,21 @@ impl Dispatch {
     fn pod(&mut self, pod: Pod, message: fn(Box<Pod>) -> Message) {
         if let Some(known) = self.find(&pod.metadata.namespace, pod.metadata.label(label::WORKFLOW)) {
             let _ = known.to.send(message(Box::new(pod)));
+        } else if let Some(strays) = &mut self.strays {
+            let key = (pod.metadata.namespace.clone(), pod.metadata.label(label::WORKFLOW).to_owned());
+            strays.entry(key.clone()).or_default().add(key, pod);
+        }
+    }
+
+    /// What is not known when everything has been listed belongs to workflows that are over.
+    fn let_go_of_strays(&mut self) {
+        if self.all_listed == [true; 2]
+            && let Some(strays) = self.strays.take()
+        {
+            let unknown = strays.into_iter().filter(|(key, _)| !self.workflows.contains_key(key));
+            for (_, strays) in unknown {
+                tokio::spawn(strays.let_go(self.cluster.clone()));
+            }
         }
     }
 

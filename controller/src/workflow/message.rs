@@ -58,6 +58,8 @@ pub struct Accepted {
     pub version: String,
     /// `status.offloadNodeStatusVersion`, where that was written.
     pub outside: Option<String>,
+    /// How long that took.
+    pub took: std::time::Duration,
 }
 
 /// A write or read that did not come off.

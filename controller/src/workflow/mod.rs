@@ -13,6 +13,7 @@ mod prepare;
 mod release;
 mod repository;
 mod status;
+mod strays;
 mod tally;
 mod tasks;
 
@@ -21,3 +22,4 @@ pub use collect::Collector;
 pub use message::Message;
 pub(crate) use nodes::{NodesError, make_whole};
 pub use status::SizeLimits;
+pub use strays::Strays;

@@ -16,9 +16,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use super::prepare::Prepared;
+use super::release::Release;
 use crate::cluster::Cluster;
-use tiphys_kubernetes::Backoff;
-use tiphys_kubernetes::{ApiError, Kind, Pod};
+
+use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
@@ -113,7 +114,7 @@ impl Workplace {
         prepared: &Prepared,
     ) -> Result<(Value, Option<Value>), String> {
         let mut config = prepared.config.clone();
-        let variables = request.variables;
+        let variables = request.all_variables();
         let request = Request {
             node_id: request.node.to_string(),
             node_name: request.node_name,
@@ -241,14 +242,15 @@ impl Workplace {
             }
         }
         let pods = Kind::Pod.within(&self.namespace);
-        match api.create(pods.path(), pod).await {
+        // It has just been made: what is known of it is what was asked for, and its metadata.
+        match api.create_as(pods.path(), pod, METADATA_ALONE.1).await {
             Err(error) if error.is_already_there() => {
                 let name = pod["metadata"]["name"].as_str().unwrap_or_default();
                 let found: Pod = api.get(&pods.named(name)).await?;
                 // Argo takes any Pod of that name for its own. One of another workflow would give its results to this one.
                 if found.metadata.is_of(&self.uid) { Ok(found) } else { Err(error) }
             }
-            answer => Ok(serde_json::from_value(answer?)?),
+            answer => answer,
         }
     }
 
@@ -283,15 +285,33 @@ impl Workplace {
         }
     }
 
+    /// Lets go of a Pod.
+    pub async fn release(self, release: Release, name: String, uid: String) {
+        match release {
+            Release::Later => {}
+            Release::Label => self.label_completed(name).await,
+            Release::Delete(delay) => {
+                tokio::time::sleep(delay).await;
+                let grace = self.cluster.config().pod_gc_grace;
+                self.delete(name, uid, grace).await;
+            }
+        }
+    }
+
     /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
-    pub async fn label_completed(self, name: String) {
+    async fn label_completed(self, name: String) {
         let path = Kind::Pod.within(&self.namespace).named(&name);
         let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
-        match self.change(&path, &patch).await {
-            Err(error) if !error.is_not_found() => {
-                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
+        let mut backoff = Backoff::default();
+        let _turn = self.cluster.labelling.acquire().await;
+        loop {
+            match self.cluster.api.patch_strategically(&path, &patch).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                Err(error) if !error.is_not_found() => {
+                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
+                }
+                _ => return,
             }
-            _ => {}
         }
     }
 

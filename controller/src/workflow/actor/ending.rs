@@ -15,6 +15,8 @@ impl Actor {
     pub(super) fn end_pod(&mut self, node: &NodeId) {
         let Some(pod) = self.pods.get_mut(node) else {
             // It is not made, or not seen yet. One that appears after all is told to the engine, which asks again.
+            self.asked.retain(|new| new.request.node != *node);
+            self.unanswered.remove(node);
             if let Some(task) = self.creating.remove(node) {
                 task.abort();
             }
