@@ -1,5 +1,6 @@
 //! What all workflows share: the API server, the configuration, and how much may be under way at a time.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,22 +16,20 @@ use crate::pod_rate::PodRate;
 use tiphys_kubernetes::Api;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
-    /// Creating Pods.
-    pub creating: usize,
-    /// Writing statuses.
-    pub writing: usize,
-    /// Labelling Pods as done with. Nobody waits for it, and it costs the API server as much as creating one.
-    pub labelling: usize,
-    /// Everything else: reading, deleting, signals.
-    pub other: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { creating: 32, writing: 32, labelling: 2, other: 16 }
-    }
+    /// Requests at a time that create Pods
+    #[arg(long = "in-flight-pods", env = "TIPHYS_IN_FLIGHT_PODS", default_value = "32", value_name = "N")]
+    pub creating: NonZero<u16>,
+    /// Requests at a time that write workflows' statuses
+    #[arg(long = "in-flight-statuses", env = "TIPHYS_IN_FLIGHT_STATUSES", default_value = "32", value_name = "N")]
+    pub writing: NonZero<u16>,
+    /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
+    #[arg(long = "in-flight-labels", env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
+    pub labelling: NonZero<u16>,
+    /// Other requests at a time: reading, deleting, signals
+    #[arg(long = "in-flight-others", env = "TIPHYS_IN_FLIGHT_OTHERS", default_value = "16", value_name = "N")]
+    pub other: NonZero<u16>,
 }
 
 /// Turns of one kind of requests.
@@ -45,8 +44,8 @@ pub struct Turns {
 pub struct Turn(#[allow(dead_code)] Option<OwnedSemaphorePermit>, #[allow(dead_code)] Held);
 
 impl Turns {
-    fn new(name: &'static str, limit: usize, metrics: &Arc<Metrics>) -> Turns {
-        Turns { name, free: Arc::new(Semaphore::new(limit)), metrics: metrics.clone() }
+    fn new(name: &'static str, limit: NonZero<u16>, metrics: &Arc<Metrics>) -> Turns {
+        Turns { name, free: Arc::new(Semaphore::new(limit.get().into())), metrics: metrics.clone() }
     }
 
     /// Waits for a turn.

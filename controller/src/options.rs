@@ -7,6 +7,7 @@ use tiphys_contract::env;
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
 
+use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
 
@@ -63,6 +64,9 @@ pub struct Options {
     /// Form of the log
     #[arg(long, env = "ARGO_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+    /// How many requests are under way at a time
+    #[command(flatten)]
+    pub limits: Limits,
     /// How often the database is tidied up
     #[command(flatten)]
     pub persistence: PersistenceOptions,
