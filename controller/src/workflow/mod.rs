@@ -4,6 +4,7 @@ mod actor;
 mod admission;
 mod collect;
 mod events;
+mod executor_plugins;
 mod foreign;
 mod message;
 mod needs;
@@ -19,6 +20,7 @@ mod tasks;
 
 pub use actor::{Ending, drive};
 pub use collect::Collector;
+pub use executor_plugins::ExecutorPlugins;
 pub use message::Message;
 pub(crate) use nodes::{NodesError, make_whole};
 pub use status::SizeLimits;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
-use tiphys_api::{TemplateType, Time, Workflow};
+use tiphys_api::{Time, Workflow};
 use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
 use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, PodRequest, Run};
@@ -46,9 +46,6 @@ const BATCH: usize = 256;
 /// Pods of one workflow that are asked for without an answer. More than the turns that there are for all workflows, so that
 /// none is left free.
 const UNANSWERED: usize = 64;
-
-/// Kinds of templates that this version has no means for.
-const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
 
 /// How a workflow left this controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +221,6 @@ impl Actor {
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
             failed_pod_restarts: config.failed_pod_restarts,
-            without: WITHOUT.to_vec(),
             artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),

@@ -12,6 +12,7 @@ use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 use super::Actor;
 use crate::pod_state;
 use crate::workflow::message::Message;
+use crate::workflow::tasks;
 
 /// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
 const RECENTLY_SECONDS: i64 = 10;
@@ -27,7 +28,11 @@ impl Actor {
         }
         let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
         match self.place.read::<TaskSetObject>(&set).await {
-            Ok(set) => self.take(Message::TaskSet(Box::new(set))),
+            Ok(set) => {
+                // Its agent ends with the workflow, also where it has nothing more to do.
+                self.tasks();
+                self.take(Message::TaskSet(Box::new(set)));
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "the task set cannot be read"),
         }
@@ -54,9 +59,11 @@ impl Actor {
         }
         let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
             // The only Pod of a workflow that is no node's is the agent's.
-            if pod.status.phase == "Failed" {
-                let facts =
-                    self.tasks.as_ref().map(|tasks| tasks.agent_failed(&pod.status.message)).unwrap_or_default();
+            if pod.status.phase == "Failed"
+                && pod.metadata.deletion_timestamp.is_none()
+                && let Some(tasks) = &self.tasks
+            {
+                let facts = tasks.agent_failed(&pod.status.message);
                 facts.into_iter().for_each(|fact| self.observe(fact));
             }
             return;
@@ -92,7 +99,13 @@ impl Actor {
     }
 
     pub(super) fn pod_gone(&mut self, pod: Pod) {
-        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
+            let is_agent = pod.metadata.name == tasks::agent_name(&self.place.workflow);
+            if let Some(tasks) = self.tasks.as_ref().filter(|_| is_agent && !self.run.is_finished()) {
+                tasks.agent_gone();
+            }
+            return;
+        };
         let node = NodeId::from(id.as_str());
         if self.pods.get(&node).is_some_and(|known| known.uid != pod.metadata.uid) {
             return;
