@@ -25,11 +25,13 @@ pub struct Limits {
     pub labelling: usize,
     /// Everything else: reading, deleting, signals.
     pub other: usize,
+    /// Reading results back from artifact repositories.
+    pub results: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { creating: 32, writing: 32, labelling: 2, other: 16 }
+        Limits { creating: 32, writing: 32, labelling: 2, other: 16, results: 2 }
     }
 }
 
@@ -87,6 +89,8 @@ pub struct Cluster {
     pub labelling: Turns,
     /// Turns of other requests.
     pub other: Turns,
+    /// Turns of reading results back from artifact repositories: each may need much memory.
+    pub results: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
     /// Places of all workflows.
@@ -121,6 +125,7 @@ impl Cluster {
             writing: turns("status_write", limits.writing),
             labelling: turns("pod_labelling", limits.labelling),
             other: turns("other", limits.other),
+            results: turns("results", limits.results),
             health: Arc::default(),
             metrics,
             locks: LockDesk::default(),

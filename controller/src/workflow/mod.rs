@@ -13,6 +13,7 @@ mod pods;
 mod prepare;
 mod release;
 mod repository;
+mod results;
 mod status;
 mod strays;
 mod tally;

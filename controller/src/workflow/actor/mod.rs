@@ -9,6 +9,7 @@
 
 mod ending;
 mod observed;
+mod results;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -26,6 +27,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use self::results::Fetching;
 use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
@@ -168,6 +170,8 @@ struct Actor {
     /// Whether the object is being read.
     reading: bool,
     pods: FxHashMap<NodeId, KnownPod>,
+    /// Results that are not in the Pods, by node, with the Pod's uid.
+    fetched: FxHashMap<NodeId, (String, Fetching)>,
     creating: FxHashMap<NodeId, AbortHandle>,
     /// Pods that are asked for when others have been answered, and those that have not been.
     asked: VecDeque<NewPod>,
@@ -255,6 +259,7 @@ impl Actor {
             seen_version: None,
             reading: false,
             pods: FxHashMap::default(),
+            fetched: FxHashMap::default(),
             creating: FxHashMap::default(),
             asked: VecDeque::new(),
             unanswered: FxHashSet::default(),
@@ -355,6 +360,7 @@ impl Actor {
                     self.pod(*pod, Instant::now());
                 }
             }
+            Message::Results { pod, outcome } => self.results(*pod, outcome),
             Message::Cleared(left) => {
                 self.clearing = false;
                 self.observe(Fact::VolumeClaims(left));

@@ -10,7 +10,7 @@ use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 
 use super::Actor;
-use crate::pod_state;
+use crate::pod_state::{self, Seen};
 use crate::workflow::message::Message;
 use crate::workflow::tasks;
 
@@ -70,19 +70,21 @@ impl Actor {
         };
         let node = NodeId::from(id.as_str());
         let seen = pod_state::read(&pod);
+        let phase = seen.state.phase;
+        let told = self.with_results(&node, &pod, seen);
         if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {
             // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
             tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
         }
-        self.tally.pod(&node, seen.state.phase, &pod);
+        self.tally.pod(&node, phase, &pod);
         let known = self.pods.entry(node.clone()).or_default();
         let is_over = |phase| matches!(phase, PodPhase::Succeeded | PodPhase::Failed);
-        if is_over(seen.state.phase) && !is_over(known.phase) {
+        if is_over(phase) && !is_over(known.phase) {
             self.ended.get_or_insert(seen_at);
         }
         known.name = pod.metadata.name;
         known.uid = pod.metadata.uid;
-        known.phase = seen.state.phase;
+        known.phase = phase;
         known.labels = pod.metadata.labels;
         known.annotations = pod.metadata.annotations;
         known.grace = pod.spec.termination_grace_period_seconds;
@@ -90,6 +92,13 @@ impl Actor {
         known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
         self.releases[1].push(node.clone());
         self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
+        if let Some(seen) = told {
+            self.tell_pod(node, seen);
+        }
+    }
+
+    /// What a step's Pod has to tell goes to the engine.
+    pub(super) fn tell_pod(&mut self, node: NodeId, seen: Seen) {
         if let Some(report) = seen.report {
             let outputs = Box::new(report.result.outputs.unwrap_or_default());
             let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
@@ -110,6 +119,7 @@ impl Actor {
         if self.pods.get(&node).is_some_and(|known| known.uid != pod.metadata.uid) {
             return;
         }
+        let Some(pod) = self.gone_with_results(&node, pod) else { return };
         let completed = pod.metadata.label(label::COMPLETED) == "true";
         // What it was at last may not have been told before.
         self.pod(pod, Instant::now());
@@ -127,7 +137,7 @@ impl Actor {
 
     pub(super) fn pods_listed(&mut self, uids: &FxHashSet<String>) {
         for (node, pod) in &self.pods {
-            if !uids.contains(&pod.uid) && !pod.released {
+            if !uids.contains(&pod.uid) && !pod.released && !self.waits_for_results(node) {
                 tokio::spawn(self.place.clone().look_for(node.clone(), pod.name.clone(), pod.uid.clone()));
             }
         }
