@@ -30,6 +30,9 @@ pub struct Limits {
     /// Other requests at a time: reading, deleting, signals
     #[arg(long = "in-flight-others", env = "TIPHYS_IN_FLIGHT_OTHERS", default_value = "16", value_name = "N")]
     pub other: NonZero<u16>,
+    /// Steps' results read back at a time from artifact repositories; each may take 32 MiB
+    #[arg(long = "in-flight-results", env = "TIPHYS_IN_FLIGHT_RESULTS", default_value = "2", value_name = "N")]
+    pub results: NonZero<u16>,
 }
 
 /// Turns of one kind of requests.
@@ -86,6 +89,8 @@ pub struct Cluster {
     pub labelling: Turns,
     /// Turns of other requests.
     pub other: Turns,
+    /// Turns of reading results back from artifact repositories: each may need much memory.
+    pub results: Turns,
     /// Locks of all workflows.
     pub locks: LockDesk,
     /// Places of all workflows.
@@ -120,6 +125,7 @@ impl Cluster {
             writing: turns("status_write", limits.writing),
             labelling: turns("pod_labelling", limits.labelling),
             other: turns("other", limits.other),
+            results: turns("results", limits.results),
             health: Arc::default(),
             metrics,
             locks: LockDesk::default(),

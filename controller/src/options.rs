@@ -10,6 +10,7 @@ use tiphys_podspec::{Layout, PodConfig};
 use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
+use crate::workflow::ExecutorPlugins;
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -55,6 +56,12 @@ pub struct Options {
     /// Fields of a spec that a workflow may set in spite of workflowRestrictions, beside Argo's
     #[arg(long, env = "WORKFLOW_USER_OVERRIDE_ALLOWLIST", value_delimiter = ',', value_name = "FIELD")]
     pub allow_override: Vec<String>,
+    /// Runs the executor plugins that ConfigMaps declare beside the agents of workflows
+    #[arg(long, env = "ARGO_EXECUTOR_PLUGINS")]
+    pub executor_plugins: bool,
+    /// Lets workflows bring executor plugins of their own (spec.executorPlugins)
+    #[arg(long, env = "ARGO_WORKFLOW_LEVEL_EXECUTOR_PLUGINS")]
+    pub workflow_level_executor_plugins: bool,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
@@ -130,6 +137,10 @@ impl Options {
         Config {
             pod,
             allowed_overrides,
+            executor_plugins: ExecutorPlugins {
+                declared: self.executor_plugins,
+                of_workflows: self.workflow_level_executor_plugins,
+            },
             limits: self.persistence.limits(),
             time_zone: Some(self.timezone.clone()),
             ..Config::default()

@@ -93,7 +93,8 @@ impl Controller {
         let mut command = Command::new(program);
         // One that was killed would hold its Lease for a while.
         command.args(["--no-leader-election", "--namespaced", "--namespace", namespace, "--executor-image", executor]);
-        command.args(["--health-port", "0"]);
+        // Plugins that workflows bring stay forbidden, as they were where the corpus was recorded.
+        command.args(["--health-port", "0", "--executor-plugins"]);
         command.env("KUBECONFIG", &cluster.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().context("tiphys-controller cannot be started")?;
         Ok(Self { command, child })
@@ -231,16 +232,49 @@ async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Op
 pub struct Own {
     /// What it shows.
     pub name: &'static str,
+    /// What must be there beside it; may be empty.
+    beside: &'static str,
     /// Its manifest; `{s3}` stands for the address of the S3 server.
     manifest: &'static str,
     /// The first difference to what is expected of its status.
     differs: fn(&Value) -> Option<String>,
 }
 
+/// An executor plugin that answers those who know its token.
+const PLUGIN: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: hello-executor-plugin, labels: {workflows.argoproj.io/configmap-type: ExecutorPlugin}}
+data:
+  sidecar.container: |
+    name: hello-server
+    image: python:alpine3.23
+    command: [python, -c]
+    args:
+    - |
+      import json
+      from http.server import BaseHTTPRequestHandler, HTTPServer
+      expected = 'Bearer ' + open('/var/run/argo/token').read()
+      class Plugin(BaseHTTPRequestHandler):
+          def do_POST(self):
+              asked = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+              known = self.headers['Authorization'] == expected
+              mine = 'hello' in asked['template'].get('plugin', {})
+              self.send_response(200 if known else 403)
+              self.end_headers()
+              node = {'node': {'phase': 'Succeeded', 'message': 'Hello'}} if mine else {}
+              self.wfile.write(json.dumps(node).encode())
+      HTTPServer(('', 4355), Plugin).serve_forever()
+    ports: [{containerPort: 4355}]
+    resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 500m, memory: 64Mi}}
+    securityContext: {runAsNonRoot: true, runAsUser: 1000, readOnlyRootFilesystem: true}
+";
+
 /// Those workflows.
-pub const OWN: [Own; 3] = [
+pub const OWN: [Own; 5] = [
     Own {
         name: "http templates, by the agent",
+        beside: "",
         manifest: "
 kind: Workflow
 metadata: {name: http}
@@ -259,7 +293,52 @@ spec:
         },
     },
     Own {
+        name: "plugin templates, by a server that a ConfigMap declares",
+        beside: PLUGIN,
+        manifest: "
+kind: Workflow
+metadata: {name: plugin}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: ask, template: ask, withSequence: {count: '3'}}]]
+  - name: ask
+    plugin: {hello: {}}
+",
+        differs: |status| {
+            let nodes = status["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
+            let told = nodes.filter(|node| node["type"] == "Plugin" && node["message"] == "Hello").count();
+            (told != 3).then(|| format!("{told} plugin nodes were told so, expected 3"))
+        },
+    },
+    Own {
+        name: "a parameter of 1 MiB, by way of the artifact repository",
+        beside: "",
+        manifest: "
+kind: Workflow
+metadata: {name: long-parameter}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {name: give, template: give}
+    - - name: take
+        template: take
+        arguments: {parameters: [{name: length, value: '{{=len(steps.give.outputs.parameters.long)}}'}]}
+  - name: give
+    outputs: {parameters: [{name: long, valueFrom: {path: /tmp/long}}]}
+    container: {image: alpine, command: [sh, -c], args: ['head -c 786432 /dev/urandom | base64 -w 0 > /tmp/long']}
+  - name: take
+    inputs: {parameters: [{name: length}]}
+    container: {image: alpine, command: [sh, -c], args: ['test {{inputs.parameters.length}} = 1048576']}
+",
+        differs: |status| (status["progress"] != "2/2").then(|| format!("progress: {}", status["progress"])),
+    },
+    Own {
         name: "4,000 nodes, which go out compressed",
+        beside: "",
         manifest: "
 kind: Workflow
 metadata: {name: large}
@@ -280,6 +359,7 @@ spec:
     },
     Own {
         name: "30,000 nodes, which go into the artifact repository",
+        beside: "",
         manifest: "
 kind: Workflow
 metadata: {name: larger}
@@ -347,6 +427,9 @@ pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) ->
         let manifest = own.manifest.replace("{s3}", &cluster.s3.host);
         let mut manifest = read(&manifest)?;
         manifest["apiVersion"] = "argoproj.io/v1alpha1".into();
+        if !own.beside.is_empty() {
+            namespace.put(&read(own.beside)?).await?;
+        }
         let workflow = complete(namespace, &manifest).await?;
         let status = &workflow["status"];
         let failed = (status["phase"] != "Succeeded").then(|| format!("{}: {}", status["phase"], status["message"]));

@@ -9,6 +9,7 @@
 
 mod ending;
 mod observed;
+mod results;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
-use tiphys_api::{TemplateType, Time, Workflow};
+use tiphys_api::{Time, Workflow};
 use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
 use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, PodRequest, Run};
@@ -26,6 +27,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use self::results::Fetching;
 use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
@@ -46,9 +48,6 @@ const BATCH: usize = 256;
 /// Pods of one workflow that are asked for without an answer. More than the turns that there are for all workflows, so that
 /// none is left free.
 const UNANSWERED: usize = 64;
-
-/// Kinds of templates that this version has no means for.
-const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
 
 /// How a workflow left this controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +170,8 @@ struct Actor {
     /// Whether the object is being read.
     reading: bool,
     pods: FxHashMap<NodeId, KnownPod>,
+    /// Results that are not in the Pods, by node, with the Pod's uid.
+    fetched: FxHashMap<NodeId, (String, Fetching)>,
     creating: FxHashMap<NodeId, AbortHandle>,
     /// Pods that are asked for when others have been answered, and those that have not been.
     asked: VecDeque<NewPod>,
@@ -224,7 +225,6 @@ impl Actor {
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
             failed_pod_restarts: config.failed_pod_restarts,
-            without: WITHOUT.to_vec(),
             artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),
@@ -259,6 +259,7 @@ impl Actor {
             seen_version: None,
             reading: false,
             pods: FxHashMap::default(),
+            fetched: FxHashMap::default(),
             creating: FxHashMap::default(),
             asked: VecDeque::new(),
             unanswered: FxHashSet::default(),
@@ -359,6 +360,7 @@ impl Actor {
                     self.pod(*pod, Instant::now());
                 }
             }
+            Message::Results { pod, outcome } => self.results(*pod, outcome),
             Message::Cleared(left) => {
                 self.clearing = false;
                 self.observe(Fact::VolumeClaims(left));

@@ -156,6 +156,7 @@ impl Actor {
         let spec = self.run.spec().clone();
         let phase = self.run.workflow().status.phase;
         for node in std::mem::take(&mut self.releases[0]) {
+            self.forget_results(&node);
             let Some(pod) = self.pods.get_mut(&node).filter(|pod| !pod.released) else { continue };
             if !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
                 continue;
