@@ -34,7 +34,8 @@ impl Api {
     /// When there is no kubectl, or it refuses the KUBECONFIG.
     pub fn open(kubeconfig: &Path) -> Result<Self> {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig).args(["proxy", "--port=0"]);
+        // Unless told otherwise it lets nobody run anything in a container, as the controller does.
+        command.arg("--kubeconfig").arg(kubeconfig).args(["proxy", "--port=0", "--reject-paths=^$"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut proxy = command.spawn().context("kubectl cannot be started: install it")?;
         let mut line = String::new();
@@ -46,6 +47,11 @@ impl Api {
             true => Ok(api),
             false => bail!("kubectl proxy did not start with KUBECONFIG {}: {line}", kubeconfig.display()),
         }
+    }
+
+    /// Where the proxy listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {

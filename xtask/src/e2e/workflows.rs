@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tiphys_tests::corpus::{self, Case};
 use tiphys_tests::normalise::normalise;
@@ -12,8 +13,10 @@ use tiphys_tests::normalise::normalise;
 use super::Outcome;
 use super::cluster::Cluster;
 use super::databases::{self, Server};
+use super::made::{self, Compared};
 use super::namespace::{CREDENTIALS, Namespace};
 use super::recorded::CHANCE;
+use super::{Count, WORKFLOWS};
 use crate::difference::difference;
 use crate::shell::{build, target};
 
@@ -80,21 +83,33 @@ impl Drop for Controller {
     }
 }
 
+/// How a controller is started.
+pub struct Setup<'a> {
+    /// How it reaches the API server.
+    pub kubeconfig: &'a Path,
+    /// The namespace that it looks at.
+    pub namespace: &'a str,
+    /// The executor's image.
+    pub executor: &'a str,
+    /// What else it is told.
+    pub arguments: &'a [&'a str],
+}
+
 impl Controller {
     /// Builds and starts it for one namespace.
     ///
     /// # Errors
     /// When it cannot be built or started.
-    pub fn start(cluster: &Cluster, namespace: &str, executor: &str) -> Result<Self> {
+    pub fn start(setup: &Setup<'_>) -> Result<Self> {
         let program = build("tiphys-controller")?;
         let log = target().join("e2e-controller.log");
         let file = std::fs::File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| log.display().to_string())?;
         let mut command = Command::new(program);
         // One that was killed would hold its Lease for a while.
-        command.args(["--no-leader-election", "--namespaced", "--namespace", namespace, "--executor-image", executor]);
-        command.args(["--health-port", "0"]);
-        command.env("KUBECONFIG", &cluster.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        command.args(["--no-leader-election", "--namespaced", "--health-port", "0"]);
+        command.args(["--namespace", setup.namespace, "--executor-image", setup.executor]).args(setup.arguments);
+        command.env("KUBECONFIG", setup.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().context("tiphys-controller cannot be started")?;
         Ok(Self { command, child })
     }
@@ -116,14 +131,27 @@ impl Controller {
     }
 }
 
+/// What a namespace has in which the corpus runs.
+pub struct Furniture<'a> {
+    /// The archive; none where nothing is archived.
+    pub database: Option<&'a Server>,
+    /// Whether logs are saved, as they were when the corpus was recorded.
+    pub logs: bool,
+}
+
 /// Puts what the corpus's workflows refer to into the namespace, and the controller's configuration.
 ///
 /// # Errors
 /// When the cluster refuses.
-pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path, database: &Server) -> Result<()> {
+pub async fn furnish(
+    namespace: &Namespace<'_>,
+    cluster: &Cluster,
+    folder: &Path,
+    furniture: &Furniture<'_>,
+) -> Result<()> {
     namespace.allow_everything().await?;
     let secret = |key: &str| json!({"name": CREDENTIALS, "key": key});
-    let repository = json!({"archiveLogs": true, "s3": {
+    let repository = json!({"archiveLogs": furniture.logs, "s3": {
         "bucket": "my-bucket", "endpoint": cluster.s3.host, "insecure": true,
         "accessKeySecret": secret("accesskey"), "secretKeySecret": secret("secretkey"),
     }});
@@ -140,14 +168,16 @@ pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path
     let signed = json!({"user": databases::USER, "password": databases::PASSWORD});
     let named = json!({"name": DATABASE});
     namespace.put(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": signed})).await?;
-    let persistence = json!({"archive": true, "postgresql": {
-        "host": "127.0.0.1", "port": database.port, "database": "postgres", "tableName": "argo_workflows",
-        "userNameSecret": {"name": DATABASE, "key": "user"}, "passwordSecret": {"name": DATABASE, "key": "password"},
-    }});
-    let data = json!({
+    let mut data = json!({
         "artifactRepository": repository.to_string(), "images": images.to_string(), "metricsConfig": metrics.to_string(),
-        "persistence": persistence.to_string(),
     });
+    if let Some(database) = furniture.database {
+        let persistence = json!({"archive": true, "postgresql": {
+            "host": "127.0.0.1", "port": database.port, "database": "postgres", "tableName": "argo_workflows",
+            "userNameSecret": {"name": DATABASE, "key": "user"}, "passwordSecret": {"name": DATABASE, "key": "password"},
+        }});
+        data["persistence"] = persistence.to_string().into();
+    }
     namespace
         .put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGURATION}, "data": data}))
         .await?;
@@ -160,30 +190,71 @@ pub async fn furnish(namespace: &Namespace<'_>, cluster: &Cluster, folder: &Path
     Ok(())
 }
 
-/// Runs a case; tells its name, when it began, and what came of it.
-pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>) -> (String, Instant, Outcome) {
+/// How a case is run and judged.
+#[derive(Clone, Copy)]
+pub struct Rule<'a> {
+    /// Whether logs are saved; where they are not, no case is asked for them.
+    pub logs: bool,
+    /// Whether Pods are compared with the recorded ones, and then the executor's image in them.
+    pub pods: Option<&'a str>,
+    /// What comes out otherwise beyond [`DIFFERENT`]: which case, how one of the differences begins, and why.
+    pub different: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// Runs cases, [`WORKFLOWS`] at a time. Their names in what is printed begin with `before`, those of their workflows end with
+/// a number, from `first` on.
+pub async fn run_all(
+    cases: &[&Case],
+    (before, first): (&str, usize),
+    rule: Rule<'_>,
+    namespace: &Namespace<'_>,
+    count: &mut Count,
+) {
+    let one = |(number, case)| run(case, first + number, namespace, rule);
+    let mut over = stream::iter(cases.iter().copied().enumerate()).map(one).buffer_unordered(WORKFLOWS);
+    let (all, mut compared) = (Instant::now(), Compared::default());
+    while let Some((name, begun, outcome, pods)) = over.next().await {
+        count.add(&format!("{before}{name}"), begun, &outcome);
+        compared.add(pods);
+    }
+    if rule.pods.is_some() {
+        let name =
+            format!("{before}Pods as recorded: {}, and {} that are no longer there", compared.same, compared.absent);
+        let different = compared.different.join("\n");
+        let outcome = if different.is_empty() { Outcome::Passed } else { Outcome::Failed(different) };
+        count.add(&name, all, &outcome);
+    }
+}
+
+/// What is told of a case: its name, when it began, what came of it and of its Pods.
+type Told = (String, Instant, Outcome, Compared);
+
+/// Runs a case.
+pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>, rule: Rule<'_>) -> Told {
     let begun = Instant::now();
     let name = format!("workflow {}", case.name);
+    let mut compared = Compared::default();
     if let Some(source) = CHANCE.iter().find(|source| case.manifest.contains(**source) && !case.tags.contains("varies"))
     {
-        return (name, begun, Outcome::Skipped(format!("leaves its outcome to chance: {source}")));
+        return (name, begun, Outcome::Skipped(format!("leaves its outcome to chance: {source}")), compared);
     }
-    let outcome = match one(case, number, namespace).await {
+    let outcome = match one(case, number, namespace, rule, &mut compared).await {
         Ok(None) => Outcome::Passed,
         Ok(Some(difference)) if difference.contains(REFUSED) => Outcome::Skipped(difference),
-        Ok(Some(difference)) => match known(case, &difference) {
+        Ok(Some(difference)) => match known(case, &difference, rule) {
             Some(reason) => Outcome::Skipped(format!("differs as known: {reason}")),
             None => Outcome::Failed(difference),
         },
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
-    (name, begun, outcome)
+    (name, begun, outcome, compared)
 }
 
 /// Why a case comes out so, where that is known.
-fn known(case: &Case, difference: &str) -> Option<&'static str> {
+fn known(case: &Case, difference: &str, rule: Rule<'_>) -> Option<&'static str> {
     let listed = DIFFERENT
         .iter()
+        .chain(rule.different)
         .find(|(name, begins, _)| *name == case.name && difference.lines().any(|line| line.starts_with(begins)));
     listed.map(|(_, _, reason)| *reason)
 }
@@ -193,17 +264,28 @@ fn read(text: &str) -> Result<Value> {
     tiphys_api::yaml::to_json(text).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// Submits a workflow, follows it to its end and takes it away; gives it as it was then.
-async fn complete(namespace: &Namespace<'_>, manifest: &Value) -> Result<Value> {
-    let name = manifest["metadata"]["name"].as_str().context("the manifest has no name")?;
-    namespace.put(manifest).await?;
-    let over = |workflow: &Value| workflow["metadata"]["labels"][COMPLETED] == "true";
-    let workflow = namespace.until("workflows", name, LIMIT, over).await;
-    namespace.remove("workflows", name).await?;
-    workflow
+/// Whether nothing more comes of a workflow.
+pub fn is_over(workflow: &Value) -> bool {
+    workflow["metadata"]["labels"][COMPLETED] == "true"
 }
 
-async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Option<String>> {
+/// Submits a workflow, follows it to its end and takes it away; gives it as it was then, and its Pods that were left.
+async fn complete(namespace: &Namespace<'_>, manifest: &Value) -> Result<(Value, Vec<Value>)> {
+    let name = manifest["metadata"]["name"].as_str().context("the manifest has no name")?;
+    namespace.put(manifest).await?;
+    let workflow = namespace.until("workflows", name, LIMIT, is_over).await;
+    let pods = namespace.pods(&format!("workflows.argoproj.io%2Fworkflow%3D{name}")).await;
+    namespace.remove("workflows", name).await?;
+    Ok((workflow?, pods?))
+}
+
+async fn one(
+    case: &Case,
+    number: usize,
+    namespace: &Namespace<'_>,
+    rule: Rule<'_>,
+    compared: &mut Compared,
+) -> Result<Option<String>> {
     let mut manifest = read(&case.manifest)?;
     // Names must not meet: some manifests have one of their own.
     let metadata = &mut manifest["metadata"];
@@ -213,18 +295,38 @@ async fn one(case: &Case, number: usize, namespace: &Namespace<'_>) -> Result<Op
     let name = format!("{}-{number}", base.trim_end_matches('-'));
     metadata["name"] = name.as_str().into();
     metadata.as_object_mut().map(|metadata| metadata.remove("generateName"));
-    let workflow = complete(namespace, &manifest).await?;
+    let (workflow, pods) = complete(namespace, &manifest).await?;
+    if let Some(executor) = rule.pods {
+        *compared = made::compare_all(case, &workflow, &pods, executor, &namespace.name)?;
+    }
     // Messages name the namespace, which had a name of its own when the corpus was recorded.
     let workflow = serde_json::from_str(&workflow.to_string().replace(&namespace.name, RECORDED_NAMESPACE))?;
     let got = normalise(&workflow);
     let mut found = Vec::new();
+    let saved = |outcome: &Value| if rule.logs { outcome.clone() } else { without_logs(outcome) };
     for expected in &case.expected {
-        match difference(case, expected, &got) {
+        match difference(case, &saved(expected), &saved(&got)) {
             None => return Ok(None),
             Some(text) => found.push(text),
         }
     }
     Ok(Some(found.join("\n-- or --\n")))
+}
+
+/// An outcome as it is where no logs are saved.
+fn without_logs(outcome: &Value) -> Value {
+    let mut outcome = outcome.clone();
+    for node in outcome["nodes"].as_object_mut().into_iter().flat_map(|nodes| nodes.values_mut()) {
+        let Some(outputs) = node.get_mut("outputs").and_then(Value::as_object_mut) else { continue };
+        if let Some(artifacts) = outputs.get_mut("artifacts").and_then(Value::as_array_mut) {
+            artifacts.retain(|artifact| !artifact["name"].as_str().is_some_and(|name| name.ends_with("-logs")));
+        }
+        outputs.retain(|_, value| value != &json!([]));
+        if outputs.is_empty() {
+            node.as_object_mut().map(|node| node.remove("outputs"));
+        }
+    }
+    outcome
 }
 
 /// A workflow that the corpus does not have, and what must hold when it is over.
@@ -347,7 +449,7 @@ pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) ->
         let manifest = own.manifest.replace("{s3}", &cluster.s3.host);
         let mut manifest = read(&manifest)?;
         manifest["apiVersion"] = "argoproj.io/v1alpha1".into();
-        let workflow = complete(namespace, &manifest).await?;
+        let (workflow, _) = complete(namespace, &manifest).await?;
         let status = &workflow["status"];
         let failed = (status["phase"] != "Succeeded").then(|| format!("{}: {}", status["phase"], status["message"]));
         Ok::<_, anyhow::Error>(failed.or_else(|| (own.differs)(status)))
