@@ -6,6 +6,7 @@
 mod api;
 mod between;
 mod case;
+mod chaos;
 mod cluster;
 mod commands;
 pub mod databases;
@@ -144,6 +145,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let begun = Instant::now();
     runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
     count.part("schedules", begun);
+    runtime.block_on(chaos::run_all(&options, &cluster, &executor, &mut count))?;
     count.end()
 }
 
@@ -265,7 +267,13 @@ async fn whole(
     let database = databases::Server::postgres(&data.path().join("postgres"))?;
     let furniture = workflows::Furniture { database: Some(&database), logs: true };
     workflows::furnish(&namespace, cluster, &folder, &furniture).await?;
-    let setup = workflows::Setup { kubeconfig: &cluster.kubeconfig, namespace: name, executor, arguments: &[] };
+    let setup = workflows::Setup {
+        kubeconfig: &cluster.kubeconfig,
+        namespace: name,
+        executor,
+        arguments: &[],
+        environment: &[],
+    };
     let mut controller = workflows::Controller::start(&setup)?;
     let rule = workflows::Rule { logs: true, pods: Some(executor), different: &[] };
     let begun = Instant::now();

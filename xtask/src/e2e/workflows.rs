@@ -93,6 +93,8 @@ pub struct Setup<'a> {
     pub executor: &'a str,
     /// What else it is told.
     pub arguments: &'a [&'a str],
+    /// What it finds in its environment.
+    pub environment: &'a [(&'a str, &'a str)],
 }
 
 impl Controller {
@@ -109,6 +111,7 @@ impl Controller {
         // One that was killed would hold its Lease for a while.
         command.args(["--no-leader-election", "--namespaced", "--health-port", "0"]);
         command.args(["--namespace", setup.namespace, "--executor-image", setup.executor]).args(setup.arguments);
+        command.envs(setup.environment.iter().copied());
         command.env("KUBECONFIG", setup.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().context("tiphys-controller cannot be started")?;
         Ok(Self { command, child })
