@@ -36,12 +36,10 @@ pub fn as_recorded(pod: &Value) -> Value {
     let is_token = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
     keep(&mut spec, "volumes", |volume| !is_token(&volume["name"]));
     for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             remove(container, &["terminationMessagePath", "terminationMessagePolicy"]);
             keep(container, "volumeMounts", |mount| !is_token(&mount["name"]));
-        }
-        if spec[list].is_null() {
-            remove(&mut spec, &[list]);
         }
     }
     json!({"labels": pod["metadata"]["labels"], "annotations": pod["metadata"]["annotations"], "spec": spec})

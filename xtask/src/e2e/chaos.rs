@@ -14,8 +14,9 @@ use tiphys_tests::corpus::{self, Case};
 use super::api::Api;
 use super::between::Between;
 use super::cluster::Cluster;
+use super::controller::{Controller, Furniture, Setup, furnish};
 use super::namespace::Namespace;
-use super::workflows::{self, Controller, Furniture, Rule, Setup};
+use super::workflows::{self, Rule};
 use super::{Count, Options, Outcome};
 use crate::shell::install;
 
@@ -71,7 +72,7 @@ pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count
     let api = Api::open(&cluster.kubeconfig)?;
     let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let namespace = Namespace::make(&api, &format!("tiphys-e2e-{stamp}-x"), "privileged", &cluster.s3).await?;
-    workflows::furnish(&namespace, cluster, &folder, &Furniture { database: None, logs: true }).await?;
+    furnish(&namespace, cluster, &folder, &Furniture { database: None, logs: true }).await?;
     let cases = corpus::cases(&folder);
     let cases = cases.iter().filter(|case| DISTURBED.contains(&case.name.as_str())).collect();
     let stage = Stage { cluster, api: &api, namespace: &namespace, executor, cases };

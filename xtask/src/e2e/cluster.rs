@@ -128,6 +128,8 @@ impl ApiServer {
         let mut kill = Command::new("kill");
         kill.args(["-9", id.trim()]);
         run(kill)?;
+        // The script would take a process for alive that is still on its way out.
+        std::fs::remove_file(&self.process).with_context(|| self.process.display().to_string())?;
         let mut up = Command::new(&self.script);
         up.arg("up");
         output(up).map(|_| ())

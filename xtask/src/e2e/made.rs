@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tiphys_contract::label;
+use tiphys_contract::{env, label};
 use tiphys_tests::corpus::Case;
 use tiphys_tests::normalise::scrub;
 use tiphys_tests::pods::{as_recorded, compare};
@@ -78,8 +78,18 @@ fn reason(case: &str, at: &str) -> Option<&'static str> {
     everywhere.map(|(_, _, why)| *why).or_else(|| here().map(|(_, _, why)| *why))
 }
 
-/// Without what the tests bring: the image, and the namespace's name.
+/// Without what the tests bring, the image and the namespace's name, and without the variable that tells our executor where
+/// to deliver results.
 fn without_ours(pod: Value, executor: &str, namespace: &str) -> Value {
     let text = pod.to_string().replace(executor, RECORDED_EXECUTOR).replace(namespace, "argo");
-    serde_json::from_str(&text).unwrap_or_else(|_| json!({}))
+    let mut pod: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
+    for list in ["containers", "initContainers"] {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
+                variables.retain(|variable| variable["name"] != env::RESULT_SINK);
+            }
+        }
+    }
+    pod
 }

@@ -9,11 +9,13 @@ mod case;
 mod chaos;
 mod cluster;
 mod commands;
+mod controller;
 pub mod databases;
 mod install;
 mod layouts;
 mod made;
 mod namespace;
+mod own;
 mod recorded;
 mod schedules;
 mod steps;
@@ -265,32 +267,30 @@ async fn whole(
     let namespace = Namespace::make(api, name, "privileged", &cluster.s3).await?;
     let data = databases::folder()?;
     let database = databases::Server::postgres(&data.path().join("postgres"))?;
-    let furniture = workflows::Furniture { database: Some(&database), logs: true };
-    workflows::furnish(&namespace, cluster, &folder, &furniture).await?;
-    let setup = workflows::Setup {
+    let furniture = controller::Furniture { database: Some(&database), logs: true };
+    controller::furnish(&namespace, cluster, &folder, &furniture).await?;
+    let setup = controller::Setup {
         kubeconfig: &cluster.kubeconfig,
         namespace: name,
         executor,
         arguments: &[],
         environment: &[],
     };
-    let mut controller = workflows::Controller::start(&setup)?;
+    let mut running = controller::Controller::start(&setup)?;
     let rule = workflows::Rule { logs: true, pods: Some(executor), different: &[] };
     let begun = Instant::now();
     workflows::run_all(&cases.iter().collect::<Vec<_>>(), ("", 0), rule, &namespace, count).await;
     count.part("the corpus", begun);
     let begun = Instant::now();
-    for own in
-        workflows::OWN.iter().filter(|own| options.only.as_ref().is_none_or(|only| own.name.contains(only.as_str())))
-    {
-        let (begun, outcome) = workflows::run_own(own, &namespace, cluster).await;
+    for own in own::OWN.iter().filter(|own| options.only.as_ref().is_none_or(|only| own.name.contains(only.as_str()))) {
+        let (begun, outcome) = own::run_own(own, &namespace, cluster).await;
         count.add(&format!("workflow {}", own.name), begun, &outcome);
     }
-    if wanted(workflows::ARCHIVED) {
+    if wanted(own::ARCHIVED) {
         let begun = Instant::now();
-        let outcome = workflows::archived(&namespace, &database).await;
+        let outcome = own::archived(&namespace, &database).await;
         let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
-        count.add(&format!("workflow {}", workflows::ARCHIVED), begun, &outcome);
+        count.add(&format!("workflow {}", own::ARCHIVED), begun, &outcome);
     }
     count.part("workflows of our own", begun);
     let begun = Instant::now();
@@ -308,7 +308,7 @@ async fn whole(
             Ok(Some((name, begun, outcome, _))) => count.add(&format!("controller killed: {name}"), begun, &outcome),
             Ok(None) => break,
             Err(_) => {
-                controller.replace()?;
+                running.replace()?;
                 end += BETWEEN_KILLS;
             }
         }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::cluster::Cluster;
+use super::controller::{CONFIGURATION, Controller, Setup};
 use super::namespace::Namespace;
-use super::workflows::{CONFIGURATION, Controller, Setup};
 use super::{Count, Options, Outcome};
 
 /// The longest that anything here may take.

@@ -1,33 +1,22 @@
 //! Whole workflows of the corpus, driven by our controller on the cluster.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tiphys_tests::corpus::{self, Case};
+use tiphys_tests::corpus::Case;
 use tiphys_tests::normalise::normalise;
 
 use super::Outcome;
-use super::cluster::Cluster;
-use super::databases::{self, Server};
 use super::made::{self, Compared};
-use super::namespace::{CREDENTIALS, Namespace};
+use super::namespace::Namespace;
 use super::recorded::CHANCE;
 use super::{Count, WORKFLOWS};
 use crate::difference::difference;
-use crate::shell::{build, target};
 
 /// The longest that a workflow may take.
-const LIMIT: Duration = Duration::from_secs(420);
-/// The ConfigMap that the controller reads.
-pub const CONFIGURATION: &str = "workflow-controller-configmap";
-/// The Secret with who we are in the database.
-const DATABASE: &str = "database";
-/// What [`archived`] shows.
-pub const ARCHIVED: &str = "what is over is archived";
+pub const LIMIT: Duration = Duration::from_secs(420);
 /// The namespace in which the corpus was recorded.
 const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
@@ -70,128 +59,6 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
 ];
 /// The words with which a workflow is refused that asks for what this version does not have.
 const REFUSED: &str = "is not supported by this version of Tiphys";
-
-/// A controller that is running.
-pub struct Controller {
-    command: Command,
-    child: Child,
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// How a controller is started.
-pub struct Setup<'a> {
-    /// How it reaches the API server.
-    pub kubeconfig: &'a Path,
-    /// The namespace that it looks at.
-    pub namespace: &'a str,
-    /// The executor's image.
-    pub executor: &'a str,
-    /// What else it is told.
-    pub arguments: &'a [&'a str],
-    /// What it finds in its environment.
-    pub environment: &'a [(&'a str, &'a str)],
-}
-
-impl Controller {
-    /// Builds and starts it for one namespace.
-    ///
-    /// # Errors
-    /// When it cannot be built or started.
-    pub fn start(setup: &Setup<'_>) -> Result<Self> {
-        let program = build("tiphys-controller")?;
-        let log = target().join("e2e-controller.log");
-        let file = std::fs::File::options().create(true).append(true).open(&log);
-        let file = file.with_context(|| log.display().to_string())?;
-        let mut command = Command::new(program);
-        // One that was killed would hold its Lease for a while.
-        command.args(["--no-leader-election", "--namespaced", "--health-port", "0"]);
-        command.args(["--namespace", setup.namespace, "--executor-image", setup.executor]).args(setup.arguments);
-        command.envs(setup.environment.iter().copied());
-        command.env("KUBECONFIG", setup.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        let child = command.spawn().context("tiphys-controller cannot be started")?;
-        Ok(Self { command, child })
-    }
-
-    /// Kills it, as the kernel does, and starts another one.
-    ///
-    /// # Errors
-    /// When that cannot be started.
-    pub fn replace(&mut self) -> Result<()> {
-        self.kill();
-        self.child = self.command.spawn().context("tiphys-controller cannot be started")?;
-        Ok(())
-    }
-
-    fn kill(&mut self) {
-        // It is the child of this process alone, and keeps nothing that could be lost.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a namespace has in which the corpus runs.
-pub struct Furniture<'a> {
-    /// The archive; none where nothing is archived.
-    pub database: Option<&'a Server>,
-    /// Whether logs are saved, as they were when the corpus was recorded.
-    pub logs: bool,
-}
-
-/// Puts what the corpus's workflows refer to into the namespace, and the controller's configuration.
-///
-/// # Errors
-/// When the cluster refuses.
-pub async fn furnish(
-    namespace: &Namespace<'_>,
-    cluster: &Cluster,
-    folder: &Path,
-    furniture: &Furniture<'_>,
-) -> Result<()> {
-    namespace.allow_everything().await?;
-    let secret = |key: &str| json!({"name": CREDENTIALS, "key": key});
-    let repository = json!({"archiveLogs": furniture.logs, "s3": {
-        "bucket": "my-bucket", "endpoint": cluster.s3.host, "insecure": true,
-        "accessKeySecret": secret("accesskey"), "secretKeySecret": secret("secretkey"),
-    }});
-    let images = json!({
-        "argoproj/argosay:v2": {"entrypoint": ["/argosay"]}, "argoproj/argosay:v1": {"entrypoint": ["cowsay"]},
-        "docker/whalesay:latest": {"entrypoint": ["cowsay"]}, "docker/whalesay": {"entrypoint": ["cowsay"]},
-        "busybox": {"entrypoint": ["sh"]}, "busybox:latest": {"entrypoint": ["sh"]},
-        "alpine": {"entrypoint": ["sh"]}, "alpine:latest": {"entrypoint": ["sh"]}, "alpine:3.23": {"cmd": ["sh"]},
-        "nginx:1.13": {"cmd": ["nginx", "-g", "daemon off;"]},
-        "curlimages/curl": {"entrypoint": ["/usr/bin/curl"]},
-    });
-    // The chart's test asks for metrics; here the port may be taken.
-    let metrics = json!({"enabled": false});
-    let signed = json!({"user": databases::USER, "password": databases::PASSWORD});
-    let named = json!({"name": DATABASE});
-    namespace.put(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": signed})).await?;
-    let mut data = json!({
-        "artifactRepository": repository.to_string(), "images": images.to_string(), "metricsConfig": metrics.to_string(),
-    });
-    if let Some(database) = furniture.database {
-        let persistence = json!({"archive": true, "postgresql": {
-            "host": "127.0.0.1", "port": database.port, "database": "postgres", "tableName": "argo_workflows",
-            "userNameSecret": {"name": DATABASE, "key": "user"}, "passwordSecret": {"name": DATABASE, "key": "password"},
-        }});
-        data["persistence"] = persistence.to_string().into();
-    }
-    namespace
-        .put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGURATION}, "data": data}))
-        .await?;
-    for (file, text) in corpus::common(folder) {
-        let trees = tiphys_api::yaml::parse(&text).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
-        for tree in trees {
-            namespace.put(&tree.root.to_value()).await.with_context(|| file.clone())?;
-        }
-    }
-    Ok(())
-}
 
 /// How a case is run and judged.
 #[derive(Clone, Copy)]
@@ -263,7 +130,10 @@ fn known(case: &Case, difference: &str, rule: Rule<'_>) -> Option<&'static str> 
 }
 
 /// A manifest as JSON.
-fn read(text: &str) -> Result<Value> {
+///
+/// # Errors
+/// When it is no YAML.
+pub fn read(text: &str) -> Result<Value> {
     tiphys_api::yaml::to_json(text).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
@@ -273,7 +143,10 @@ pub fn is_over(workflow: &Value) -> bool {
 }
 
 /// Submits a workflow, follows it to its end and takes it away; gives it as it was then, and its Pods that were left.
-async fn complete(namespace: &Namespace<'_>, manifest: &Value) -> Result<(Value, Vec<Value>)> {
+///
+/// # Errors
+/// When the cluster refuses, or it does not end in time.
+pub async fn complete(namespace: &Namespace<'_>, manifest: &Value) -> Result<(Value, Vec<Value>)> {
     let name = manifest["metadata"]["name"].as_str().context("the manifest has no name")?;
     namespace.put(manifest).await?;
     let workflow = namespace.until("workflows", name, LIMIT, is_over).await;
@@ -330,136 +203,4 @@ fn without_logs(outcome: &Value) -> Value {
         }
     }
     outcome
-}
-
-/// A workflow that the corpus does not have, and what must hold when it is over.
-pub struct Own {
-    /// What it shows.
-    pub name: &'static str,
-    /// Its manifest; `{s3}` stands for the address of the S3 server.
-    manifest: &'static str,
-    /// The first difference to what is expected of its status.
-    differs: fn(&Value) -> Option<String>,
-}
-
-/// Those workflows.
-pub const OWN: [Own; 3] = [
-    Own {
-        name: "http templates, by the agent",
-        manifest: "
-kind: Workflow
-metadata: {name: http}
-spec:
-  entrypoint: main
-  templates:
-  - name: main
-    steps: [[{name: ask, template: ask, withSequence: {count: '3'}}]]
-  - name: ask
-    http: {url: 'http://{s3}/', successCondition: 'response.statusCode > 0'}
-",
-        differs: |status| {
-            let nodes = status["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
-            let asked = nodes.filter(|node| node["type"] == "HTTP" && node["phase"] == "Succeeded").count();
-            (asked != 3).then(|| format!("{asked} http nodes succeeded, expected 3"))
-        },
-    },
-    Own {
-        name: "4,000 nodes, which go out compressed",
-        manifest: "
-kind: Workflow
-metadata: {name: large}
-spec:
-  entrypoint: main
-  templates:
-  - name: main
-    steps: [[{name: pause, template: pause, withSequence: {count: '4000'}}]]
-  - name: pause
-    suspend: {duration: 1s}
-",
-        differs: |status| match (status["progress"].as_str(), status["compressedNodes"].is_string()) {
-            (Some("4000/4000"), true) if status["nodes"].is_null() => None,
-            found => {
-                Some(format!("progress and compressed: {found:?}, and nodes beside: {}", !status["nodes"].is_null()))
-            }
-        },
-    },
-    Own {
-        name: "30,000 nodes, which go into the artifact repository",
-        manifest: "
-kind: Workflow
-metadata: {name: larger}
-spec:
-  entrypoint: main
-  templates:
-  - name: main
-    steps: [[{name: pause, template: pause, withSequence: {count: '30000'}}]]
-  - name: pause
-    suspend: {duration: 1s}
-",
-        differs: |status| {
-            let outside = status["offloadNodeStatusVersion"].as_str().is_some_and(|text| text.starts_with("artifact:"));
-            let beside = !status["nodes"].is_null() || !status["compressedNodes"].is_null();
-            (!outside || beside || status["progress"] != "30000/30000")
-                .then(|| format!("outside: {outside}, nodes beside: {beside}, progress: {}", status["progress"]))
-        },
-    },
-];
-
-/// A workflow that is over is archived.
-///
-/// # Errors
-/// When it is not in the archive then.
-pub async fn archived(namespace: &Namespace<'_>, database: &Server) -> Result<()> {
-    let manifest = read(
-        "
-apiVersion: argoproj.io/v1alpha1
-kind: Workflow
-metadata: {name: kept, labels: {kept: 'yes'}}
-spec:
-  entrypoint: main
-  templates:
-  - name: main
-    suspend: {duration: 0s}
-",
-    )?;
-    namespace.put(&manifest).await?;
-    let archived = |workflow: &Value| workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived";
-    namespace.until("workflows", "kept", LIMIT, archived).await?;
-    let server = tiphys_archive::Server {
-        host: "127.0.0.1".into(),
-        port: Some(database.port),
-        database: "postgres".into(),
-        credentials: tiphys_archive::Credentials { user: databases::USER.into(), password: databases::PASSWORD.into() },
-        encryption: tiphys_archive::Encryption::Off,
-    };
-    let settings = tiphys_archive::Settings {
-        engine: tiphys_archive::Engine::PostgreSql(server),
-        pool: tiphys_archive::PoolSize::default(),
-        timeout: Duration::from_secs(10),
-        reconnection: tiphys_archive::Reconnection::default(),
-    };
-    let database = tiphys_archive::Database::new(&settings)?;
-    let archive = tiphys_archive::Archive::new(database, "default", "", &namespace.name);
-    let kept = archive.by_name(&namespace.name, "kept").await?.context("it is not in the archive")?;
-    anyhow::ensure!(kept.status.nodes.len() == 1 && kept.metadata.labels["kept"] == "yes", "archived as {kept:?}");
-    Ok(())
-}
-
-/// Runs one of them; tells when it began, and what came of it.
-pub async fn run_own(own: &Own, namespace: &Namespace<'_>, cluster: &Cluster) -> (Instant, Outcome) {
-    let begun = Instant::now();
-    let outcome = async {
-        let manifest = own.manifest.replace("{s3}", &cluster.s3.host);
-        let mut manifest = read(&manifest)?;
-        manifest["apiVersion"] = "argoproj.io/v1alpha1".into();
-        let (workflow, _) = complete(namespace, &manifest).await?;
-        let status = &workflow["status"];
-        let failed = (status["phase"] != "Succeeded").then(|| format!("{}: {}", status["phase"], status["message"]));
-        Ok::<_, anyhow::Error>(failed.or_else(|| (own.differs)(status)))
-    };
-    match outcome.await {
-        Ok(None) => (begun, Outcome::Passed),
-        Ok(Some(difference)) => (begun, Outcome::Failed(difference)),
-        Err(error) => (begun, Outcome::Failed(format!("{error:#}"))),
-    }
 }
