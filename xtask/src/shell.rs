@@ -53,7 +53,9 @@ pub fn cargo(args: &[&str]) -> Command {
     let told = told.filter(|name| {
         name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
     });
-    told.for_each(|name| drop(command.env_remove(name)));
+    for name in told {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -284,8 +284,10 @@ impl Stage<'_> {
         self.api.patch(&path, &json!({"spec": {"taints": taints}})).await?;
         let workflow = self.namespace.until("workflows", "lost", LIMIT, workflows::is_over).await?;
         let node = nodes(&workflow).values().next().cloned().unwrap_or_default();
-        ensure!(node["phase"] == "Error" && node["message"] == "pod deleted", "it ended as {node}");
-        ensure!(workflow["status"]["phase"] == "Error", "the workflow is {}", workflow["status"]["phase"]);
+        // Kubernetes says of the Pod that it has failed, before it takes it away. argo: operator.go, inferFailedReason.
+        let message = "pod failed: neither main nor wait container completed successfully";
+        ensure!(node["phase"] == "Failed" && node["message"] == message, "it ended as {node}");
+        ensure!(workflow["status"]["phase"] == "Failed", "the workflow is {}", workflow["status"]["phase"]);
         self.namespace.remove("workflows", "lost").await
     }
 
