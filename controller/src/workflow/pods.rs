@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
-use tiphys_contract::label;
+use tiphys_contract::{container, label, path};
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
 use tiphys_podspec::{Error as PodError, Input, PodConfig, Request, build};
@@ -352,13 +352,23 @@ impl Workplace {
     }
 }
 
-/// What ends a container from inside: the Pod's own command for it, else the executor's.
-pub(super) fn kill_command(annotations: &BTreeMap<String, String>, container: &str, signal: i32) -> Vec<String> {
+/// What ends a container from inside: the Pod's own command for it, else the executor's, where it lies in this Pod.
+pub(super) fn kill_command(
+    annotations: &BTreeMap<String, String>,
+    running: &[String],
+    container: &str,
+    signal: i32,
+) -> Vec<String> {
+    let executor = match container {
+        container::SUPERVISOR => "argoexec",
+        _ if running.iter().any(|name| name == container::SUPERVISOR) => path::IMAGE_EMISSARY,
+        _ => path::EMISSARY,
+    };
     let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
     let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     match own {
         Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
-        None => ["/var/run/argo/argoexec", "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
+        None => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
     }
 }
 
@@ -370,7 +380,17 @@ mod tests {
     fn a_pod_names_its_own_way_to_end() {
         let annotations =
             BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, "side", 15), ["stop", "-15"]);
-        assert_eq!(kill_command(&annotations, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
+        assert_eq!(kill_command(&annotations, &[], "side", 15), ["stop", "-15"]);
+        assert_eq!(
+            kill_command(&annotations, &["wait".into()], "main", 9),
+            ["/var/run/argo/argoexec", "kill", "9", "1"]
+        );
+    }
+
+    #[test]
+    fn a_pod_without_init_container_has_the_executor_elsewhere() {
+        let running = ["main".to_owned(), "supervisor".to_owned()];
+        let of = |container| kill_command(&BTreeMap::new(), &running, container, 15)[0].clone();
+        assert_eq!((of("main").as_str(), of("supervisor").as_str()), ("/argo-bin/bin/argoexec", "argoexec"));
     }
 }

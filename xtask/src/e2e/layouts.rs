@@ -164,21 +164,15 @@ async fn run(
     workflows::run_all(&cases, (&format!("{layout}: "), 0), rule, &namespace, count).await;
     for own in own {
         let begun = Instant::now();
-        let outcome = match layout {
-            "image-volume" => Outcome::Skipped(UNSIGNALLED.into()),
-            _ => match own.run(&namespace).await {
-                Ok(()) => Outcome::Passed,
-                Err(error) => Outcome::Failed(format!("{error:#}")),
-            },
+        let outcome = match own.run(&namespace).await {
+            Ok(()) => Outcome::Passed,
+            Err(error) => Outcome::Failed(format!("{error:#}")),
         };
         count.add(&format!("{layout}: {}", own.name), begun, &outcome);
     }
     drop(controller);
     if options.keep { Ok(()) } else { namespace.delete().await }
 }
-
-const UNSIGNALLED: &str =
-    "the controller signals by /var/run/argo/argoexec, which is not in these Pods: steps end by themselves";
 
 /// A workflow that is told to end while its step runs.
 struct Ended {
