@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tiphys_kubernetes::{Api, Event, Kind, watch};
@@ -13,11 +13,11 @@ use crate::player::{Played, TOLERATION, node_selector};
 
 const LABEL: &str = "bench.tiphys.io/bare";
 
-/// Pods a second.
+/// Pods a second, all like one.
 ///
 /// # Errors
 /// The API server's.
-pub async fn pods(api: &Api, namespace: &str, count: usize) -> Result<f64> {
+pub async fn pods(api: &Api, namespace: &str, count: usize, one: &Value) -> Result<f64> {
     let pods = Kind::Pod.within(namespace);
     let (to, mut ended) = mpsc::unbounded_channel();
     let (watching, watched) = (api.clone(), pods.clone());
@@ -34,7 +34,7 @@ pub async fn pods(api: &Api, namespace: &str, count: usize) -> Result<f64> {
         .await;
     });
     let made = stream::iter(0..count).map(|number| {
-        let (path, pod) = (pods.path().to_owned(), pod(number));
+        let (path, pod) = (pods.path().to_owned(), numbered(one, number));
         async move { api.create(&path, &pod).await }
     });
     let made = made.buffer_unordered(IN_FLIGHT).try_for_each(|_| std::future::ready(Ok(())));
@@ -57,12 +57,38 @@ pub async fn pods(api: &Api, namespace: &str, count: usize) -> Result<f64> {
 }
 
 /// As lean as a Pod can be.
-fn pod(number: usize) -> Value {
+pub fn lean() -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("bare-{number}"), "labels": {LABEL: ""}},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {},
         "spec": {
             "nodeSelector": node_selector(), "tolerations": [{"key": TOLERATION, "operator": "Exists"}],
             "restartPolicy": "Never", "containers": [{"name": "main", "image": "none", "command": ["true"]}],
         },
     })
+}
+
+/// As the controller has made them.
+///
+/// # Errors
+/// The API server's, or there is none.
+pub async fn as_made(api: &Api, namespace: &str) -> Result<Value> {
+    let query =
+        Kind::Pod.within(namespace).query(&[("labelSelector", "workflows.argoproj.io/workflow"), ("limit", "1")]);
+    let list: Value = api.get(&query).await?;
+    let made = list.pointer("/items/0").context("no Pod of the controller's is left")?;
+    let mut spec = made["spec"].clone();
+    if let Some(spec) = spec.as_object_mut() {
+        // The scheduler fills it in.
+        spec.remove("nodeName");
+    }
+    let metadata =
+        json!({"annotations": made["metadata"]["annotations"], "ownerReferences": made["metadata"]["ownerReferences"]});
+    Ok(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+}
+
+fn numbered(one: &Value, number: usize) -> Value {
+    let mut pod = one.clone();
+    pod["metadata"]["name"] = format!("bare-{number}").into();
+    pod["metadata"]["labels"] = json!({LABEL: ""});
+    pod
 }

@@ -38,7 +38,7 @@ impl Controller {
     ///
     /// # Errors
     /// It cannot be started, or ends.
-    pub async fn start(api: &Api, namespace: &str, program: &Path) -> Result<Controller> {
+    pub async fn start(api: &Api, namespace: &str, program: &Path, layout: &str) -> Result<Controller> {
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let bounds: Vec<f64> = (0..60).map(|step| 0.001 * 1.15_f64.powi(step)).collect();
         let metrics = json!({"port": port, "secure": false, "modifiers": {
@@ -48,7 +48,10 @@ impl Controller {
         api.create(Kind::ConfigMap.within(namespace).path(), &config).await?;
         let mut command = Command::new(program);
         command.args(["--namespaced", "--namespace", namespace, "--configmap", "bench", "--no-leader-election"]);
-        command.args(["--health-port", "0", "--loglevel", "warn"]).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(["--health-port", "0", "--loglevel", "warn", "--layout", layout])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let process = command.spawn().with_context(|| {
             format!("{} cannot be started: cargo build --release --package tiphys-controller", program.display())
         })?;

@@ -44,6 +44,9 @@ struct Options {
     /// Steps that run and do not end, for the memory that they cost
     #[arg(long, default_value_t = 5000)]
     running: usize,
+    /// Shape of the steps' Pods, as of the controller's option
+    #[arg(long, default_value = "legacy")]
+    layout: String,
     /// Milliseconds that a Pod seems to run
     #[arg(long, default_value_t = 0)]
     latency: u64,
@@ -68,26 +71,32 @@ async fn main() -> Result<()> {
 
 async fn measure(options: &Options, api: &Api, namespace: &str, pace: &Pace) -> Result<Report> {
     let mut report = Report::default();
-    let bare = bare::pods(api, namespace, options.workflows).await?;
-    report.add("bare client, Pods a second", bare, None);
-    let controller = Controller::start(api, namespace, &options.controller).await?;
+    let bare = bare::pods(api, namespace, options.workflows, &bare::lean()).await?;
+    report.add("bare client, lean Pods a second", bare, None);
+    let controller = Controller::start(api, namespace, &options.controller, &options.layout).await?;
 
     let before = controller.figures().await?;
     let seconds = workflows::one_pod_each(api, namespace, options.workflows).await?;
+    workflows::settled(api, namespace).await?;
     let after = controller.figures().await?;
     let rate = options.workflows as f64 / seconds;
     report.add("one-Pod workflows a second", rate, Some(("of bare", rate / bare)));
     report.costs(&before, &after, options.workflows);
 
+    let alike = bare::pods(api, namespace, options.workflows, &bare::as_made(api, namespace).await?).await?;
+    report.add("bare client, Pods like the controller's a second", alike, None);
+
     let before = controller.figures().await?;
     let seconds = workflows::fan_out(api, namespace, "fan-out", options.parallel, None).await?;
+    workflows::settled(api, namespace).await?;
     let after = controller.figures().await?;
     let rate = options.parallel as f64 / seconds;
-    report.add("nodes a second, all side by side in one workflow", rate, Some(("of bare", rate / bare)));
+    report.add("nodes a second, all side by side in one workflow", rate, Some(("of bare, alike", rate / alike)));
     report.costs(&before, &after, options.parallel);
 
     let before = controller.figures().await?;
     let seconds = workflows::chain(api, namespace, options.chain).await?;
+    workflows::settled(api, namespace).await?;
     let after = controller.figures().await?;
     report.add("a chain, ms a step", seconds * 1000.0 / options.chain as f64, None);
     report.hops(&before, &after);

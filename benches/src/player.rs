@@ -213,7 +213,7 @@ async fn write(api: &Api, path: &str, status: &Value, turns: &Semaphore) -> Resu
     let _turn = turns.acquire().await;
     let mut backoff = Backoff::default();
     loop {
-        match api.patch(path, status).await {
+        match api.patch_strategically(path, status).await {
             Err(error) if error.is_transient() => error.wait(&mut backoff).await,
             outcome => return outcome.map(|_| ()),
         }

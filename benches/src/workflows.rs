@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiphys_kubernetes::{Api, Event, Kind, Metadata, watch};
+use tiphys_kubernetes::{Api, Event, Kind, Metadata, watch, watch_for};
 use tokio::sync::mpsc;
 
 use crate::IN_FLIGHT;
@@ -101,6 +101,28 @@ pub async fn over(api: &Api, namespace: &str, count: usize, kind: &str) -> Resul
         names.insert(metadata.name);
     }
     follow.abort();
+    Ok(())
+}
+
+/// Waits until the controller has let go of all Pods: that goes on for a while when workflows are over.
+///
+/// # Errors
+/// They cannot be watched.
+pub async fn settled(api: &Api, namespace: &str) -> Result<()> {
+    let pods = Kind::Pod.within(namespace);
+    let mut left = std::collections::HashSet::new();
+    let selector = ("labelSelector", "workflows.argoproj.io/completed=false");
+    let mut listed = false;
+    watch_for::<Labelled>(api, &pods, selector, |event| {
+        match event {
+            Event::Page(page) => left.extend(page.into_iter().map(|one| one.metadata.name)),
+            Event::Applied(one) => drop(left.insert(one.metadata.name)),
+            Event::Deleted(one) => drop(left.remove(&one.metadata.name)),
+            Event::Listed => listed = true,
+        }
+        !(listed && left.is_empty())
+    })
+    .await?;
     Ok(())
 }
 

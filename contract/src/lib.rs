@@ -14,6 +14,8 @@ pub mod exit;
 pub mod key;
 pub mod label;
 #[cfg(feature = "result")]
+pub mod location;
+#[cfg(feature = "result")]
 pub mod offload;
 pub mod overlap;
 pub mod path;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tiphys_api::Artifact;
+use tiphys_api::{Artifact, ArtifactLocation};
 
 use crate::TaskResult;
 use crate::carry::CarryError;
+use crate::location;
 
 /// Where a result body is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,15 @@ pub fn hash(body: &[u8]) -> String {
 }
 
 impl Offloaded {
+    /// The artifact with the whole of its location, which is below the archive location of its template.
+    pub fn below(&self, archive: &ArtifactLocation) -> Artifact {
+        let mut location = archive.clone();
+        location::set_key(&mut location, &location::key(&self.artifact.location()));
+        let mut whole = self.artifact.clone();
+        whole.set_location(location);
+        whole
+    }
+
     /// Reads the content that the reference names; what the sink itself carried stays beside it.
     ///
     /// # Errors
@@ -68,5 +78,18 @@ mod tests {
         let cut = reference.restore(&told, &content[..10]).unwrap_err().to_string();
         assert!(cut.ends_with("are damaged: 10 bytes instead of 43"), "{cut}");
         assert_eq!(file_name("ab"), "outputs-ab.json");
+    }
+
+    #[test]
+    fn a_reference_is_completed_by_the_archive_location() {
+        let of = |json: serde_json::Value| serde_json::from_value::<ArtifactLocation>(json).unwrap();
+        let mut artifact = Artifact { name: ARTIFACT.into(), ..Artifact::default() };
+        artifact.set_location(of(serde_json::json!({"s3": {"key": "wf/pod/outputs-ab.json"}})));
+        let reference = Offloaded { artifact, sha256: "ab".into(), bytes: 1 };
+        let whole = reference.below(&of(serde_json::json!({"s3": {"bucket": "b", "endpoint": "e", "key": "{{x}}"}})));
+        assert_eq!(
+            serde_json::to_value(whole).unwrap(),
+            serde_json::json!({"name": "outputs", "s3": {"bucket": "b", "endpoint": "e", "key": "wf/pod/outputs-ab.json"}})
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What all workflows share: the API server, the configuration, and how much may be under way at a time.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,20 +18,53 @@ use crate::shards::FIRST;
 use tiphys_kubernetes::{Api, Gate};
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
-    /// Creating Pods.
-    pub creating: usize,
-    /// Writing statuses.
-    pub writing: usize,
-    /// Everything else: reading, labelling, deleting, signals.
-    pub other: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { creating: 32, writing: 32, other: 16 }
-    }
+    /// Requests at a time that create Pods
+    #[arg(
+        id = "in-flight-pods",
+        long = "in-flight-pods",
+        env = "TIPHYS_IN_FLIGHT_PODS",
+        default_value = "32",
+        value_name = "N"
+    )]
+    pub creating: NonZero<u16>,
+    /// Requests at a time that write workflows' statuses
+    #[arg(
+        id = "in-flight-statuses",
+        long = "in-flight-statuses",
+        env = "TIPHYS_IN_FLIGHT_STATUSES",
+        default_value = "32",
+        value_name = "N"
+    )]
+    pub writing: NonZero<u16>,
+    /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
+    #[arg(
+        id = "in-flight-labels",
+        long = "in-flight-labels",
+        env = "TIPHYS_IN_FLIGHT_LABELS",
+        default_value = "2",
+        value_name = "N"
+    )]
+    pub labelling: NonZero<u16>,
+    /// Other requests at a time: reading, deleting, signals
+    #[arg(
+        id = "in-flight-others",
+        long = "in-flight-others",
+        env = "TIPHYS_IN_FLIGHT_OTHERS",
+        default_value = "16",
+        value_name = "N"
+    )]
+    pub other: NonZero<u16>,
+    /// Steps' results read back at a time from artifact repositories; each may take 32 MiB
+    #[arg(
+        id = "in-flight-results",
+        long = "in-flight-results",
+        env = "TIPHYS_IN_FLIGHT_RESULTS",
+        default_value = "2",
+        value_name = "N"
+    )]
+    pub results: NonZero<u16>,
 }
 
 /// Turns of one kind of requests.
@@ -46,8 +80,8 @@ pub struct Turns {
 pub struct Turn(#[allow(dead_code)] Option<OwnedSemaphorePermit>, #[allow(dead_code)] Held);
 
 impl Turns {
-    fn new(name: &'static str, limit: usize, metrics: &Arc<Metrics>) -> Turns {
-        Turns { name, free: Arc::new(Semaphore::new(limit)), metrics: metrics.clone() }
+    fn new(name: &'static str, limit: NonZero<u16>, metrics: &Arc<Metrics>) -> Turns {
+        Turns { name, free: Arc::new(Semaphore::new(limit.get().into())), metrics: metrics.clone() }
     }
 
     /// Waits for a turn.
@@ -85,8 +119,12 @@ pub struct Cluster {
     pub creating: Turns,
     /// Turns of requests that write statuses.
     pub writing: Turns,
+    /// Turns of requests that label Pods as done with.
+    pub labelling: Turns,
     /// Turns of other requests.
     pub other: Turns,
+    /// Turns of reading results back from artifact repositories: each may need much memory.
+    pub results: Turns,
     /// Locks of all workflows.
     pub locks: Arc<LockDesk>,
     /// Places of all workflows.
@@ -124,7 +162,9 @@ impl Cluster {
             watched,
             creating: turns("pod_creation", limits.creating),
             writing: turns("status_write", limits.writing),
+            labelling: turns("pod_labelling", limits.labelling),
             other: turns("other", limits.other),
+            results: turns("results", limits.results),
             health: Arc::default(),
             metrics,
             locks: Arc::default(),

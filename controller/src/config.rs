@@ -18,7 +18,7 @@ use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
 use crate::pod_rate::Rate;
 use crate::retention::Policy;
-use crate::workflow::SizeLimits;
+use crate::workflow::{ExecutorPlugins, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -72,6 +72,8 @@ pub struct Config {
     pub node_events_of_pods: bool,
     /// Whether workflows' agents are somebody else's to start.
     pub no_agent: bool,
+    /// Which servers may run beside them.
+    pub executor_plugins: ExecutorPlugins,
     /// How often a Pod is made anew that failed before it began; None where that is not wanted.
     pub failed_pod_restarts: Option<i64>,
     /// How many Pods are created a second; None is as many as can be.

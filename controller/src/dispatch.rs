@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::cluster::Cluster;
 use crate::persistence::PersistenceOptions;
 use crate::shards::{Change, FIRST, shard_of};
-use crate::workflow::{Ending, Message, drive};
+use crate::workflow::{Ending, Message, drive, strays};
 use crate::{cron, ended, locks, parallelism, persistence, retention, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Gate, Kind, METADATA_ALONE, Metadata, ObjectMeta, Pod, TaskResultObject, TaskSetObject,
@@ -33,6 +33,8 @@ enum Told {
     ConfigMap(Event<ObjectMeta>),
     /// Workflows that hold locks and have not been given to the first shard yet.
     LockHolders(Vec<Key>),
+    /// Pods that nobody has let go of, of whatever workflow.
+    NotLetGoOf(Vec<Pod>),
 }
 
 /// Namespace and name.
@@ -111,6 +113,10 @@ fn unfinished(instance: &str) -> String {
     format!("{instance},{}!=true", label::COMPLETED)
 }
 
+fn not_let_go_of(instance: &str) -> String {
+    format!("{instance},{}=false", label::COMPLETED)
+}
+
 fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Sender<Told>) -> JoinSet<()> {
     let unfinished = unfinished(instance);
     let mut watches = JoinSet::new();
@@ -118,8 +124,7 @@ fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Se
     let metadata = Some(METADATA_ALONE);
     let source = |kind: Kind| (cluster.api.clone(), kind.within(namespace), to.clone());
     begin(follow(source(Kind::Workflow), unfinished.clone(), metadata, Told::Workflow).boxed());
-    let steps = format!("{instance},{}=false", label::COMPLETED);
-    begin(follow(source(Kind::Pod), steps, None, Told::Pod).boxed());
+    begin(follow(source(Kind::Pod), not_let_go_of(instance), None, Told::Pod).boxed());
     let results = format!("{instance},{}", label::WORKFLOW);
     begin(follow(source(Kind::WorkflowTaskResult), results, None, Told::TaskResult).boxed());
     begin(follow(source(Kind::WorkflowTaskSet), unfinished, None, Told::TaskSet).boxed());
@@ -246,7 +251,7 @@ impl Dispatch {
             self.begin(key, uid, shard, ends);
         }
         if shard == FIRST && self.complete {
-            self.expect_locks();
+            self.all_known();
         }
         self.unswept.insert(shard);
         self.sweep();
@@ -281,6 +286,19 @@ impl Dispatch {
             self.cluster.locks.leave(&self.cluster, &locks::key(&key.0, &key.1));
         }
         self.cluster.parallelism.leave(key);
+    }
+
+    /// The first shard is ours, and all workflows that are not over are known.
+    fn all_known(&mut self) {
+        self.expect_locks();
+        let Some(first) = self.shards.get(&FIRST).cloned() else { return };
+        let Whole { namespace, instance, to, .. } = &self.whole;
+        let (collection, selector) = (Kind::Pod.within(namespace), not_let_go_of(instance));
+        let to = to.clone();
+        self.all.spawn(async move {
+            let told = |pods| to.send(Told::NotLetGoOf(pods));
+            strays::find(&first, &collection, &selector, told).await;
+        });
     }
 
     /// Those that hold locks have to say so before anybody gets one.
@@ -345,6 +363,13 @@ impl Dispatch {
                 }
             }
             Told::ConfigMap(Event::Listed) => {}
+            Told::NotLetGoOf(pods) => {
+                let key = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.label(label::WORKFLOW).to_owned());
+                let strays = pods.into_iter().filter(|pod| !self.is_there(&key(pod))).collect();
+                if let Some(first) = self.shards.get(&FIRST) {
+                    tokio::spawn(strays::let_go(first.clone(), strays));
+                }
+            }
             Told::LockHolders(elsewhere) => {
                 let keys = self.workflows.iter().filter(|(_, known)| known.shard == FIRST).map(|(key, _)| key);
                 let keys = keys.chain(elsewhere.iter().filter(|key| self.is_there(key)));
@@ -378,7 +403,7 @@ impl Dispatch {
                 let gone = self.elsewhere.extract_if(|key, _| !listed.contains(key));
                 gone.for_each(|(key, one)| forget_elsewhere(&self.cluster, &key, &one));
                 if !std::mem::replace(&mut self.complete, true) && self.shards.contains_key(&FIRST) {
-                    self.expect_locks();
+                    self.all_known();
                 }
                 self.cluster.parallelism.open();
                 self.cluster.health.listed();

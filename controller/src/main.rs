@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use futures_util::FutureExt as _;
 use http::StatusCode;
-use tiphys_controller::cluster::{Cluster, Limits};
+use tiphys_controller::cluster::Cluster;
 use tiphys_controller::images::Images;
 use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::Options;
@@ -102,7 +102,7 @@ async fn run(options: Options) -> Result<()> {
             _ = int.recv() => {}
         }
     };
-    let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, Limits::default(), metrics));
+    let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, options.limits, metrics));
     let _served = serve_both(&cluster, options.health_port).await?;
     let (to, changes) = mpsc::channel(options.shards as usize);
     let (api, identity, shards) = (cluster.api.clone(), options.identity(), options.shards);

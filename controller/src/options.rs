@@ -7,8 +7,10 @@ use tiphys_contract::env;
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
 
+use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
+use crate::workflow::ExecutorPlugins;
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -58,6 +60,12 @@ pub struct Options {
     /// Fields of a spec that a workflow may set in spite of workflowRestrictions, beside Argo's
     #[arg(long, env = "WORKFLOW_USER_OVERRIDE_ALLOWLIST", value_delimiter = ',', value_name = "FIELD")]
     pub allow_override: Vec<String>,
+    /// Runs the executor plugins that ConfigMaps declare beside the agents of workflows
+    #[arg(long, env = "ARGO_EXECUTOR_PLUGINS")]
+    pub executor_plugins: bool,
+    /// Lets workflows bring executor plugins of their own (spec.executorPlugins)
+    #[arg(long, env = "ARGO_WORKFLOW_LEVEL_EXECUTOR_PLUGINS")]
+    pub workflow_level_executor_plugins: bool,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
@@ -67,6 +75,9 @@ pub struct Options {
     /// Form of the log
     #[arg(long, env = "ARGO_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+    /// How many requests are under way at a time
+    #[command(flatten)]
+    pub limits: Limits,
     /// How often the database is tidied up
     #[command(flatten)]
     pub persistence: PersistenceOptions,
@@ -130,10 +141,26 @@ impl Options {
         Config {
             pod,
             allowed_overrides,
+            executor_plugins: ExecutorPlugins {
+                declared: self.executor_plugins,
+                of_workflows: self.workflow_level_executor_plugins,
+            },
             limits: self.persistence.limits(),
             shards: self.shards,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_get_in_each_others_way() {
+        Options::command().debug_assert();
     }
 }

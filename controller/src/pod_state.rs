@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tiphys_contract::carry::{self, CarryError};
-use tiphys_contract::{TaskResult, container, label};
+use tiphys_contract::{Offloaded, TaskResult, container, label};
 use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, PodPhase, PodState};
 use tiphys_podspec::usage;
 
@@ -28,6 +28,14 @@ pub struct Report {
     pub result: TaskResult,
     /// Whether nothing more comes.
     pub complete: bool,
+}
+
+impl Seen {
+    /// Outputs that are complete, and lie in the artifact repository.
+    pub fn offloaded(&self) -> Option<&Offloaded> {
+        let report = self.report.as_ref().filter(|report| report.complete)?;
+        report.result.offloaded.as_ref()
+    }
 }
 
 /// Reads a Pod. One whose results are there and cannot be read has failed.
@@ -78,10 +86,8 @@ pub fn read(pod: &Pod) -> Seen {
         containers,
         resources_duration: if over { resources_duration(pod) } else { BTreeMap::new() },
     };
-    // Going on without outputs that should be there would be worse than failing.
-    if let Some(reason) = damage.map(|error| error.to_string()).or_else(|| report.as_ref().and_then(lies_elsewhere)) {
-        state.phase = PodPhase::Failed;
-        state.message = reason;
+    if let Some(error) = damage {
+        fail(&mut state, error.to_string());
     }
     Seen { state, report }
 }
@@ -94,14 +100,10 @@ fn started(pod: &Pod) -> Vec<String> {
     pod.status.container_statuses.iter().filter(has_run).map(|status| status.name.clone()).collect()
 }
 
-/// Why outputs that are complete are not here.
-fn lies_elsewhere(report: &Report) -> Option<String> {
-    let away = report.result.offloaded.as_ref().filter(|_| report.complete)?;
-    Some(format!(
-        "the outputs ({} bytes) are too large for the Pod and lie in the artifact repository, from where this version does \
-         not read them: make them smaller or pass them as artifacts, or run the controller with --results taskresult",
-        away.bytes
-    ))
+/// Outputs that should be there cannot be had: going on without them would be worse than failing.
+pub fn fail(state: &mut PodState, reason: String) {
+    state.phase = PodPhase::Failed;
+    state.message = reason;
 }
 
 /// A native sidecar is written among the init containers and runs beside the others.
@@ -250,14 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn outputs_that_lie_elsewhere_are_not_passed_over() {
+    fn outputs_that_lie_elsewhere_are_told_when_they_are_complete() {
         let body = json!({"offloaded": {"artifact": {"name": "outputs", "s3": {"key": "k"}}, "sha256": "00", "bytes": 300_000}});
         let result = TaskResult::from_json(body.to_string().as_bytes()).unwrap();
         let message = carry::to_message(&result, "", carry::MESSAGE_BYTES).unwrap();
         let end = |message: &str| json!({"terminated": {"exitCode": 0, "message": message}});
-        let Seen { state, .. } = seen(json!({"status": {"phase": "Succeeded", "containerStatuses": [
+        let over = seen(json!({"status": {"phase": "Succeeded", "containerStatuses": [
             {"name": "wait", "state": end(&message)}, {"name": "main", "state": end("")}]}}));
-        assert!(state.phase == PodPhase::Failed && state.message.contains("300000 bytes"), "{state:?}");
+        assert_eq!(over.offloaded().map(|away| away.bytes), Some(300_000));
+        let annotation = json!({label::REPORT: body.to_string()});
+        let begun =
+            seen(json!({"metadata": {"annotations": annotation}, "status": {"phase": "Running", "containerStatuses": [
+            {"name": "wait", "state": {"running": {}}}, {"name": "main", "state": end("")}]}}));
+        assert_eq!(begun.offloaded(), None);
     }
 
     #[test]

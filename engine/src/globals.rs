@@ -1,6 +1,7 @@
 //! The workflow's own variables: `workflow.*`. argo: operator.go, setGlobalParameters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::templates::to_json;
 /// Values by name.
 #[derive(Default)]
 pub(crate) struct Globals {
-    values: BTreeMap<String, String>,
+    values: Arc<BTreeMap<String, String>>,
 }
 
 impl Globals {
@@ -30,10 +31,11 @@ impl Globals {
     }
 
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.values.insert(name.to_string(), value.into());
+        Arc::make_mut(&mut self.values).insert(name.to_string(), value.into());
     }
 
-    pub fn copy(&self) -> BTreeMap<String, String> {
+    /// All of them as they are now.
+    pub fn snapshot(&self) -> Arc<BTreeMap<String, String>> {
         self.values.clone()
     }
 

@@ -150,11 +150,22 @@ pub struct PodRequest {
     pub active_deadline_seconds: Option<i64>,
     /// `spec.volumes` of the workflow with variables substituted.
     pub volumes: Vec<Value>,
-    /// Variables that may still stand in texts that are put into the Pod late (archive location keys, pod spec patches,
-    /// Pod metadata): the workflow's globals, inputs, `pod.name`, `node.name`, `retries`, ….
+    /// The workflow's own variables, as they were when the Pod was asked for.
+    pub globals: Arc<BTreeMap<String, String>>,
+    /// The node's: inputs, `pod.name`, `node.name`, `retries`, ….
     pub variables: BTreeMap<String, String>,
     /// Hosts on which earlier attempts failed, where the retry strategy asks to keep away from them.
     pub avoid_hosts: Vec<String>,
+}
+
+impl PodRequest {
+    /// Variables that may still stand in texts that are put into the Pod late (archive location keys, pod spec patches, Pod
+    /// metadata): the node's own before the workflow's.
+    pub fn all_variables(&self) -> BTreeMap<String, String> {
+        let mut all = (*self.globals).clone();
+        all.extend(self.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
 }
 
 /// A value of a metric that a workflow or template defines.

@@ -127,9 +127,10 @@ impl Run {
             Body::Pod(body) => body.pod_name.clone(),
             _ => return Ok(()),
         };
-        let mut variables = self.globals.copy();
-        variables.insert("pod.name".into(), pod_name.clone());
-        variables.insert("node.name".into(), self.frames[key].name.clone());
+        let mut variables = BTreeMap::from([
+            ("pod.name".to_owned(), pod_name.clone()),
+            ("node.name".to_owned(), self.frames[key].name.clone()),
+        ]);
         for input in &template.inputs.parameters {
             let value = input.value.as_ref().map_or("", |value| value.as_str());
             variables.insert(format!("inputs.parameters.{}", input.name), value.to_string());
@@ -148,6 +149,7 @@ impl Run {
             deadline: self.executor_deadline(key),
             active_deadline_seconds,
             volumes: self.volumes_for(key)?,
+            globals: self.globals.snapshot(),
             variables,
             avoid_hosts: self.hosts_to_avoid(key, template),
         };

@@ -91,6 +91,21 @@ fn the_pod_is_prepared_and_its_results_come_back() {
 }
 
 #[test]
+fn an_output_where_an_input_is_comes_from_behind_its_link() {
+    let step = Step::new(|pod: &Pod| {
+        json!({"container": {"image": "x"},
+            "inputs": {"artifacts": [{"name": "in", "path": pod.at("in"), "raw": {"data": "given"}}]},
+            "outputs": {"parameters": [{"name": "out", "valueFrom": {"path": pod.at("in")}}]}})
+    });
+    let supervisor = step.supervisor().spawn().unwrap();
+    assert_eq!(code(&run(step.main("true"))), 0);
+    let output = finish(supervisor);
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+    let told = carry::from_message(&step.pod.message()).unwrap();
+    assert_eq!(json!(told.result.unwrap().outputs)["parameters"][0]["value"], "given");
+}
+
+#[test]
 fn a_pod_that_cannot_be_prepared_fails_on_both_sides() {
     let server = server();
     let step = Step::new(with_input(&format!("http://{}/missing", server.address())));

@@ -310,7 +310,7 @@ fn plugins_are_asked_one_after_the_other() {
     ];
     assert_eq!(code(&run(agent.command("init"))), 0, "{}", agent.pod.message());
     let token_file = agent.pod.paths.shared.join("works/token");
-    assert_eq!(token_file.metadata().unwrap().permissions().mode() & 0o777, 0o440);
+    assert_eq!(token_file.metadata().unwrap().permissions().mode() & 0o777, 0o444);
     let token = std::fs::read_to_string(&token_file).unwrap();
     assert_eq!(token.len(), 32);
     let child = agent.start();

@@ -491,7 +491,7 @@ impl Driver {
         self.pods.create(&request.node.clone(), |end| PodJob {
             display_name: display_name.unwrap_or_default(),
             spec,
-            variables: request.variables,
+            variables: request.all_variables(),
             request: PodInput {
                 node_id: request.node.to_string(),
                 node_name: request.node_name,

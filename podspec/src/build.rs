@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::input::Input;
 use crate::{
     archive, artifacts, environment, executor, finish, main_containers, metadata, names, offload, plugins, scheduling,
-    volumes,
+    solo, volumes,
 };
 
 /// The Pod of one node.
@@ -60,7 +60,9 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     let carried = finish::substitute(&mut draft, input, &template)?;
     finish::patch(&mut draft, input, &template)?;
     let mut config_map = None;
-    if layout != Layout::Solo {
+    if layout == Layout::Solo {
+        solo::share_processes(&mut draft);
+    } else {
         finish::wrap(&mut draft, input, &template)?;
         config_map = offload::offload(&mut draft, input, &carried);
     }

@@ -117,6 +117,14 @@ pub enum Error {
         /// The plugin.
         name: String,
     },
+    /// An executor plugin mounts a volume with what only the agent or another plugin may know.
+    #[error("executor plugin {plugin} mounts the volume {volume}, which is the agent's: remove it from volumeMounts")]
+    PluginMount {
+        /// The plugin.
+        plugin: String,
+        /// The volume.
+        volume: String,
+    },
     /// `activeDeadlineSeconds`, `timeout`, … with a value that is no duration.
     #[error("{field}: `{text}` is no duration; write it as `90s`, `5m` or `1h30m`")]
     Duration {

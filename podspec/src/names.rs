@@ -10,6 +10,11 @@ pub const KUBECONFIG_VOLUME: &str = "kubeconfig";
 pub const KUBECONFIG_PATH: &str = "/kube/config";
 pub const TOKEN_VOLUME: &str = "exec-sa-token";
 pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// What the names of volumes with a token begin with, where Kubernetes does not mount it by itself.
+pub const API_ACCESS: &str = "kube-api-access-";
+pub const AGENT_TOKEN_VOLUME: &str = "kube-api-access-agent";
+/// The Secret with authorities that the agent trusts, and its volume.
+pub const AUTHORITIES_VOLUME: &str = "argo-workflows-agent-ca-certificates";
 /// Directory below which each artifact plugin has its socket.
 pub const PLUGIN_SOCKETS: &str = "/tmp/artifact-plugins";
 /// Scratch space that `wait` shares with the plugins that save outputs.

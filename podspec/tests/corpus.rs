@@ -5,11 +5,12 @@
 
 mod recorded;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tiphys_tests::pods::compare;
 
-use recorded::{Case, Corpus, compare};
+use recorded::{Case, Corpus};
 
-/// Differences that are no mistake: the case, where in the Pod, and why. Besides these, `recorded/compare.rs` makes equal
+/// Differences that are no mistake: the case, where in the Pod, and why. Besides these, `tiphys_tests::pods` makes equal
 /// what the API server adds and what the record has scrubbed.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("examples-k8s-patch-json-pod-0", ".annotations.foo", "a later step of the workflow put it there"),
@@ -47,7 +48,8 @@ fn pods_are_as_argo_made_them() {
 }
 
 fn differences(corpus: &Corpus, case: &Case, pod: &Value) -> Result<Vec<String>, String> {
-    let found = compare(pod, &corpus.build(case, pod)?);
+    let ours = corpus.build(case, pod)?;
+    let found = compare(pod, &json!({"labels": ours.labels, "annotations": ours.annotations, "spec": ours.spec}));
     let allowed = |at: &str| ALLOWED.iter().any(|(name, path, _)| *name == case.name && *path == at);
     Ok(found.into_iter().filter(|(at, _)| !allowed(at)).map(|(at, difference)| format!("{at}: {difference}")).collect())
 }

@@ -3,4 +3,5 @@
 pub mod corpus;
 pub mod difference;
 pub mod normalise;
+pub mod pods;
 pub mod recorded;

@@ -68,6 +68,13 @@ pub fn normalise(workflow: &Value) -> Value {
     Scrub::of(workflow, &names).value(&Value::Object(all))
 }
 
+/// Puts placeholders in place of a workflow's names, ids, times and addresses, in anything that is of the workflow.
+pub fn scrub(workflow: &Value, value: &Value) -> Value {
+    let nodes = workflow["status"]["nodes"].as_object().into_iter().flatten();
+    let names = nodes.map(|(id, node)| (id.as_str(), node["name"].as_str().unwrap_or_default())).collect();
+    Scrub::of(workflow, &names).value(value)
+}
+
 fn blank(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -44,10 +44,18 @@ pub fn install(what: &str, packages: &[&str]) -> Result<()> {
     run(install)
 }
 
-/// A cargo command in the project's root.
+/// A cargo command in the project's root, in the environment of the one that a developer calls: with what `cargo xtask` tells
+/// this program about its package, build scripts that read the same variables would run again, and much be built again.
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
+    let told = std::env::vars_os().map(|(name, _)| name);
+    let told = told.filter(|name| {
+        name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    });
+    for name in told {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use tiphys_api::Workflow;
+use tiphys_contract::TaskResult;
 use tiphys_engine::{Fact, NodeId};
 
 use super::nodes::{Held, NodesError};
@@ -41,6 +42,13 @@ pub enum Message {
         /// What the server made of it.
         pod: Box<Pod>,
     },
+    /// A Pod whose results were in the artifact repository, and the results.
+    Results {
+        /// The Pod, as it was.
+        pod: Box<Pod>,
+        /// What it told, whole; or why that cannot be had.
+        outcome: Result<Box<TaskResult>, String>,
+    },
     /// It is the workflow's turn to write.
     Turn(Turn),
     /// A write is through.
@@ -58,6 +66,8 @@ pub struct Accepted {
     pub version: String,
     /// `status.offloadNodeStatusVersion`, where that was written.
     pub outside: Option<String>,
+    /// How long that took.
+    pub took: std::time::Duration,
 }
 
 /// A write or read that did not come off.

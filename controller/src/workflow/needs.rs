@@ -12,7 +12,7 @@ use super::pods::Workplace;
 use tiphys_kubernetes::{ApiError, Kind};
 
 /// Label of ConfigMaps that say what they are for. argo: workflow/common/common.go.
-const MAP_TYPE: &str = "workflows.argoproj.io/configmap-type";
+pub(super) const MAP_TYPE: &str = "workflows.argoproj.io/configmap-type";
 /// Its value for caches.
 const CACHE: &str = "Cache";
 
@@ -32,6 +32,7 @@ pub(super) struct ConfigMapObject {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ConfigMapMetadata {
+    pub name: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }

@@ -1,14 +1,14 @@
 //! Nodes that the object does not hold: kept in the database of `persistence`, else in the workflow's artifact repository, and
 //! brought back. argo: workflow/hydrator/hydrator.go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use tiphys_api::{ArtifactRepositoryRef, Workflow};
 use tiphys_archive::Version;
-use tiphys_artifact::{Error as StoreError, Options, Secret};
+use tiphys_artifact::{Error as StoreError, Options, Secret, Secrets};
 use tiphys_kubernetes::Kind;
 use tiphys_nodes::{Form, Marker, Objects, form, secrets_of, unpack};
 use tiphys_podspec::repository_location;
@@ -101,7 +101,7 @@ pub(crate) async fn make_whole(cluster: &Cluster, workflow: &mut Workflow, known
 
 /// The stores of a location, with the Secrets that it names.
 async fn objects(cluster: &Cluster, namespace: &str, marker: &Marker) -> Result<Objects, NodesError> {
-    with_secrets(cluster, namespace, secrets_of(marker.location()).into_iter()).await
+    with_secrets(cluster, namespace, secrets_of(marker.location())).await
 }
 
 #[derive(Default, Deserialize)]
@@ -113,18 +113,28 @@ struct SecretObject {
 async fn with_secrets(
     cluster: &Cluster,
     namespace: &str,
-    wanted: impl Iterator<Item = (String, String)>,
+    wanted: BTreeSet<(String, String)>,
 ) -> Result<Objects, NodesError> {
+    let (secrets, options) = access(cluster, namespace, wanted).await?;
+    Ok(Objects::new(secrets, options))
+}
+
+/// What stores are opened with: the Secrets that are wanted, and the clouds' own variables, which are the controller's.
+///
+/// # Errors
+/// A Secret cannot be read.
+pub(super) async fn access(
+    cluster: &Cluster,
+    namespace: &str,
+    wanted: BTreeSet<(String, String)>,
+) -> Result<(impl Secrets + use<>, Options), PersistenceError> {
     let mut known = BTreeMap::new();
     for (name, key) in wanted {
         let path = Kind::Secret.within(namespace).named(&name);
         let _turn = cluster.other.acquire().await;
         let secret: SecretObject = match cluster.api.get(&path).await {
             Ok(secret) => secret,
-            Err(error) => {
-                let namespace = namespace.to_owned();
-                return Err(PersistenceError::Secret { namespace, name, error }.into());
-            }
+            Err(error) => return Err(PersistenceError::Secret { namespace: namespace.to_owned(), name, error }),
         };
         let bytes = secret.data.get(&key).and_then(|text| BASE64_STANDARD.decode(text).ok());
         if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
@@ -135,9 +145,7 @@ async fn with_secrets(
         let found = known.get(&(name.to_owned(), key.to_owned())).cloned();
         found.ok_or_else(|| StoreError::Refused(format!("the Secret {name} has no text under the key {key}")))
     };
-    // The clouds' own variables are the controller's.
-    let options = Options::from_lookup(|name| std::env::var(name).ok()).unwrap_or_default();
-    Ok(Objects::new(secrets, options))
+    Ok((secrets, Options::from_lookup(|name| std::env::var(name).ok()).unwrap_or_default()))
 }
 
 impl Workplace {
@@ -164,7 +172,7 @@ impl Workplace {
         if location == tiphys_api::ArtifactLocation::default() {
             return Err(NodesError::Nowhere);
         }
-        let objects = with_secrets(cluster, &self.namespace, secrets_of(&location).into_iter()).await?;
+        let objects = with_secrets(cluster, &self.namespace, secrets_of(&location)).await?;
         let folder = format!("{}/{}/{}", self.namespace, self.workflow, self.uid);
         Ok(objects.save(&location, &folder, &nodes).await?.version())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
-use tiphys_contract::label;
+use tiphys_contract::{container, label, path};
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
 use tiphys_podspec::{Error as PodError, Input, PodConfig, Request, build};
@@ -16,9 +16,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use super::prepare::Prepared;
+use super::release::Release;
 use crate::cluster::Cluster;
-use tiphys_kubernetes::Backoff;
-use tiphys_kubernetes::{ApiError, Kind, Pod};
+
+use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
@@ -113,7 +114,7 @@ impl Workplace {
         prepared: &Prepared,
     ) -> Result<(Value, Option<Value>), String> {
         let mut config = prepared.config.clone();
-        let variables = request.variables;
+        let variables = request.all_variables();
         let request = Request {
             node_id: request.node.to_string(),
             node_name: request.node_name,
@@ -241,14 +242,15 @@ impl Workplace {
             }
         }
         let pods = Kind::Pod.within(&self.namespace);
-        match api.create(pods.path(), pod).await {
+        // It has just been made: what is known of it is what was asked for, and its metadata.
+        match api.create_as(pods.path(), pod, METADATA_ALONE.1).await {
             Err(error) if error.is_already_there() => {
                 let name = pod["metadata"]["name"].as_str().unwrap_or_default();
                 let found: Pod = api.get(&pods.named(name)).await?;
                 // Argo takes any Pod of that name for its own. One of another workflow would give its results to this one.
                 if found.metadata.is_of(&self.uid) { Ok(found) } else { Err(error) }
             }
-            answer => Ok(serde_json::from_value(answer?)?),
+            answer => answer,
         }
     }
 
@@ -283,15 +285,33 @@ impl Workplace {
         }
     }
 
+    /// Lets go of a Pod.
+    pub async fn release(self, release: Release, name: String, uid: String) {
+        match release {
+            Release::Later => {}
+            Release::Label => self.label_completed(name).await,
+            Release::Delete(delay) => {
+                tokio::time::sleep(delay).await;
+                let grace = self.cluster.config().pod_gc_grace;
+                self.delete(name, uid, grace).await;
+            }
+        }
+    }
+
     /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
-    pub async fn label_completed(self, name: String) {
+    async fn label_completed(self, name: String) {
         let path = Kind::Pod.within(&self.namespace).named(&name);
         let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
-        match self.change(&path, &patch).await {
-            Err(error) if !error.is_not_found() => {
-                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
+        let mut backoff = Backoff::default();
+        let _turn = self.cluster.labelling.acquire().await;
+        loop {
+            match self.cluster.api.patch_strategically(&path, &patch).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                Err(error) if !error.is_not_found() => {
+                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
+                }
+                _ => return,
             }
-            _ => {}
         }
     }
 
@@ -332,13 +352,23 @@ impl Workplace {
     }
 }
 
-/// What ends a container from inside: the Pod's own command for it, else the executor's.
-pub(super) fn kill_command(annotations: &BTreeMap<String, String>, container: &str, signal: i32) -> Vec<String> {
+/// What ends a container from inside: the Pod's own command for it, else the executor's, where it lies in this Pod.
+pub(super) fn kill_command(
+    annotations: &BTreeMap<String, String>,
+    running: &[String],
+    container: &str,
+    signal: i32,
+) -> Vec<String> {
+    let executor = match container {
+        container::SUPERVISOR => "argoexec",
+        _ if running.iter().any(|name| name == container::SUPERVISOR) => path::IMAGE_EMISSARY,
+        _ => path::EMISSARY,
+    };
     let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
     let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     match own {
         Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
-        None => ["/var/run/argo/argoexec", "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
+        None => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
     }
 }
 
@@ -350,7 +380,17 @@ mod tests {
     fn a_pod_names_its_own_way_to_end() {
         let annotations =
             BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, "side", 15), ["stop", "-15"]);
-        assert_eq!(kill_command(&annotations, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
+        assert_eq!(kill_command(&annotations, &[], "side", 15), ["stop", "-15"]);
+        assert_eq!(
+            kill_command(&annotations, &["wait".into()], "main", 9),
+            ["/var/run/argo/argoexec", "kill", "9", "1"]
+        );
+    }
+
+    #[test]
+    fn a_pod_without_init_container_has_the_executor_elsewhere() {
+        let running = ["main".to_owned(), "supervisor".to_owned()];
+        let of = |container| kill_command(&BTreeMap::new(), &running, container, 15)[0].clone();
+        assert_eq!((of("main").as_str(), of("supervisor").as_str()), ("/argo-bin/bin/argoexec", "argoexec"));
     }
 }

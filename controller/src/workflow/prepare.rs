@@ -28,15 +28,6 @@ pub(super) struct Prepared {
     pub guarded: OnceCell<()>,
 }
 
-/// What changes the outcome of a workflow and is not done here yet is refused before its first Pod.
-fn refuse(spec: &WorkflowSpec) -> Result<(), String> {
-    let field = match spec.executor_plugins.is_empty() {
-        false => "spec.executorPlugins",
-        true => return Ok(()),
-    };
-    Err(format!("{field} is not supported by this version of Tiphys"))
-}
-
 impl Workplace {
     /// Prepares the workflow; what is there already stays.
     ///
@@ -47,7 +38,6 @@ impl Workplace {
         spec: &WorkflowSpec,
         repository: Option<Box<ArtifactRepositoryRefStatus>>,
     ) -> Result<Prepared, String> {
-        refuse(spec)?;
         let mut config = self.cluster.config().pod.clone();
         let found = match repository.filter(|known| known.artifact_repository.is_some()) {
             Some(known) => known,
@@ -164,18 +154,5 @@ impl Workplace {
             tracing::error!(workflow = %self.workflow, claim = name, %error, "the volume claim cannot be deleted");
         }
         removed.is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_done_yet_is_refused_by_name() {
-        let refused = |spec: Value| refuse(&serde_json::from_value(spec).unwrap()).err().unwrap_or_default();
-        let plugins = json!({"executorPlugins": [{"name": "p"}]});
-        assert!(refused(plugins).starts_with("spec.executorPlugins is not supported"));
-        assert_eq!(refused(json!({"artifactGC": {"strategy": "OnWorkflowCompletion"}})), "");
     }
 }

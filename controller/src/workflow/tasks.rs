@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::message::Message;
 use super::pods::Workplace;
 use super::prepare::Prepared;
-use tiphys_kubernetes::{ApiError, Kind, TaskSetObject};
+use tiphys_kubernetes::{ApiError, Kind, Pod, TaskSetObject};
 
 /// The tasks of one workflow.
 pub(super) struct Tasks {
@@ -28,6 +28,8 @@ pub(super) struct Tasks {
 enum Change {
     Run(NodeId, Value),
     End(NodeId),
+    /// The agent's Pod is there no more, and these wait for another.
+    AgentGone(Vec<NodeId>),
     /// Nothing more comes: the agent may end.
     Close,
 }
@@ -36,13 +38,7 @@ impl Tasks {
     /// Begins to write the workflow's task set.
     pub fn begin(place: Workplace, spec: Arc<WorkflowSpec>, prepared: Arc<OnceCell<Prepared>>) -> Tasks {
         let (to, changes) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let ready = prepared.get_or_try_init(|| place.prepare(&spec, None)).await;
-            match ready {
-                Ok(ready) => Writer { place, changes, agent: false }.write(&spec, ready).await,
-                Err(message) => refuse(&place, changes, &message).await,
-            }
-        });
+        tokio::spawn(Writer { place, spec, prepared, changes, agent: false }.write());
         Tasks { to, open: BTreeSet::new() }
     }
 
@@ -63,8 +59,14 @@ impl Tasks {
     pub fn agent_failed(&self, reason: &str) -> Vec<Fact> {
         let result = json!({"phase": "Error", "message": format!("agent pod failed with reason:\"{reason}\"")});
         let result: NodeResult = serde_json::from_value(result).unwrap_or_default();
+        self.tell(Change::AgentGone(Vec::new()));
         let of_one = |node: &NodeId| Fact::NodeResult { node: node.clone(), result: Box::new(result.clone()) };
         self.open.iter().map(of_one).collect()
+    }
+
+    /// The agent's Pod is gone: whatever waits gets another.
+    pub fn agent_gone(&self) {
+        self.tell(Change::AgentGone(self.open.iter().cloned().collect()));
     }
 
     /// The workflow is over.
@@ -73,7 +75,7 @@ impl Tasks {
     }
 
     fn tell(&self, change: Change) {
-        // The writer is gone only when it could do nothing, and has told so.
+        // The writer is gone only after the workflow's end.
         let _ = self.to.send(change);
     }
 }
@@ -94,18 +96,15 @@ fn failed(place: &Workplace, node: NodeId, message: &str) {
     place.tell(Message::Fact(Fact::NodeResult { node, result: Box::new(result) }));
 }
 
-async fn refuse(place: &Workplace, mut changes: UnboundedReceiver<Change>, message: &str) {
-    while let Some(change) = changes.recv().await {
-        match change {
-            Change::Run(node, _) => failed(place, node, message),
-            Change::End(_) => {}
-            Change::Close => return,
-        }
-    }
+/// The name of a workflow's agent. argo: getAgentPodName.
+pub(super) fn agent_name(workflow: &str) -> String {
+    format!("{}-agent", NodeId::of(workflow, "agent"))
 }
 
 struct Writer {
     place: Workplace,
+    spec: Arc<WorkflowSpec>,
+    prepared: Arc<OnceCell<Prepared>>,
     changes: UnboundedReceiver<Change>,
     /// Whether the agent's Pod is there.
     agent: bool,
@@ -113,46 +112,57 @@ struct Writer {
 
 impl Writer {
     /// Writes what changed, everything that came meanwhile with the next patch.
-    async fn write(mut self, spec: &WorkflowSpec, prepared: &Prepared) {
+    async fn write(mut self) {
         while let Some(first) = self.changes.recv().await {
             let mut tasks: BTreeMap<NodeId, Value> = BTreeMap::new();
+            let mut waiting: BTreeSet<NodeId> = BTreeSet::new();
             let mut next = Some(first);
             let mut closed = false;
             while let Some(change) = next {
                 match change {
                     Change::Run(node, template) => drop(tasks.insert(node, template)),
                     Change::End(node) => drop(tasks.insert(node, Value::Null)),
+                    Change::AgentGone(open) => {
+                        self.agent = false;
+                        waiting.extend(open);
+                    }
                     Change::Close => closed = true,
                 }
                 next = self.changes.try_recv().ok();
             }
-            let begun: Vec<NodeId> =
-                tasks.iter().filter(|(_, task)| !task.is_null()).map(|(id, _)| id.clone()).collect();
-            if let Err(error) = self.patch(&tasks, closed).await {
-                begun.iter().for_each(|id| failed(&self.place, id.clone(), &error.to_string()));
-            } else if !begun.is_empty() && !self.agent && !self.place.cluster.config().no_agent {
-                match self.make_agent(spec, prepared).await {
-                    Ok(()) => self.agent = true,
-                    Err(error) => {
-                        let message =
-                            format!("create agent pod failed with reason:\"failed to create Agent pod: {error}\"");
-                        begun.iter().for_each(|id| failed(&self.place, id.clone(), &message));
-                    }
-                }
+            waiting.retain(|id| !tasks.contains_key(id));
+            waiting.extend(tasks.iter().filter(|(_, task)| !task.is_null()).map(|(id, _)| id.clone()));
+            let config = self.place.cluster.config();
+            let made = match self.patch(&tasks, closed).await {
+                Err(error) => Err(error.to_string()),
+                Ok(()) if waiting.is_empty() || self.agent || config.no_agent => Ok(()),
+                Ok(()) => self.make_agent().await.map(|()| self.agent = true),
+            };
+            if let Err(message) = made {
+                waiting.iter().for_each(|id| failed(&self.place, id.clone(), &message));
             }
             if closed {
+                if !config.no_agent {
+                    // Plugins do not end by themselves. argo: operator.go, markWorkflowPhase.
+                    let name = agent_name(&self.place.workflow);
+                    self.place.clone().delete(name, String::new(), config.pod_gc_grace).await;
+                }
                 return;
             }
         }
     }
 
     async fn patch(&self, tasks: &BTreeMap<NodeId, Value>, closed: bool) -> Result<(), ApiError> {
+        if tasks.is_empty() && !closed {
+            return Ok(());
+        }
         let by_id = |keep: fn(&Value) -> bool| -> Map<String, Value> {
             tasks.iter().filter(|(_, task)| keep(task)).map(|(id, task)| (id.to_string(), task.clone())).collect()
         };
         let mut patch = json!({"spec": {"tasks": by_id(|_| true)}});
-        if closed {
-            patch["metadata"]["labels"][label::COMPLETED] = "true".into();
+        // A workflow that was opened again has it from its first end.
+        if closed || tasks.values().any(|task| !task.is_null()) {
+            patch["metadata"]["labels"][label::COMPLETED] = closed.to_string().into();
         }
         let sets = Kind::WorkflowTaskSet.within(&self.place.namespace);
         let path = sets.named(&self.place.workflow);
@@ -184,21 +194,63 @@ impl Writer {
         self.place.make(sets.path(), &set).await.map(|_| ())
     }
 
-    async fn make_agent(&self, spec: &WorkflowSpec, prepared: &Prepared) -> Result<(), ApiError> {
-        let place = &self.place;
-        // argo: getAgentPodName
-        let name = format!("{}-agent", NodeId::of(&place.workflow, "agent"));
-        let pod = agent(&Agent {
-            name: &name,
-            namespace: &place.namespace,
-            workflow: &place.workflow,
-            uid: &place.uid,
-            spec,
-            config: &prepared.config,
-        });
+    /// Makes the agent's Pod, with the plugins that there are now.
+    ///
+    /// # Errors
+    /// Why there is none, in words for its tasks' messages.
+    async fn make_agent(&self) -> Result<(), String> {
+        let (place, spec) = (&self.place, &self.spec);
+        let prepared = self.prepared.get_or_try_init(|| place.prepare(spec, None)).await?;
+        let failed = |reason: String| format!("create agent pod failed with reason:\"{reason}\"");
+        let plugins = place.executor_plugins(spec).await.map_err(|error| failed(error.to_string()))?;
+        let mut config = prepared.config.clone();
+        let pod = loop {
+            let made = agent(&Agent {
+                name: &agent_name(&place.workflow),
+                namespace: &place.namespace,
+                workflow: &place.workflow,
+                uid: &place.uid,
+                spec,
+                plugins: &plugins,
+                config: &config,
+            });
+            match made {
+                Ok(pod) => break pod,
+                Err(error) => place.learn(Arc::make_mut(&mut config), error).await.map_err(failed)?,
+            }
+        };
         if let Some(wait) = place.reserve() {
             tokio::time::sleep(wait).await;
         }
-        place.make(Kind::Pod.within(&place.namespace).path(), &pod).await.map(|_| ())
+        self.submit(&pod).await.map_err(|reason| failed(format!("failed to create Agent pod: {reason}")))
+    }
+
+    /// Creates the Pod, in place of one that is over or on its way out: of the workflow before it was opened again.
+    async fn submit(&self, pod: &Value) -> Result<(), String> {
+        let place = &self.place;
+        let pods = Kind::Pod.within(&place.namespace);
+        let path = pods.named(&agent_name(&place.workflow));
+        let words = |error: ApiError| error.to_string();
+        for _ in 0..2 {
+            if place.make(pods.path(), pod).await.map_err(words)? {
+                return Ok(());
+            }
+            let there: Pod = match place.read(&path).await {
+                Err(error) if error.is_not_found() => continue,
+                there => there.map_err(words)?,
+            };
+            let works = matches!(there.status.phase.as_str(), "Pending" | "Running");
+            if works && there.metadata.deletion_timestamp.is_none() && there.metadata.is_of(&place.uid) {
+                return Ok(());
+            }
+            if there.metadata.label(label::WORKFLOW) != &*place.workflow {
+                break;
+            }
+            place.clone().delete(there.metadata.name, there.metadata.uid, Some(0)).await;
+        }
+        match place.make(pods.path(), pod).await.map_err(words)? {
+            true => Ok(()),
+            false => Err("another Pod has its name, and stays".to_owned()),
+        }
     }
 }

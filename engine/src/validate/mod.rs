@@ -29,6 +29,7 @@ use tiphys_api::{ClusterWorkflowTemplate, CronWorkflow, Workflow, WorkflowSpec, 
 
 pub(crate) use outputs::is_metric_name;
 pub use report::{Origin, Problem};
+pub use spec::executor_plugin_mistake;
 
 use report::Report;
 use spec::Subject;

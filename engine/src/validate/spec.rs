@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tiphys_api::{
-    Arguments, ClusterWorkflowTemplate, TemplateRef, Workflow, WorkflowMetadata, WorkflowSpec, WorkflowTemplate,
+    Arguments, ClusterWorkflowTemplate, ExecutorPlugin, TemplateRef, Workflow, WorkflowMetadata, WorkflowSpec,
+    WorkflowTemplate,
 };
 
 use super::args::{self, Supply};
@@ -261,26 +262,29 @@ impl<'a> Subject<'a> {
 
 fn check_plugins(report: &mut Report, place: &Place, spec: &WorkflowSpec) -> Outcome {
     for (index, plugin) in spec.executor_plugins.iter().enumerate() {
-        let container = &plugin.spec.sidecar.container;
-        let wrong = if plugin.metadata.name.is_empty() {
-            Some("executor plugin metadata name is mandatory")
-        } else if container["ports"].as_array().is_none_or(Vec::is_empty) {
-            Some("at least one port is mandatory")
-        } else if !container["resources"]["requests"].is_object() {
-            Some("resources requests are mandatory")
-        } else if !container["resources"]["limits"].is_object() {
-            Some("resources limits are mandatory")
-        } else if !container["securityContext"].is_object() {
-            Some("security context is mandatory")
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
+        let nameless = plugin.metadata.name.is_empty().then_some("executor plugin metadata name is mandatory");
+        if let Some(wrong) = nameless.or_else(|| executor_plugin_mistake(plugin)) {
             let place = place.below(format_args!(".executorPlugins[{index}]"));
             report.error(&place, format!("spec.executorPlugins: {wrong}"))?;
         }
     }
     Ok(())
+}
+
+/// What is wrong with an executor plugin's container, wherever the plugin is declared. argo: plugin_types.go, Validate.
+pub fn executor_plugin_mistake(plugin: &ExecutorPlugin) -> Option<&'static str> {
+    let container = &plugin.spec.sidecar.container;
+    if container["ports"].as_array().is_none_or(Vec::is_empty) {
+        Some("at least one port is mandatory")
+    } else if !container["resources"]["requests"].is_object() {
+        Some("resources requests are mandatory")
+    } else if !container["resources"]["limits"].is_object() {
+        Some("resources limits are mandatory")
+    } else if !container["securityContext"].is_object() {
+        Some("security context is mandatory")
+    } else {
+        None
+    }
 }
 
 fn check_pod_gc(report: &mut Report, place: &Place, spec: &WorkflowSpec) -> Outcome {

@@ -1,50 +1,8 @@
 //! Where an artifact is kept: its own location, completed by the template's (argo: workflow_types.go, ArtifactLocation).
 
 use tiphys_api::{Artifact, ArtifactLocation};
+use tiphys_contract::location::{key, key_mut, set_key};
 use tiphys_contract::{key, overlap};
-
-/// The key within the store that a location names; None when it names no store that has keys.
-fn key_of(location: &mut ArtifactLocation) -> Option<&mut String> {
-    let ArtifactLocation { s3, gcs, oss, azure, hdfs, plugin, .. } = location;
-    s3.as_mut()
-        .map(|store| &mut store.key)
-        .or_else(|| gcs.as_mut().map(|store| &mut store.key))
-        .or_else(|| oss.as_mut().map(|store| &mut store.key))
-        .or_else(|| azure.as_mut().map(|store| &mut store.blob))
-        .or_else(|| hdfs.as_mut().map(|store| &mut store.path))
-        .or_else(|| plugin.as_mut().map(|store| &mut store.key))
-}
-
-/// The URL of stores that have one instead of a key.
-fn url_of(location: &mut ArtifactLocation) -> Option<&mut String> {
-    let ArtifactLocation { http, artifactory, .. } = location;
-    http.as_mut().map(|store| &mut store.url).or_else(|| artifactory.as_mut().map(|store| &mut store.url))
-}
-
-/// The key of a location: of stores with URLs, the URL's path.
-fn key(location: &ArtifactLocation) -> String {
-    let mut location = location.clone();
-    match url_of(&mut location) {
-        Some(url) => url[path_start(url)..].to_owned(),
-        None => key_of(&mut location).cloned().unwrap_or_default(),
-    }
-}
-
-fn set_key(location: &mut ArtifactLocation, key: &str) {
-    if let Some(url) = url_of(location) {
-        url.truncate(path_start(url));
-        url.push('/');
-        url.push_str(key.trim_start_matches('/'));
-    } else if let Some(own) = key_of(location) {
-        key.clone_into(own);
-    }
-}
-
-/// Where the path of a URL begins.
-fn path_start(url: &str) -> usize {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    url[host..].find('/').map_or(url.len(), |at| host + at)
-}
 
 /// Whether the artifact names both a store and what is in it, so that nothing must be filled in.
 fn is_complete(artifact: &Artifact) -> bool {
@@ -96,7 +54,7 @@ pub fn complete(artifact: &Artifact, of_template: Option<&ArtifactLocation>) -> 
 /// The artifact as the source of a listing: without a key it means all that its store holds.
 pub fn to_list(artifact: &Artifact) -> Artifact {
     let mut location = artifact.location();
-    if let Some(key) = key_of(&mut location).filter(|key| key.is_empty()) {
+    if let Some(key) = key_mut(&mut location).filter(|key| key.is_empty()) {
         "/".clone_into(key);
     }
     let mut listed = artifact.clone();

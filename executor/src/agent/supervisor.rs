@@ -42,7 +42,9 @@ pub fn run(
     create_open_dir(&paths.shared).map_err(|error| error.to_string())?;
     let ending = Ending::new(settings.grace);
     let json = template::read(paths, settings).inspect_err(|error| fail(paths, error))?;
-    let template = template::parse(&json).inspect_err(|error| fail(paths, error))?;
+    let mut template = template::parse(&json).inspect_err(|error| fail(paths, error))?;
+    // Nothing is mounted where inputs are: the emissary links them, and hands over what lies behind the links.
+    template.inputs.artifacts.iter_mut().for_each(|input| input.path.clear());
     // First of all: without a way for the results nothing should be run.
     let reports =
         Reports::open(paths, settings, &template, &ending, cluster).inspect_err(|error| fail(paths, error))?;

@@ -20,6 +20,9 @@ fn file(paths: &Paths, plugin: &str) -> PathBuf {
 
 /// Makes a plugin's token, unless an earlier start of this container has.
 ///
+/// Everybody may read it who sees it: its plugin's container, under whatever user and group that runs, and the agent's. No
+/// other mounts the folder. (Argo's is for the group alone, so that a plugin needs the group of the executor's image.)
+///
 /// # Errors
 /// The text for the user when it cannot be written.
 pub fn make(paths: &Paths, plugin: &str) -> Result<(), String> {
@@ -31,9 +34,9 @@ pub fn make(paths: &Paths, plugin: &str) -> Result<(), String> {
         let token = random().on("read", "/dev/urandom".as_ref())?;
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).on("create folder", folder)?;
-            fs::set_permissions(folder, Permissions::from_mode(0o770)).on("protect", folder)?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).on("protect", folder)?;
         }
-        replace(&file, token.as_bytes(), 0o440)
+        replace(&file, token.as_bytes(), 0o444)
     })();
     made.map_err(|error| format!("cannot make the token of plugin {plugin:?}: {error}"))
 }

@@ -1,9 +1,6 @@
 //! The corpus as inputs of `build`, and the comparison.
 
-mod compare;
 mod input;
-
-pub use compare::compare;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -104,6 +104,10 @@ fn a_step_of_which_nothing_is_wanted_is_the_users_container_alone() {
     assert_eq!((&containers[0]["name"], &containers[0]["command"]), (&json!("main"), &json!(["sh"])));
     assert!(pod["spec"].get("initContainers").is_none() && containers[0].get("volumeMounts").is_none());
     assert_eq!(pod["metadata"]["annotations"]["workflows.argoproj.io/tiphys-layout"], "solo");
+    // A signal that ends it must not be kept from it as the first process of a namespace.
+    assert_eq!(pod["spec"]["shareProcessNamespace"], json!(true));
+    let host = solo(container_setup("podSpecPatch: '{hostPID: true}'"));
+    assert!(host["spec"].get("shareProcessNamespace").is_none());
     // The runtime knows what an image runs.
     let plain = solo(setup("{name: step, container: {image: unknown}}"));
     assert!(plain["spec"]["containers"][0].get("command").is_none());
@@ -119,6 +123,8 @@ fn what_an_executor_does_needs_one() {
         "daemon: true",
         "archiveLocation: {archiveLogs: true, s3: {bucket: b, key: k}}",
         "container: {image: busybox, command: [sh], env: [{name: ARGO_DEBUG_PAUSE_AFTER, value: 'true'}]}",
+        "container: {image: busybox, command: [sh, -c, 'echo 1/2 > $ARGO_PROGRESS_FILE']}",
+        "podSpecPatch: '{containers: [{name: wait, resources: {limits: {memory: 1Gi}}}]}'",
     ] {
         let pod = container_setup(more).with_config(|config| config.layout = Layout::Solo).build();
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "init", "{more}");

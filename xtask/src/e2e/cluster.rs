@@ -76,6 +76,13 @@ impl Cluster {
         Ok(Self { kubeconfig: kubeconfig.into(), s3, script: Some(script) })
     }
 
+    /// The API server, where it is one that may be killed.
+    pub fn api_server(&self) -> Option<ApiServer> {
+        let script = self.script.clone()?;
+        let process = self.kubeconfig.parent()?.join("run/kube-apiserver.pid");
+        Some(ApiServer { script, process })
+    }
+
     /// Brings an image to where the cluster's nodes find it. Its tag is of its digest, so that no node takes an older one
     /// for it.
     ///
@@ -101,6 +108,31 @@ impl Cluster {
         };
         run(command)?;
         Ok(name)
+    }
+}
+
+/// The API server of the test cluster.
+pub struct ApiServer {
+    script: PathBuf,
+    /// The file with its process id.
+    process: PathBuf,
+}
+
+impl ApiServer {
+    /// Kills it, as the kernel does, and starts it again.
+    ///
+    /// # Errors
+    /// When it is not known which process it is, or it does not start.
+    pub fn restart(&self) -> Result<()> {
+        let id = std::fs::read_to_string(&self.process).with_context(|| self.process.display().to_string())?;
+        let mut kill = Command::new("kill");
+        kill.args(["-9", id.trim()]);
+        run(kill)?;
+        // The script would take a process for alive that is still on its way out.
+        std::fs::remove_file(&self.process).with_context(|| self.process.display().to_string())?;
+        let mut up = Command::new(&self.script);
+        up.arg("up");
+        output(up).map(|_| ())
     }
 }
 

@@ -4,12 +4,18 @@
 //! code, and the outputs in the WorkflowTaskResult.
 
 mod api;
+mod between;
 mod case;
+mod chaos;
 mod cluster;
 mod commands;
+mod controller;
 pub mod databases;
 mod install;
+mod layouts;
+mod made;
 mod namespace;
+mod own;
 mod recorded;
 mod schedules;
 mod sharding;
@@ -45,6 +51,8 @@ const BETWEEN_KILLS: Duration = Duration::from_secs(4);
 struct Options {
     only: Option<String>,
     corpus: Option<PathBuf>,
+    /// The whole corpus with this layout, and nothing else.
+    layout: Option<String>,
     keep: bool,
 }
 
@@ -56,9 +64,14 @@ enum Outcome {
     Skipped(String),
 }
 
-/// Passed, failed, skipped.
+/// What came of all tests.
 #[derive(Default)]
-struct Count([usize; 3]);
+struct Count {
+    /// Passed, failed, skipped.
+    outcomes: [usize; 3],
+    /// How long each part took, in seconds.
+    parts: Vec<(String, f64)>,
+}
 
 impl Count {
     fn add(&mut self, name: &str, begun: Instant, outcome: &Outcome) {
@@ -67,18 +80,24 @@ impl Count {
             Outcome::Failed(_) => (1, "FAILED"),
             Outcome::Skipped(_) => (2, "skipped"),
         };
-        self.0[index] += 1;
+        self.outcomes[index] += 1;
         println!("{word:>7} {:6.1} s  {name}", begun.elapsed().as_secs_f64());
         if let Outcome::Failed(reason) | Outcome::Skipped(reason) = outcome {
             reason.lines().for_each(|line| println!("                  {line}"));
         }
     }
-}
 
-impl Count {
-    /// Tells what came of all.
-    fn told(&self) -> Result<()> {
-        let [passed, failed, skipped] = self.0;
+    /// A part is over.
+    fn part(&mut self, name: &str, begun: Instant) {
+        self.parts.push((name.to_owned(), begun.elapsed().as_secs_f64()));
+    }
+
+    /// Tells how long everything took, and what came of it.
+    fn end(&self) -> Result<()> {
+        for (name, seconds) in &self.parts {
+            println!("part {seconds:7.1} s  {name}");
+        }
+        let [passed, failed, skipped] = self.outcomes;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
         if failed > 0 { bail!("{failed} of {} tests failed", passed + failed) } else { Ok(()) }
     }
@@ -87,14 +106,21 @@ impl Count {
 /// Runs the tests.
 pub fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
-    let cluster = Cluster::find()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut count = Count::default();
-    runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
+    let begun = Instant::now();
+    let cluster = Cluster::find()?;
+    count.part("cluster", begun);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if options.layout.is_none() {
+        let begun = Instant::now();
+        runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
+        count.part("shards", begun);
+    }
     if options.only.as_ref().is_some_and(|only| sharding::NAME.contains(only.as_str())) {
         // It needs no image, and its name is no other's.
-        return count.told();
+        return count.end();
     }
+    let begun = Instant::now();
     let [root, other] = image::build()?;
     let mut images = Images {
         executor: cluster.push(&other, "executor-nonroot")?,
@@ -102,24 +128,37 @@ pub fn run(args: &[String]) -> Result<()> {
         as_volumes: false,
     };
     let executor = cluster.push(&root, "executor")?;
+    count.part("the executor's images", begun);
+    if let Some(layout) = &options.layout {
+        let whole = layouts::run_whole(layout, &options, &cluster, &executor, &mut images, &mut count);
+        runtime.block_on(whole)?;
+        return count.end();
+    }
     if options.only.is_none() {
         let begun = Instant::now();
         let outcome = stores(&cluster).err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add("stores: the conformance suite on the S3 server", begun, &outcome);
+        count.part("stores", begun);
         let begun = Instant::now();
         let outcome =
             databases::run_tests().err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add("archive: its suite on PostgreSQL and MariaDB", begun, &outcome);
+        count.part("archive", begun);
     }
     if options.only.as_ref().is_none_or(|only| "chart".contains(only.as_str())) {
         let begun = Instant::now();
         let outcome = runtime.block_on(chart(&options, &cluster, &other));
         let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
         count.add("chart: rendered, applied, and a workflow run by what it starts", begun, &outcome);
+        count.part("chart, with the controller's image", begun);
     }
     runtime.block_on(pods(&options, &cluster, &executor, &mut images, &mut count))?;
+    runtime.block_on(layouts::run_chosen(&options, &cluster, &executor, &images, &mut count))?;
+    let begun = Instant::now();
     runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
-    count.told()
+    count.part("schedules", begun);
+    runtime.block_on(chaos::run_all(&options, &cluster, &executor, &mut count))?;
+    count.end()
 }
 
 fn parse(args: &[String]) -> Result<Options> {
@@ -130,6 +169,13 @@ fn parse(args: &[String]) -> Result<Options> {
         match name.as_str() {
             "--only" => options.only = Some(value()?.clone()),
             "--corpus" => options.corpus = Some(value()?.into()),
+            "--layout" => {
+                let layout = value()?;
+                if !layouts::LAYOUTS.contains(&layout.as_str()) {
+                    bail!("--layout is {layout:?}: expected one of {}", layouts::LAYOUTS.join(", "));
+                }
+                options.layout = Some(layout.clone());
+            }
             "--keep" => options.keep = true,
             other => bail!("unknown option {other}"),
         }
@@ -168,6 +214,7 @@ async fn pods(
     let restricted = Namespace::make(&api, &format!("tiphys-e2e-{stamp}-r"), "restricted", &cluster.s3).await?;
     let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     images.as_volumes = steps::image_volumes(&restricted, &images.executor).await;
+    let begun = Instant::now();
     for (number, step) in steps::all(images).iter().enumerate() {
         let layout = match step.layout {
             Layout::ImageVolume if images.as_volumes => "image volume",
@@ -186,6 +233,8 @@ async fn pods(
         };
         count.add(&name, begun, &outcome);
     }
+    count.part("steps of our own", begun);
+    let begun = Instant::now();
     let namespace = Namespace::make(&api, &format!("tiphys-e2e-{stamp}"), "privileged", &cluster.s3).await?;
     match options.corpus.clone().or_else(corpus::folder) {
         None => count.add(
@@ -208,6 +257,7 @@ async fn pods(
         restricted.delete().await?;
         namespace.delete().await?;
     }
+    count.part("recorded Pods", begun);
     whole(options, cluster, executor, &api, &format!("tiphys-e2e-{stamp}-c"), count).await
 }
 
@@ -227,43 +277,55 @@ async fn whole(
     let namespace = Namespace::make(api, name, "privileged", &cluster.s3).await?;
     let data = databases::folder()?;
     let database = databases::Server::postgres(&data.path().join("postgres"))?;
-    workflows::furnish(&namespace, cluster, &folder, &database).await?;
-    let mut controller = workflows::Controller::start(cluster, name, executor)?;
-    let one = |(number, case)| workflows::run(case, number, &namespace);
-    let mut over = stream::iter(cases.iter().enumerate()).map(one).buffer_unordered(WORKFLOWS);
-    while let Some((name, begun, outcome)) = over.next().await {
-        count.add(&name, begun, &outcome);
-    }
-    drop(over);
-    for own in
-        workflows::OWN.iter().filter(|own| options.only.as_ref().is_none_or(|only| own.name.contains(only.as_str())))
-    {
-        let (begun, outcome) = workflows::run_own(own, &namespace, cluster).await;
+    let furniture = controller::Furniture { database: Some(&database), logs: true };
+    controller::furnish(&namespace, cluster, &folder, &furniture).await?;
+    let setup = controller::Setup {
+        kubeconfig: &cluster.kubeconfig,
+        namespace: name,
+        executor,
+        alone: true,
+        arguments: &[],
+        environment: &[],
+    };
+    let mut running = controller::Controller::start(&setup)?;
+    let rule = workflows::Rule { logs: true, pods: Some(executor), different: &[] };
+    let begun = Instant::now();
+    workflows::run_all(&cases.iter().collect::<Vec<_>>(), ("", 0), rule, &namespace, count).await;
+    count.part("the corpus", begun);
+    let begun = Instant::now();
+    for own in own::OWN.iter().filter(|own| options.only.as_ref().is_none_or(|only| own.name.contains(only.as_str()))) {
+        let (begun, outcome) = own::run_own(own, &namespace, cluster).await;
         count.add(&format!("workflow {}", own.name), begun, &outcome);
     }
-    if wanted(workflows::ARCHIVED) {
+    if wanted(own::ARCHIVED) {
         let begun = Instant::now();
-        let outcome = workflows::archived(&namespace, &database).await;
+        let outcome = own::archived(&namespace, &database).await;
         let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
-        count.add(&format!("workflow {}", workflows::ARCHIVED), begun, &outcome);
+        count.add(&format!("workflow {}", own::ARCHIVED), begun, &outcome);
     }
+    count.part("workflows of our own", begun);
+    let begun = Instant::now();
     let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     commands::test(cluster, name, wanted, |name, begun, outcome| count.add(name, begun, outcome))?;
+    count.part("commands", begun);
+    let begun = Instant::now();
+    let one = |(number, case)| workflows::run(case, number, &namespace, rule);
     let again = cases.iter().filter(|case| KILLED.iter().any(|part| case.name.contains(part)));
     let again = stream::iter(again.enumerate()).map(|(number, case)| one((number + cases.len(), case)));
     let mut over = again.buffer_unordered(WORKFLOWS);
     let mut end = tokio::time::Instant::now() + BETWEEN_KILLS;
     loop {
         match tokio::time::timeout_at(end, over.next()).await {
-            Ok(Some((name, begun, outcome))) => count.add(&format!("controller killed: {name}"), begun, &outcome),
+            Ok(Some((name, begun, outcome, _))) => count.add(&format!("controller killed: {name}"), begun, &outcome),
             Ok(None) => break,
             Err(_) => {
-                controller.replace()?;
+                running.replace()?;
                 end += BETWEEN_KILLS;
             }
         }
     }
     drop(over);
+    count.part("the controller killed", begun);
     if !options.keep {
         namespace.delete().await?;
     }

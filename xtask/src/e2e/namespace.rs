@@ -126,6 +126,15 @@ impl<'a> Namespace<'a> {
         Ok(list.and_then(|mut list| list["items"].take().as_array().cloned()).unwrap_or_default())
     }
 
+    /// The Pods that a label selector, as it stands in a query, selects.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn pods(&self, selector: &str) -> Result<Vec<Value>> {
+        let list = self.api.get(&format!("{}?labelSelector={selector}", self.core("pods"))).await?;
+        Ok(list.and_then(|mut list| list["items"].take().as_array().cloned()).unwrap_or_default())
+    }
+
     /// Follows one of Argo's objects until it is gone.
     ///
     /// # Errors

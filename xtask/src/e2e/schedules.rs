@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::cluster::Cluster;
+use super::controller::{CONFIGURATION, Controller, Setup};
 use super::namespace::Namespace;
-use super::workflows::{CONFIGURATION, Controller};
 use super::{Count, Options, Outcome};
 
 /// The longest that anything here may take.
@@ -35,7 +35,14 @@ pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count
     let data = json!({"metricsConfig": "enabled: false"});
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIGURATION}, "data": data});
     namespace.put(&map).await?;
-    let mut controller = Controller::start(cluster, &name, executor)?;
+    let mut controller = Controller::start(&Setup {
+        kubeconfig: &cluster.kubeconfig,
+        namespace: &name,
+        executor,
+        alone: true,
+        arguments: &[],
+        environment: &[],
+    })?;
     for name in names.into_iter().filter(|name| wanted(name)) {
         let begun = Instant::now();
         let outcome = match name {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::cluster::Cluster;
+use super::controller::{CONFIGURATION, Controller, Setup};
 use super::namespace::Namespace;
-use super::workflows::{CONFIGURATION, Controller};
 use super::{Count, Options, Outcome};
 
 /// What is shown.
@@ -57,7 +57,14 @@ async fn shared(namespace: &Namespace<'_>, api: &Api, cluster: &Cluster) -> Resu
     let shards = SHARDS.to_string();
     let start = |name: &str| {
         let own = ["--shards", shards.as_str(), "--identity", name, "--layout", "solo"];
-        Controller::start_with(cluster, &namespace.name, "none", &own)
+        Controller::start(&Setup {
+            kubeconfig: &cluster.kubeconfig,
+            namespace: &namespace.name,
+            executor: "none",
+            alone: false,
+            arguments: &own,
+            environment: &[],
+        })
     };
     let mut controllers = BTreeMap::new();
     for name in ["one", "two", "three"] {

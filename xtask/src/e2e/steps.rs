@@ -64,7 +64,7 @@ pub async fn image_volumes(namespace: &Namespace<'_>, image: &str) -> bool {
 }
 
 /// Puts the executor where an image volume would show it: a first container copies it into an empty one.
-fn stand_in(pod: &mut Value, image: &str) {
+pub fn stand_in(pod: &mut Value, image: &str) {
     let volume = json!({"name": "argoexec-bin", "emptyDir": {}});
     let volumes = pod["spec"]["volumes"].as_array_mut().into_iter().flatten();
     let Some(found) = volumes.into_iter().find(|volume| volume["name"] == "argoexec-bin") else { return };
@@ -76,11 +76,15 @@ fn stand_in(pod: &mut Value, image: &str) {
             }
         }
     }
-    pod["spec"]["initContainers"] = json!([{
-        "name": "image-volume", "image": image, "args": ["init"], "securityContext": restricted(None),
+    let first = json!({
+        "name": "image-volume", "image": image, "args": ["init"], "securityContext": restricted(Some(EXECUTOR)),
         "env": [{"name": "ARGO_TEMPLATE", "value": "{}"}, {"name": "TIPHYS_EMISSARY", "value": "/bin/argoexec"}],
         "volumeMounts": [{"name": "argoexec-bin", "mountPath": tiphys_contract::path::SHARED}],
-    }]);
+    });
+    match pod["spec"]["initContainers"].as_array_mut() {
+        Some(others) => others.insert(0, first),
+        None => pod["spec"]["initContainers"] = json!([first]),
+    }
 }
 
 /// Every step.

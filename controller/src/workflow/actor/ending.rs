@@ -15,6 +15,8 @@ impl Actor {
     pub(super) fn end_pod(&mut self, node: &NodeId) {
         let Some(pod) = self.pods.get_mut(node) else {
             // It is not made, or not seen yet. One that appears after all is told to the engine, which asks again.
+            self.asked.retain(|new| new.request.node != *node);
+            self.unanswered.remove(node);
             if let Some(task) = self.creating.remove(node) {
                 task.abort();
             }
@@ -52,7 +54,7 @@ impl Actor {
         pod.ending = true;
         let grace = Duration::from_secs(pod.grace.unwrap_or(GRACE_SECONDS));
         for (signal, after) in [(libc_signal::TERM, Duration::ZERO), (libc_signal::KILL, grace)] {
-            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, name, signal));
+            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, &pod.running, name, signal));
             let commands = pod.running.iter().map(command).collect();
             tokio::spawn(self.place.clone().signal(pod.name.clone(), commands, after));
         }

@@ -2,31 +2,34 @@
 //!
 //! One task a workflow, which sleeps until it is told something. Everything that takes time is a task of its own that tells
 //! when it is through, so that a workflow takes facts while its requests are under way. One write of the status is under way
-//! at a time; what changes meanwhile goes out with the next, at once. Pods are asked for without waiting for the write:
-//! their names follow from their nodes', so that after a restart the same ones are found. What cannot be taken back (a Pod
-//! that is deleted, or labelled as done with) waits until what was learned from it is written.
+//! at a time; what changes meanwhile goes out with the next, after a rest that is measured by how long the last one took. Pods
+//! are asked for without waiting for the write: their names follow from their nodes', so that after a restart the same ones
+//! are found. What cannot be taken back (a Pod that is deleted, or labelled as done with) waits until what was learned from it
+//! is written.
 
 mod ending;
 mod moving;
 mod observed;
+mod results;
 mod writing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
-use tiphys_api::{TemplateType, Time, Workflow};
+use tiphys_api::{Time, Workflow};
 use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
-use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, Run};
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, PodRequest, Run};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
 use self::moving::Moving;
+use self::results::Fetching;
 use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
@@ -39,14 +42,14 @@ use super::tally::Tally;
 use super::tasks::{self, Tasks};
 use crate::cluster::{Cluster, Turn};
 use crate::locks;
-use tiphys_kubernetes::Backoff;
-use tiphys_kubernetes::{ApiError, Kind};
+use tiphys_kubernetes::{ApiError, Backoff, Kind};
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
 
-/// Kinds of templates that this version has no means for.
-const WITHOUT: [TemplateType; 1] = [TemplateType::Plugin];
+/// Pods of one workflow that are asked for without an answer. More than the turns that there are for all workflows, so that
+/// none is left free.
+const UNANSWERED: usize = 64;
 
 /// How a workflow left this controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +141,13 @@ struct KnownPod {
     ending: bool,
 }
 
+/// A Pod that is to be made.
+struct NewPod {
+    request: Box<PodRequest>,
+    /// When the Pod ended after which it comes.
+    since: Option<Instant>,
+}
+
 struct Actor {
     place: Workplace,
     run: Run,
@@ -158,12 +168,21 @@ struct Actor {
     in_line: bool,
     turn: Option<Turn>,
     backoff: Backoff,
+    /// When the next write may begin, unless it is the last.
+    rest_until: Instant,
+    /// Whether a Pod was created or refused. The first write waits for that where Pods are asked for, and tells of both.
+    begun: bool,
     /// A version that somebody else may have written, seen while a write was under way.
     seen_version: Option<String>,
     /// Whether the object is being read.
     reading: bool,
     pods: FxHashMap<NodeId, KnownPod>,
+    /// Results that are not in the Pods, by node, with the Pod's uid.
+    fetched: FxHashMap<NodeId, (String, Fetching)>,
     creating: FxHashMap<NodeId, AbortHandle>,
+    /// Pods that are asked for when others have been answered, and those that have not been.
+    asked: VecDeque<NewPod>,
+    unanswered: FxHashSet<NodeId>,
     /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
     releases: [Vec<NodeId>; 2],
     /// Where nodes were kept before they were kept where they are.
@@ -214,7 +233,6 @@ impl Actor {
         let engine = EngineConfig {
             workflow_defaults: config.default_spec(),
             failed_pod_restarts: config.failed_pod_restarts,
-            without: WITHOUT.to_vec(),
             artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
             restriction: config.restriction,
             allowed_overrides: config.allowed_overrides.clone(),
@@ -245,10 +263,15 @@ impl Actor {
             in_line: false,
             turn: None,
             backoff: Backoff::default(),
+            rest_until: Instant::now(),
+            begun: adopted,
             seen_version: None,
             reading: false,
             pods: FxHashMap::default(),
+            fetched: FxHashMap::default(),
             creating: FxHashMap::default(),
+            asked: VecDeque::new(),
+            unanswered: FxHashSet::default(),
             releases: [Vec::new(), Vec::new()],
             outside_before: None,
             tasks: None,
@@ -275,7 +298,8 @@ impl Actor {
                 self.finish().await;
                 return self.last_word(inbox);
             }
-            let wait = self.wake_at.map(until);
+            let rest = self.rests().filter(|_| self.unwritten);
+            let wait = self.wake_at.map(until).into_iter().chain(rest).min();
             tokio::select! {
                 message = inbox.recv() => {
                     let mut next = message;
@@ -312,7 +336,7 @@ impl Actor {
 
     /// Whether everything is done and written.
     fn is_through(&self) -> bool {
-        let let_go = || self.creating.is_empty() && self.pods.values().all(|pod| pod.released);
+        let let_go = || self.creating.is_empty() && self.asked.is_empty() && self.pods.values().all(|pod| pod.released);
         let quiet = !self.unwritten && !self.writing && !self.reading && !self.clearing;
         self.run.is_finished() && quiet && let_go()
     }
@@ -330,18 +354,25 @@ impl Actor {
             }
             Message::TaskSet(_) => {}
             Message::Fact(fact) => {
-                if let Fact::PodRefused { node, transient: false, .. } = &fact {
-                    self.creating.remove(node);
+                if let Fact::PodRefused { node, transient, .. } = &fact {
+                    self.begun = true;
+                    self.unanswered.remove(node);
+                    if !transient {
+                        self.creating.remove(node);
+                    }
                 }
                 self.observe(fact);
             }
             Message::Created { node, pod } => {
+                self.begun = true;
+                self.unanswered.remove(&node);
                 self.creating.remove(&node);
                 // The watch may have told more of it by now.
                 if !self.pods.contains_key(&node) {
                     self.pod(*pod, Instant::now());
                 }
             }
+            Message::Results { pod, outcome } => self.results(*pod, outcome),
             Message::Cleared(left) => {
                 self.clearing = false;
                 self.observe(Fact::VolumeClaims(left));
@@ -389,21 +420,14 @@ impl Actor {
             }
         }
         self.ended = None;
+        self.create_pods();
         self.write();
         self.place.cluster.metrics.operated(began.elapsed());
     }
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::CreatePod(request) => {
-                let node = request.node.clone();
-                let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
-                let known =
-                    (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
-                let made = Preparation { prepared, repository: known.flatten() };
-                let task = tokio::spawn(self.place.clone().create(*request, spec, made, self.ended));
-                self.creating.insert(node, task.abort_handle());
-            }
+            Action::CreatePod(request) => self.asked.push_back(NewPod { request, since: self.ended }),
             Action::KillPod { node, .. } => self.end_pod(&node),
             Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
             Action::EndSidecars { node, .. } => self.signal(&node),
@@ -443,6 +467,21 @@ impl Actor {
                     tokio::spawn(self.place.clone().clear(workflow.clone(), spec.clone()));
                 }
             }
+        }
+    }
+
+    /// Asks for Pods, as many at a time as will be answered soon: one that is asked for is built, and takes its room.
+    fn create_pods(&mut self) {
+        while self.unanswered.len() < UNANSWERED
+            && let Some(NewPod { request, since }) = self.asked.pop_front()
+        {
+            let node = request.node.clone();
+            let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
+            let known = (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
+            let made = Preparation { prepared, repository: known.flatten() };
+            let task = tokio::spawn(self.place.clone().create(*request, spec, made, since));
+            self.unanswered.insert(node.clone());
+            self.creating.insert(node, task.abort_handle());
         }
     }
 

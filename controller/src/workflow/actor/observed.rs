@@ -10,8 +10,9 @@ use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 
 use super::Actor;
-use crate::pod_state;
+use crate::pod_state::{self, Seen};
 use crate::workflow::message::Message;
+use crate::workflow::tasks;
 
 /// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
 const RECENTLY_SECONDS: i64 = 10;
@@ -27,7 +28,11 @@ impl Actor {
         }
         let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
         match self.place.read::<TaskSetObject>(&set).await {
-            Ok(set) => self.take(Message::TaskSet(Box::new(set))),
+            Ok(set) => {
+                // Its agent ends with the workflow, also where it has nothing more to do.
+                self.tasks();
+                self.take(Message::TaskSet(Box::new(set)));
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "the task set cannot be read"),
         }
@@ -54,28 +59,32 @@ impl Actor {
         }
         let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
             // The only Pod of a workflow that is no node's is the agent's.
-            if pod.status.phase == "Failed" {
-                let facts =
-                    self.tasks.as_ref().map(|tasks| tasks.agent_failed(&pod.status.message)).unwrap_or_default();
+            if pod.status.phase == "Failed"
+                && pod.metadata.deletion_timestamp.is_none()
+                && let Some(tasks) = &self.tasks
+            {
+                let facts = tasks.agent_failed(&pod.status.message);
                 facts.into_iter().for_each(|fact| self.observe(fact));
             }
             return;
         };
         let node = NodeId::from(id.as_str());
         let seen = pod_state::read(&pod);
+        let phase = seen.state.phase;
+        let told = self.with_results(&node, &pod, seen);
         if let Some(known) = self.pods.get(&node).filter(|known| known.uid != pod.metadata.uid) {
             // A retry by hand makes a Pod of the same name anew; the old one may still be on its way out.
             tracing::debug!(pod = %pod.metadata.name, was = %known.uid, "another Pod of the same name");
         }
-        self.tally.pod(&node, seen.state.phase, &pod);
+        self.tally.pod(&node, phase, &pod);
         let known = self.pods.entry(node.clone()).or_default();
         let is_over = |phase| matches!(phase, PodPhase::Succeeded | PodPhase::Failed);
-        if is_over(seen.state.phase) && !is_over(known.phase) {
+        if is_over(phase) && !is_over(known.phase) {
             self.ended.get_or_insert(seen_at);
         }
         known.name = pod.metadata.name;
         known.uid = pod.metadata.uid;
-        known.phase = seen.state.phase;
+        known.phase = phase;
         known.labels = pod.metadata.labels;
         known.annotations = pod.metadata.annotations;
         known.grace = pod.spec.termination_grace_period_seconds;
@@ -83,6 +92,13 @@ impl Actor {
         known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
         self.releases[1].push(node.clone());
         self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
+        if let Some(seen) = told {
+            self.tell_pod(node, seen);
+        }
+    }
+
+    /// What a step's Pod has to tell goes to the engine.
+    pub(super) fn tell_pod(&mut self, node: NodeId, seen: Seen) {
         if let Some(report) = seen.report {
             let outputs = Box::new(report.result.outputs.unwrap_or_default());
             let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
@@ -92,11 +108,18 @@ impl Actor {
     }
 
     pub(super) fn pod_gone(&mut self, pod: Pod) {
-        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else { return };
+        let Some(id) = pod.metadata.annotations.get(label::NODE_ID) else {
+            let is_agent = pod.metadata.name == tasks::agent_name(&self.place.workflow);
+            if let Some(tasks) = self.tasks.as_ref().filter(|_| is_agent && !self.run.is_finished()) {
+                tasks.agent_gone();
+            }
+            return;
+        };
         let node = NodeId::from(id.as_str());
         if self.pods.get(&node).is_some_and(|known| known.uid != pod.metadata.uid) {
             return;
         }
+        let Some(pod) = self.gone_with_results(&node, pod) else { return };
         let completed = pod.metadata.label(label::COMPLETED) == "true";
         // What it was at last may not have been told before.
         self.pod(pod, Instant::now());
@@ -114,7 +137,7 @@ impl Actor {
 
     pub(super) fn pods_listed(&mut self, uids: &FxHashSet<String>) {
         for (node, pod) in &self.pods {
-            if !uids.contains(&pod.uid) && !pod.released {
+            if !uids.contains(&pod.uid) && !pod.released && !self.waits_for_results(node) {
                 tokio::spawn(self.place.clone().look_for(node.clone(), pod.name.clone(), pod.uid.clone()));
             }
         }

@@ -1,6 +1,6 @@
 //! The status on its way to the API server, what may happen once it is there, and the object when somebody else has written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tiphys_api::Workflow;
@@ -18,13 +18,20 @@ use crate::workflow::pods::Workplace;
 use crate::workflow::release::{Release, decide};
 use crate::workflow::status::Outgoing;
 
+/// A workflow that is at work is written for at most one part in so many of its time. What a write costs the API server
+/// follows the size of the object and not of the change, and how long it takes tells that as well as how busy the server is.
+const REST: u32 = 4;
+/// The longest that what users see may lag behind for that reason.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
 impl Actor {
-    /// Begins a write, unless one is under way: then it comes when that is through.
+    /// Begins a write, unless one is under way or was just now: then it comes when that is through.
     ///
     /// What goes out is worked out when it is the workflow's turn: under load many changes go in one write.
     pub(super) fn write(&mut self) {
         let given = self.turn.take();
-        if self.writing || self.reading || !self.unwritten {
+        let early = !self.begun && !self.unanswered.is_empty();
+        if self.writing || self.reading || !self.unwritten || early || self.rests().is_some() {
             return;
         }
         let Some(turn) = given.or_else(|| self.place.cluster.writing.try_acquire()) else {
@@ -52,6 +59,7 @@ impl Actor {
         self.told_over[0] = self.run.workflow().status.phase.is_completed();
         let (place, spec) = (self.place.clone(), self.run.spec().clone());
         tokio::spawn(async move {
+            let begun = Instant::now();
             let written = async {
                 let outside = match outside {
                     Some(nodes) => Some(place.keep_outside(nodes, spec.artifact_repository_ref.as_deref()).await?),
@@ -61,12 +69,18 @@ impl Actor {
                     patch["status"]["offloadNodeStatusVersion"] = version.as_str().into();
                 }
                 let version = place.cluster.api.patch(&place.path(), &patch).await?;
-                Ok(Accepted { version, outside })
+                Ok(Accepted { version, outside, took: begun.elapsed() })
             };
             let outcome = written.await;
             drop(turn);
             place.tell(Message::Written(outcome));
         });
+    }
+
+    /// How long there is to wait until the next write. That the workflow is over is told at once.
+    pub(super) fn rests(&self) -> Option<Duration> {
+        let rest = self.rest_until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero());
+        rest.filter(|_| !self.run.is_finished())
     }
 
     pub(super) fn wrote(&mut self, outcome: Result<Accepted, Refusal>) {
@@ -75,8 +89,9 @@ impl Actor {
             self.moving = if outcome.is_ok() { Moving::Told } else { Moving::Wanted };
         }
         match outcome {
-            Ok(Accepted { version, outside }) => {
+            Ok(Accepted { version, outside, took }) => {
                 self.backoff.reset();
+                self.rest_until = Instant::now() + (took * REST).min(LONGEST_REST);
                 self.written.version = version;
                 if let Some(outside) = outside {
                     self.kept(outside);
@@ -148,24 +163,16 @@ impl Actor {
         let spec = self.run.spec().clone();
         let phase = self.run.workflow().status.phase;
         for node in std::mem::take(&mut self.releases[0]) {
+            self.forget_results(&node);
             let Some(pod) = self.pods.get_mut(&node).filter(|pod| !pod.released) else { continue };
             if !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
                 continue;
             }
-            match decide(spec.pod_gc.as_deref(), &config, &pod.labels, pod.phase, phase) {
-                Release::Later => continue,
-                Release::Label => {
-                    tokio::spawn(self.place.clone().label_completed(pod.name.clone()));
-                }
-                Release::Delete(delay) => {
-                    let (name, uid, place) = (pod.name.clone(), pod.uid.clone(), self.place.clone());
-                    let grace = config.pod_gc_grace;
-                    tokio::spawn(async move {
-                        tokio::time::sleep(delay).await;
-                        place.delete(name, uid, grace).await;
-                    });
-                }
+            let release = decide(spec.pod_gc.as_deref(), &config, &pod.labels, pod.phase, phase);
+            if release == Release::Later {
+                continue;
             }
+            tokio::spawn(self.place.clone().release(release, pod.name.clone(), pod.uid.clone()));
             pod.released = true;
         }
     }

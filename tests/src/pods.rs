@@ -1,27 +1,65 @@
-//! Compares a recorded Pod with ours. What the API server adds, and what differs from run to run, is made equal first.
+//! Recorded Pods beside ours. What the API server adds, and what differs from run to run, is made equal first.
 
 use serde_json::{Map, Value, json};
 use tiphys_api::yaml::to_json;
-use tiphys_podspec::Pod;
 
-/// Every difference: where, and `theirs / ours`.
-pub fn compare(theirs: &Value, ours: &Pod) -> Vec<(String, String)> {
-    let theirs = json!({
-        "labels": theirs["labels"],
-        "annotations": theirs["annotations"],
-        "spec": theirs["spec"],
-    });
-    let ours = json!({"labels": ours.labels, "annotations": ours.annotations, "spec": ours.spec});
+/// Every difference between `labels`, `annotations` and `spec` of two Pods: where, and `theirs / ours`.
+pub fn compare(theirs: &Value, ours: &Value) -> Vec<(String, String)> {
+    let parts = |pod: &Value| json!({"labels": pod["labels"], "annotations": pod["annotations"], "spec": pod["spec"]});
     let mut differences = Vec::new();
-    differ("", &normalised(theirs), &normalised(ours), &mut differences);
+    differ("", &normalised(parts(theirs)), &normalised(parts(ours)), &mut differences);
     differences
+}
+
+/// A Pod as the API server gives it, in the form of the recorded ones: without what the server, the scheduler and the service
+/// account add to each.
+pub fn as_recorded(pod: &Value) -> Value {
+    let mut spec = pod["spec"].clone();
+    for (field, default) in [
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("enableServiceLinks", json!(true)),
+        ("preemptionPolicy", json!("PreemptLowerPriority")),
+        ("priority", json!(0)),
+        ("schedulerName", json!("default-scheduler")),
+    ] {
+        if spec[field] == default {
+            remove(&mut spec, &[field]);
+        }
+    }
+    remove(&mut spec, &["nodeName", "serviceAccount"]);
+    let added = |toleration: &Value| {
+        let key = toleration["key"].as_str().unwrap_or_default();
+        toleration["tolerationSeconds"] == 300
+            && ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].contains(&key)
+    };
+    keep(&mut spec, "tolerations", |toleration| !added(toleration));
+    let is_token = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
+    keep(&mut spec, "volumes", |volume| !is_token(&volume["name"]));
+    for list in ["containers", "initContainers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            remove(container, &["terminationMessagePath", "terminationMessagePolicy"]);
+            keep(container, "volumeMounts", |mount| !is_token(&mount["name"]));
+        }
+    }
+    json!({"labels": pod["metadata"]["labels"], "annotations": pod["metadata"]["annotations"], "spec": spec})
+}
+
+/// Keeps some of a list; one that becomes empty goes.
+fn keep(object: &mut Value, field: &str, wanted: impl Fn(&Value) -> bool) {
+    let Some(fields) = object.as_object_mut() else { return };
+    let Some(list) = fields.get_mut(field).and_then(Value::as_array_mut) else { return };
+    list.retain(wanted);
+    if list.is_empty() {
+        fields.remove(field);
+    }
 }
 
 fn normalised(mut pod: Value) -> Value {
     // Set when the Pod is done; of a trace that we do not write.
     remove(&mut pod["labels"], &["workflows.argoproj.io/completed"]);
     remove(&mut pod["annotations"], &["workflows.argoproj.io/span-id", "workflows.argoproj.io/trace-id"]);
-    let spec = pod["spec"].as_object_mut().unwrap();
+    let Some(spec) = pod["spec"].as_object_mut() else { return pod };
     // Defaults of the API server that the record kept.
     for (field, default) in [
         ("serviceAccountName", json!("default")),
@@ -33,7 +71,7 @@ fn normalised(mut pod: Value) -> Value {
     requests_follow_limits(spec.get_mut("resources"));
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            normalise_container(container.as_object_mut().unwrap());
+            container.as_object_mut().map(normalise_container);
         }
     }
     for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -47,8 +85,8 @@ fn normalised(mut pod: Value) -> Value {
 }
 
 fn normalise_container(container: &mut Map<String, Value>) {
-    let image = container["image"].as_str().unwrap();
-    let latest = image.ends_with(":latest") || !image.rsplit('/').next().unwrap().contains(':');
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    let latest = image.ends_with(":latest") || !image.rsplit('/').next().is_some_and(|name| name.contains(':'));
     container.entry("imagePullPolicy").or_insert(json!(if latest { "Always" } else { "IfNotPresent" }));
     container.entry("resources").or_insert(json!({}));
     requests_follow_limits(container.get_mut("resources"));
@@ -67,13 +105,13 @@ fn normalise_container(container: &mut Map<String, Value>) {
         }
     }
     for arg in container.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
-        *arg = json!(without_addresses(arg.as_str().unwrap()));
+        *arg = json!(without_addresses(arg.as_str().unwrap_or_default()));
     }
     for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
         match variable["name"].as_str() {
             Some("ARGO_TEMPLATE") => {
-                let text = variable["value"].as_str().unwrap();
-                let mut template: Value = serde_json::from_str(&without_addresses(text)).unwrap();
+                let text = without_addresses(variable["value"].as_str().unwrap_or_default());
+                let Ok(mut template) = serde_json::from_str(&text) else { continue };
                 normalise_manifest(&mut template);
                 variable["value"] = template;
             }
@@ -94,7 +132,8 @@ fn requests_follow_limits(resources: Option<&mut Value>) {
         }
     }
     let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
-    let requests = resources.entry("requests").or_insert(json!({})).as_object_mut().unwrap();
+    let requests = resources.entry("requests").or_insert(json!({}));
+    let Some(requests) = requests.as_object_mut() else { return };
     for (name, limit) in limits {
         requests.entry(name).or_insert(limit);
     }
@@ -107,8 +146,10 @@ fn normalise_manifest(template: &mut Value) {
         && let Some(manifest) = resource.get_mut("manifest")
     {
         // The record's placeholders would be YAML objects.
-        let text = manifest.as_str().unwrap().replace("{wf}", "(wf)").replace("{uid}", "(uid)");
-        *manifest = to_json(&text).unwrap();
+        let text = manifest.as_str().unwrap_or_default().replace("{wf}", "(wf)").replace("{uid}", "(uid)");
+        if let Ok(parsed) = to_json(&text) {
+            *manifest = parsed;
+        }
     }
 }
 
@@ -126,7 +167,7 @@ fn without_addresses(text: &str) -> String {
 
 fn remove(object: &mut Value, names: &[&str]) {
     for name in names {
-        object.as_object_mut().unwrap().remove(*name);
+        object.as_object_mut().map(|object| object.remove(*name));
     }
 }
 

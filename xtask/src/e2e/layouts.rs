@@ -1,0 +1,228 @@
+//! The corpus with the shapes of Pods that are not Argo's: of each workflow must come the same.
+//!
+//! An ordinary run takes [`CHOSEN`] cases, in which every kind of step is; `--layout` takes all of them. Without logs to save:
+//! with them no step's Pod is the user's container alone.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tiphys_tests::corpus::{self, Case};
+
+use super::api::Api;
+use super::between::{Between, Change};
+use super::cluster::Cluster;
+use super::controller::{Controller, Furniture, Setup, furnish};
+use super::namespace::Namespace;
+use super::steps::{self, Images};
+use super::workflows::{self, Rule};
+use super::{Count, Options, Outcome};
+
+/// The layouts, by the controller's names. Argo's is what everything else here is run with.
+pub const LAYOUTS: [&str; 3] = ["legacy", "image-volume", "solo"];
+
+/// The cases of an ordinary run: each kind of step, and each way in which one ends.
+const CHOSEN: [&str; 26] = [
+    "e2e-expectedfailures-exit-handlers-0",
+    "e2e-expectedfailures-oom-kill-0",
+    "e2e-expectedfailures-timeouts-step-0",
+    "e2e-functional-artifact-passing-0",
+    "e2e-functional-daemon-nginx-0",
+    "e2e-functional-init-container-0",
+    "e2e-functional-output-parameter-0",
+    "e2e-functional-steps-0",
+    "e2e-testdata-cannot-start-workflow-0",
+    "e2e-testdata-exit-1-0",
+    "e2e-testdata-input-on-mount-workflow-0",
+    "e2e-testdata-output-on-mount-workflow-0",
+    "e2e-testdata-output-result-workflow-0",
+    "e2e-testdata-progress-workflow-0",
+    "e2e-testdata-retry-on-error-workflow-0",
+    "e2e-testdata-sidecar-workflow-0",
+    "e2e-testdata-signaled-workflow-0",
+    "e2e-testdata-workflow-data-tracing-0",
+    "examples-artifact-passing-subpath-0",
+    "examples-container-set-template-graph-workflow-0",
+    "examples-container-set-template-workspace-workflow-0",
+    "examples-exit-code-output-variable-0",
+    "examples-k8s-resource-log-selector-0",
+    "examples-k8s-set-owner-reference-0",
+    "examples-pod-spec-patch-0",
+    "examples-retry-container-to-completion-0",
+];
+
+/// Cases that come out otherwise in Pods that are the user's container alone.
+/// docs/conformance-kubernetes.md has the same.
+const SOLO_DIFFERENT: &[(&str, &str, &str)] = &[
+    ("e2e-testdata-cannot-start-workflow-0", "/nodes/{wf}/outputs/exitCode", NOT_STARTED),
+    ("e2e-expectedfailures-parallelism-step-fail-fast-0", "/nodes/{wf}[0].step1/outputs/exitCode", NOT_STARTED),
+];
+/// Cases that come out otherwise in Pods without an init container.
+const IMAGE_VOLUME_DIFFERENT: &[(&str, &str, &str)] = &[
+    ("e2e-expectedfailures-output-artifact-not-optional-0", "/nodes/{wf}[0].generate-artifact/message", NO_WAIT),
+    ("e2e-testdata-artifactgc-artgc-multi-strategy-multi-anno-0", "/nodes/{wf}[0].call-first/message", NO_WAIT),
+];
+const NO_WAIT: &str = "the message names `supervisor`, which there is in place of `wait`";
+const NOT_STARTED: &str = "a command that is not there is told by the container runtime: StartError, exit code 128";
+
+/// The longest until a workflow is over that was told to end: less than the grace period, after which it would be killed.
+const ENDING: Duration = Duration::from_secs(25);
+/// The longest until a step runs.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// Runs the cases of an ordinary run with both layouts.
+///
+/// # Errors
+/// When the cluster refuses a namespace, or a controller does not start.
+pub async fn run_chosen(
+    options: &Options,
+    cluster: &Cluster,
+    executor: &str,
+    images: &Images,
+    count: &mut Count,
+) -> Result<()> {
+    let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
+    for layout in &LAYOUTS[1..] {
+        let is_wanted = |name: &str| {
+            options.only.as_ref().is_none_or(|only| format!("{layout}: workflow {name}").contains(only.as_str()))
+        };
+        let mut cases = corpus::cases(&folder);
+        cases.retain(|case| CHOSEN.contains(&case.name.as_str()) && is_wanted(&case.name));
+        let begun = Instant::now();
+        run(layout, (&folder, &cases), options, cluster, (executor, images), count).await?;
+        count.part(layout, begun);
+    }
+    Ok(())
+}
+
+/// Runs the whole corpus with one layout.
+///
+/// # Errors
+/// When there is no corpus, the cluster refuses a namespace, or the controller does not start.
+pub async fn run_whole(
+    layout: &str,
+    options: &Options,
+    cluster: &Cluster,
+    executor: &str,
+    images: &mut Images,
+    count: &mut Count,
+) -> Result<()> {
+    let folder = options.corpus.clone().or_else(corpus::folder);
+    let folder = folder.context("no corpus: give --corpus FOLDER or set TIPHYS_CORPUS")?;
+    if layout == "image-volume" {
+        let api = Api::open(&cluster.kubeconfig)?;
+        let namespace = Namespace::make(&api, &name_of("probe")?, "restricted", &cluster.s3).await?;
+        images.as_volumes = steps::image_volumes(&namespace, &images.executor).await;
+        namespace.delete().await?;
+    }
+    let mut cases = corpus::cases(&folder);
+    cases.retain(|case| options.only.as_ref().is_none_or(|only| case.name.contains(only.as_str())));
+    run(layout, (&folder, &cases), options, cluster, (executor, images), count).await
+}
+
+fn name_of(what: &str) -> Result<String> {
+    let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    Ok(format!("tiphys-e2e-{stamp}-{what}"))
+}
+
+async fn run(
+    layout: &str,
+    (folder, cases): (&Path, &[Case]),
+    options: &Options,
+    cluster: &Cluster,
+    (executor, images): (&str, &Images),
+    count: &mut Count,
+) -> Result<()> {
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let own: Vec<_> = ENDED.iter().filter(|ended| is_wanted(&format!("{layout}: {}", ended.name))).collect();
+    if cases.is_empty() && own.is_empty() {
+        return Ok(());
+    }
+    let api = Api::open(&cluster.kubeconfig)?;
+    let name = name_of(layout)?;
+    let namespace = Namespace::make(&api, &name, "privileged", &cluster.s3).await?;
+    furnish(&namespace, cluster, folder, &Furniture { database: None, logs: false }).await?;
+    // Where the container runtime mounts no images, Pods get a copy of what would be in the volume.
+    let image = images.executor.clone();
+    let stand_in: Change = Box::new(move |pod| steps::stand_in(pod, &image));
+    let between = match layout == "image-volume" && !images.as_volumes {
+        true => Some(Between::open(&api, Some(stand_in))?),
+        false => None,
+    };
+    let kubeconfig = between.as_ref().map_or_else(|| cluster.kubeconfig.clone(), Between::kubeconfig);
+    let arguments = ["--layout", layout];
+    let setup = Setup {
+        kubeconfig: &kubeconfig,
+        namespace: &name,
+        executor,
+        alone: true,
+        arguments: &arguments,
+        environment: &[],
+    };
+    let controller = Controller::start(&setup)?;
+    let cases: Vec<&Case> = cases.iter().collect();
+    let different = match layout {
+        "solo" => SOLO_DIFFERENT,
+        "image-volume" => IMAGE_VOLUME_DIFFERENT,
+        _ => &[],
+    };
+    let rule = Rule { logs: false, pods: None, different };
+    workflows::run_all(&cases, (&format!("{layout}: "), 0), rule, &namespace, count).await;
+    for own in own {
+        let begun = Instant::now();
+        let outcome = match own.run(&namespace).await {
+            Ok(()) => Outcome::Passed,
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        count.add(&format!("{layout}: {}", own.name), begun, &outcome);
+    }
+    drop(controller);
+    if options.keep { Ok(()) } else { namespace.delete().await }
+}
+
+/// A workflow that is told to end while its step runs.
+struct Ended {
+    name: &'static str,
+    /// `spec.shutdown`
+    how: &'static str,
+    /// Whether the exit handler runs.
+    handled: bool,
+}
+
+/// argo: exec_control.go; exit handlers are for workflows that stop.
+const ENDED: [Ended; 2] = [
+    Ended { name: "stopped while it runs", how: "Stop", handled: true },
+    Ended { name: "terminated while it runs", how: "Terminate", handled: false },
+];
+
+impl Ended {
+    async fn run(&self, namespace: &Namespace<'_>) -> Result<()> {
+        let name = format!("ended-{}", self.how.to_lowercase());
+        let shell = |script: &str| json!({"image": "busybox", "command": ["sh", "-c", script]});
+        let manifest = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": name},
+            "spec": {"entrypoint": "main", "onExit": "handler", "templates": [
+                {"name": "main", "container": shell("sleep 300")}, {"name": "handler", "container": shell("true")},
+            ]},
+        });
+        namespace.put(&manifest).await?;
+        let nodes = |workflow: &Value| workflow["status"]["nodes"].as_object().cloned().unwrap_or_default();
+        let runs = |workflow: &Value| nodes(workflow).values().any(|node| node["phase"] == "Running");
+        namespace.until("workflows", &name, STARTING, runs).await?;
+        namespace.patch(&namespace.argo("workflows"), &name, &json!({"spec": {"shutdown": self.how}})).await?;
+        let workflow = namespace.until("workflows", &name, ENDING, workflows::is_over).await?;
+        namespace.remove("workflows", &name).await?;
+        let status = &workflow["status"];
+        let expected = format!("Stopped with strategy '{}'", self.how);
+        ensure!(status["phase"] == "Failed" && status["message"] == expected.as_str(), "it ended as {status}");
+        let nodes = nodes(&workflow);
+        let main = nodes.values().find(|node| node["templateName"] == "main").context("no node")?;
+        let message = format!("workflow shutdown with strategy:  {}", self.how);
+        ensure!(main["phase"] == "Failed" && main["message"] == message.as_str(), "the step ended as {main}");
+        let handler = nodes.values().find(|node| node["templateName"] == "handler");
+        let handled = handler.is_some_and(|node| node["phase"] == "Succeeded");
+        ensure!(handled == self.handled, "the exit handler is {handler:?}");
+        Ok(())
+    }
+}
