@@ -42,7 +42,7 @@ use super::tally::Tally;
 use super::tasks::{self, Tasks};
 use crate::cluster::{Cluster, Turn};
 use crate::locks;
-use tiphys_kubernetes::{ApiError, Backoff, Kind};
+use tiphys_kubernetes::{ApiError, Backoff, Kind, Pod};
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
@@ -177,6 +177,8 @@ struct Actor {
     /// Whether the object is being read.
     reading: bool,
     pods: FxHashMap<NodeId, KnownPod>,
+    /// Pods of nodes that there are not yet, as they were told last.
+    unexpected: FxHashMap<NodeId, Pod>,
     /// Results that are not in the Pods, by node, with the Pod's uid.
     fetched: FxHashMap<NodeId, (String, Fetching)>,
     creating: FxHashMap<NodeId, AbortHandle>,
@@ -268,6 +270,7 @@ impl Actor {
             seen_version: None,
             reading: false,
             pods: FxHashMap::default(),
+            unexpected: FxHashMap::default(),
             fetched: FxHashMap::default(),
             creating: FxHashMap::default(),
             asked: VecDeque::new(),
@@ -369,7 +372,10 @@ impl Actor {
                 self.creating.remove(&node);
                 // The watch may have told more of it by now.
                 if !self.pods.contains_key(&node) {
-                    self.pod(*pod, Instant::now());
+                    let version = &pod.metadata.resource_version;
+                    let told =
+                        self.unexpected.remove(&node).filter(|told| is_newer(&told.metadata.resource_version, version));
+                    self.pod(told.unwrap_or(*pod), Instant::now());
                 }
             }
             Message::Results { pod, outcome } => self.results(*pod, outcome),
@@ -452,6 +458,9 @@ impl Actor {
                 if self.place.cluster.is_first {
                     let key = locks::key(&self.place.namespace, &self.place.workflow);
                     self.place.cluster.locks.leave(&self.place.cluster, &key);
+                }
+                for pod in std::mem::take(&mut self.unexpected).into_values() {
+                    self.pod(pod, Instant::now());
                 }
                 let all: Vec<NodeId> = self.pods.keys().cloned().collect();
                 self.releases[1].extend(all);

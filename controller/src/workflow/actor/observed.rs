@@ -69,6 +69,11 @@ impl Actor {
             return;
         };
         let node = NodeId::from(id.as_str());
+        if self.run.node(node.as_str()).is_none() && !self.run.is_finished() {
+            // Whoever drove it before has made the Pod and ended before it told of the node. It will be asked for again.
+            self.unexpected.insert(node, pod);
+            return;
+        }
         let seen = pod_state::read(&pod);
         let phase = seen.state.phase;
         let told = self.with_results(&node, &pod, seen);
@@ -124,6 +129,7 @@ impl Actor {
         // What it was at last may not have been told before.
         self.pod(pod, Instant::now());
         self.pods.remove(&node);
+        self.unexpected.remove(&node);
         self.tally.pod_gone(&node);
         if !completed {
             if let Some(node) = self.run.node(node.as_str()).filter(|node| !node.phase.is_fulfilled()) {
