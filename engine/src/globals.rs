@@ -4,13 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::json;
-use tiphys_api::{NodeStatus, Parameter, Workflow, WorkflowSpec};
+use serde::Serialize;
+use tiphys_api::{NodePhase, NodeStatus, Parameter, Time, Workflow, WorkflowSpec};
 
 use crate::fact::ConfigMapData;
 use crate::plan::Need;
 use crate::run::Stop;
 use crate::templates::to_json;
+
+/// A node that failed, in the order in which Argo writes its fields: workflows take the text apart. argo: failedNodeStatus.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailedNode<'a> {
+    display_name: &'a str,
+    message: &'a str,
+    template_name: &'a str,
+    phase: NodePhase,
+    pod_name: String,
+    finished_at: Option<Time>,
+}
 
 /// Values by name.
 #[derive(Default)]
@@ -71,7 +83,7 @@ impl Globals {
     }
 
     fn set_creation(&mut self, created: Timestamp) {
-        let rfc3339 = tiphys_api::Time(created).to_string();
+        let rfc3339 = Time(created).to_string();
         for (letter, _) in tiphys_expr::go::FORMAT_CHARS {
             if let Some(text) = tiphys_expr::go::strftime(letter, created) {
                 self.set(&format!("workflow.creationTimestamp.{letter}"), text);
@@ -109,17 +121,15 @@ impl Globals {
         nodes: impl Iterator<Item = &'a NodeStatus>,
         pod_name: impl Fn(&NodeStatus) -> String,
     ) {
-        let failed: Vec<serde_json::Value> = nodes
+        let failed: Vec<FailedNode<'_>> = nodes
             .filter(|node| node.phase.is_failed_or_error())
-            .map(|node| {
-                json!({
-                    "displayName": node.display_name,
-                    "message": node.message,
-                    "templateName": template_name(node),
-                    "phase": node.phase,
-                    "podName": pod_name(node),
-                    "finishedAt": node.finished_at,
-                })
+            .map(|node| FailedNode {
+                display_name: &node.display_name,
+                message: &node.message,
+                template_name: template_name(node),
+                phase: node.phase,
+                pod_name: pod_name(node),
+                finished_at: node.finished_at,
             })
             .collect();
         let text = if failed.is_empty() { "null".to_string() } else { to_json(&failed) };
@@ -186,4 +196,26 @@ pub(crate) fn config_map_value(
         )));
     }
     data.data.get(key).cloned().ok_or_else(|| Stop::Failed(format!("ConfigMap '{name}' does not have the key '{key}'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_written_as_argo_writes_them() {
+        let node: NodeStatus = serde_json::from_value(serde_json::json!({
+            "id": "wf", "name": "wf", "displayName": "wf", "type": "Pod", "templateName": "fail", "phase": "Failed",
+            "message": "main: Error (exit code 1)", "finishedAt": "2026-11-22T00:00:00Z",
+        }))
+        .unwrap();
+        let mut globals = Globals::default();
+        globals.set_failures([&node].into_iter(), |_| "wf-pod".into());
+        // Recorded: e2e-expectedfailures-exit-handlers-0.
+        let expected = concat!(
+            r#""[{\"displayName\":\"wf\",\"message\":\"main: Error (exit code 1)\",\"templateName\":\"fail\","#,
+            r#"\"phase\":\"Failed\",\"podName\":\"wf-pod\",\"finishedAt\":\"2026-11-22T00:00:00Z\"}]""#,
+        );
+        assert_eq!(globals.value("workflow.failures").unwrap(), expected);
+    }
 }

@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use super::controller::{CONFIGURATION, Controller, Setup};
 use super::namespace::Namespace;
 use super::{Count, Options, Outcome};
+use crate::shell::build;
 
 /// What is shown.
 pub const NAME: &str = "shards: three controllers, one is killed";
@@ -35,6 +36,8 @@ pub async fn run_all(options: &Options, cluster: &Cluster, count: &mut Count) ->
     if !options.only.as_ref().is_none_or(|only| NAME.contains(only.as_str())) {
         return Ok(());
     }
+    // That may take longer than all that follows.
+    build("tiphys-controller")?;
     let api = Api::open(&cluster.kubeconfig)?;
     let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let namespace = Namespace::make(&api, &format!("tiphys-e2e-{stamp}-h"), "privileged", &cluster.s3).await?;
