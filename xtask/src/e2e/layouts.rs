@@ -62,6 +62,7 @@ const SOLO_DIFFERENT: &[(&str, &str, &str)] = &[
 const IMAGE_VOLUME_DIFFERENT: &[(&str, &str, &str)] = &[
     ("e2e-expectedfailures-output-artifact-not-optional-0", "/nodes/{wf}[0].generate-artifact/message", NO_WAIT),
     ("e2e-testdata-artifactgc-artgc-multi-strategy-multi-anno-0", "/nodes/{wf}[0].call-first/message", NO_WAIT),
+    ("e2e-testdata-global-artifact-passing-0", "/nodes/{wf}[3].save-artifact/message", NO_WAIT),
 ];
 const NO_WAIT: &str = "the message names `supervisor`, which there is in place of `wait`";
 const NOT_STARTED: &str = "a command that is not there is told by the container runtime: StartError, exit code 128";
