@@ -18,6 +18,13 @@ pub struct Case {
     pub expected: Vec<Value>,
     /// What it needs or holds.
     pub tags: BTreeSet<String>,
+    /// How long Argo took, in seconds.
+    pub seconds: f64,
+}
+
+/// The order in which cases are begun that run side by side: at the end nobody waits for a long one.
+pub fn longest_first(one: &Case, other: &Case) -> std::cmp::Ordering {
+    other.seconds.total_cmp(&one.seconds)
 }
 
 /// Where the corpus is, if there is one.
@@ -40,7 +47,9 @@ fn case(path: &Path) -> Option<Case> {
     let about = json(&path.join("case.json")).unwrap_or_default();
     let expected = ["expected.json", "expected-also.json"].iter().filter_map(|name| json(&path.join(name))).collect();
     let tags = about["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_string).collect();
-    Some(Case { name: path.file_name()?.to_str()?.to_string(), path: path.to_path_buf(), manifest, expected, tags })
+    let seconds = about["argo_seconds"].as_f64().unwrap_or_default();
+    let name = path.file_name()?.to_str()?.to_string();
+    Some(Case { name, path: path.to_path_buf(), manifest, expected, tags, seconds })
 }
 
 fn json(path: &Path) -> Option<Value> {

@@ -64,8 +64,8 @@ struct Stage<'a> {
 /// # Errors
 /// When the cluster refuses a namespace, or a controller does not start.
 pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count: &mut Count) -> Result<()> {
-    let is_wanted = |name: &&str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    let parts: Vec<&str> = [CUT, API_SERVER, CLOCK, DELETED, EVICTED, LOST].into_iter().filter(is_wanted).collect();
+    let parts = [CUT, API_SERVER, CLOCK, DELETED, EVICTED, LOST].into_iter();
+    let parts: Vec<&str> = parts.filter(|part| options.wants(part)).collect();
     let Some(folder) = options.corpus.clone().or_else(corpus::folder).filter(|_| !parts.is_empty()) else {
         return Ok(());
     };
@@ -89,7 +89,7 @@ pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count
                     LOST => stage.lose_node().await,
                     _ => stage.take_pods(part).await,
                 };
-                let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
+                let outcome = Outcome::from(outcome);
                 count.add(part, begun, &outcome);
             }
         }

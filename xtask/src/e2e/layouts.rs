@@ -17,7 +17,7 @@ use super::controller::{Controller, Furniture, Setup, furnish};
 use super::namespace::Namespace;
 use super::steps::{self, Images};
 use super::workflows::{self, Rule};
-use super::{Count, Options, Outcome};
+use super::{Count, Options};
 
 /// The layouts, by the controller's names. Argo's is what everything else here is run with.
 pub const LAYOUTS: [&str; 3] = ["legacy", "image-volume", "solo"];
@@ -85,9 +85,7 @@ pub async fn run_chosen(
 ) -> Result<()> {
     let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
     for layout in &LAYOUTS[1..] {
-        let is_wanted = |name: &str| {
-            options.only.as_ref().is_none_or(|only| format!("{layout}: workflow {name}").contains(only.as_str()))
-        };
+        let is_wanted = |name: &str| options.wants(&format!("{layout}: workflow {name}"));
         let mut cases = corpus::cases(&folder);
         cases.retain(|case| CHOSEN.contains(&case.name.as_str()) && is_wanted(&case.name));
         let begun = Instant::now();
@@ -118,7 +116,7 @@ pub async fn run_whole(
         namespace.delete().await?;
     }
     let mut cases = corpus::cases(&folder);
-    cases.retain(|case| options.only.as_ref().is_none_or(|only| case.name.contains(only.as_str())));
+    cases.retain(|case| options.wants(&case.name));
     run(layout, (&folder, &cases), options, cluster, (executor, images), count).await
 }
 
@@ -135,8 +133,7 @@ async fn run(
     (executor, images): (&str, &Images),
     count: &mut Count,
 ) -> Result<()> {
-    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    let own: Vec<_> = ENDED.iter().filter(|ended| is_wanted(&format!("{layout}: {}", ended.name))).collect();
+    let own: Vec<_> = ENDED.iter().filter(|ended| options.wants(&format!("{layout}: {}", ended.name))).collect();
     if cases.is_empty() && own.is_empty() {
         return Ok(());
     }
@@ -172,10 +169,7 @@ async fn run(
     workflows::run_all(&cases, (&format!("{layout}: "), 0), rule, &namespace, count).await;
     for own in own {
         let begun = Instant::now();
-        let outcome = match own.run(&namespace).await {
-            Ok(()) => Outcome::Passed,
-            Err(error) => Outcome::Failed(format!("{error:#}")),
-        };
+        let outcome = own.run(&namespace).await.into();
         count.add(&format!("{layout}: {}", own.name), begun, &outcome);
     }
     drop(controller);

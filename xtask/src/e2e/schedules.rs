@@ -11,7 +11,7 @@ use super::api::Api;
 use super::cluster::Cluster;
 use super::controller::{CONFIGURATION, Controller, Setup};
 use super::namespace::Namespace;
-use super::{Count, Options, Outcome};
+use super::{Count, Options};
 
 /// The longest that anything here may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -22,8 +22,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// When the cluster refuses the namespace, or the controller cannot be started.
 pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count: &mut Count) -> Result<()> {
     let names = [HISTORY, FORBID, REPLACE, KILLED, PLACES, RETENTION, EVICTED];
-    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    if !names.into_iter().any(wanted) {
+    if !names.into_iter().any(|name| options.wants(name)) {
         return Ok(());
     }
     let api = Api::open(&cluster.kubeconfig)?;
@@ -43,7 +42,7 @@ pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count
         arguments: &[],
         environment: &[],
     })?;
-    for name in names.into_iter().filter(|name| wanted(name)) {
+    for name in names.into_iter().filter(|name| options.wants(name)) {
         let begun = Instant::now();
         let outcome = match name {
             HISTORY => history(&namespace).await,
@@ -54,8 +53,7 @@ pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count
             RETENTION => retention(&namespace).await,
             _ => evicted(&namespace).await,
         };
-        let outcome = outcome.err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
-        count.add(name, begun, &outcome);
+        count.add(name, begun, &outcome.into());
     }
     if options.keep { Ok(()) } else { namespace.delete().await }
 }

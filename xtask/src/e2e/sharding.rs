@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// When the cluster refuses the namespace.
 pub async fn run_all(options: &Options, cluster: &Cluster, count: &mut Count) -> Result<()> {
-    if !options.only.as_ref().is_none_or(|only| NAME.contains(only.as_str())) {
+    if !options.wants(NAME) {
         return Ok(());
     }
     // That may take longer than all that follows.

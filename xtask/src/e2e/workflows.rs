@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tiphys_tests::corpus::Case;
+use tiphys_tests::corpus::{Case, longest_first};
 use tiphys_tests::normalise::normalise;
 
 use super::Outcome;
@@ -17,6 +17,8 @@ use crate::difference::difference;
 
 /// The longest that a workflow may take.
 pub const LIMIT: Duration = Duration::from_secs(420);
+/// What is added to the numbers of workflows that are run once more: no run has so many.
+const AGAIN: usize = 1000;
 /// The namespace in which the corpus was recorded.
 const RECORDED_NAMESPACE: &str = "argo";
 /// Label of a workflow that is over.
@@ -71,8 +73,9 @@ pub struct Rule<'a> {
     pub different: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// Runs cases, [`WORKFLOWS`] at a time. Their names in what is printed begin with `before`, those of their workflows end with
-/// a number, from `first` on.
+/// Runs cases, [`WORKFLOWS`] at a time, the longest first. Their names in what is printed begin with `before`, those of their
+/// workflows end with a number, from `first` on. One that fails is run once more when nothing else runs: many workflows set
+/// times to steps that a busy machine does not keep. The end of the run names it.
 pub async fn run_all(
     cases: &[&Case],
     (before, first): (&str, usize),
@@ -80,12 +83,30 @@ pub async fn run_all(
     namespace: &Namespace<'_>,
     count: &mut Count,
 ) {
-    let one = |(number, case)| run(case, first + number, namespace, rule);
-    let mut over = stream::iter(cases.iter().copied().enumerate()).map(one).buffer_unordered(WORKFLOWS);
+    let mut cases = cases.to_vec();
+    cases.sort_by(|one, other| longest_first(one, other));
+    let one = async |(number, case)| (case, run(case, first + number, namespace, rule).await);
+    let mut over = stream::iter(cases.into_iter().enumerate()).map(one).buffer_unordered(WORKFLOWS);
     let (all, mut compared) = (Instant::now(), Compared::default());
-    while let Some((name, begun, outcome, pods)) = over.next().await {
+    let mut failed = Vec::new();
+    while let Some((case, (name, begun, outcome, pods))) = over.next().await {
+        if let Outcome::Failed(difference) = outcome {
+            let lines: String = difference.lines().map(|line| format!("\n                  {line}")).collect();
+            println!("  again {:6.1} s  {before}{name}{lines}", begun.elapsed().as_secs_f64());
+            failed.push(case);
+            continue;
+        }
         count.add(&format!("{before}{name}"), begun, &outcome);
         compared.add(pods);
+    }
+    for (number, case) in failed.into_iter().enumerate() {
+        let (name, begun, outcome, pods) = run(case, first + number + AGAIN, namespace, rule).await;
+        let name = format!("{before}{name}");
+        count.add(&name, begun, &outcome);
+        compared.add(pods);
+        if matches!(outcome, Outcome::Passed) {
+            count.again.push(name);
+        }
     }
     if rule.pods.is_some() {
         let name =
