@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -137,6 +137,8 @@ pub struct Cluster {
     pub is_first: bool,
     /// Into how many shards the workflows are divided, and how many of them are this replica's.
     pub shards: u32,
+    /// Whether Pods can mount images, as far as it was found out.
+    pub mounts_images: Arc<AtomicBool>,
     held: Arc<AtomicU32>,
     config: watch::Sender<Arc<Config>>,
 }
@@ -173,6 +175,7 @@ impl Cluster {
             database: Arc::default(),
             is_first: false,
             shards: config.shards.max(1),
+            mounts_images: Arc::default(),
             held: Arc::default(),
             config: watch::Sender::new(Arc::new(config)),
         }

@@ -1,7 +1,8 @@
 //! The driver for Kubernetes: watches become facts, actions become requests.
 //!
-//! [`dispatch`] hands what the watches tell to the workflows; [`workflow`] drives one. Nothing is remembered that the API server does not have: after a kill at any moment the next
-//! controller finds the same workflows, Pods and results and goes on.
+//! [`dispatch`] hands what the watches tell to the workflows; [`workflow`] drives one. Nothing is remembered that the API
+//! server does not have: after a kill at any moment the next controller finds the same workflows, Pods and results and
+//! goes on.
 
 pub mod cluster;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod cron;
 pub mod dispatch;
 pub mod ended;
 pub mod health;
+pub mod image_volumes;
 pub mod images;
 pub mod locks;
 pub mod metrics;

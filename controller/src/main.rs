@@ -10,10 +10,10 @@ use http::StatusCode;
 use tiphys_controller::cluster::Cluster;
 use tiphys_controller::images::Images;
 use tiphys_controller::metrics::{Metrics, logs};
-use tiphys_controller::options::Options;
+use tiphys_controller::options::{Options, PodLayout};
 use tiphys_controller::serve::{Answer, serve};
 use tiphys_controller::shards::{self, Change};
-use tiphys_controller::{config_watch, dispatch};
+use tiphys_controller::{config_watch, dispatch, image_volumes};
 use tiphys_kubernetes::{Api, ApiError, Gate};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -114,6 +114,10 @@ async fn run(options: Options) -> Result<()> {
         }
     };
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
+    if options.layout == PodLayout::Auto {
+        let cluster = cluster.clone();
+        tokio::spawn(async move { image_volumes::follow(&cluster).await });
+    }
     tracing::info!(namespace = cluster.namespace, watched, shards, "controller started");
     dispatch::run(cluster, &watched, options.persistence, changes).await;
     followed.abort();

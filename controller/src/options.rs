@@ -38,7 +38,8 @@ pub struct Options {
     #[arg(long, env = "TIPHYS_RESULTS", default_value = "auto", value_parser = ["auto", "annotations", "termination-message", "taskresult"])]
     pub results: String,
     /// Shape of steps' Pods: `legacy` (init, wait and main, as Argo makes them), `image-volume` (no init container; for
-    /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy)
+    /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy),
+    /// `auto` (main alone where that will do, else image-volume where the cluster mounts images, else legacy)
     #[arg(long, env = "TIPHYS_LAYOUT", default_value = "legacy", value_enum)]
     pub layout: PodLayout,
     /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
@@ -88,24 +89,16 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
 }
 
 /// The shape of Pods, by the names of the command line.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum PodLayout {
     /// init, wait and main
     Legacy,
     /// supervisor and main
     ImageVolume,
-    /// main alone where that will do
+    /// main alone where that will do, else as legacy
     Solo,
-}
-
-impl From<PodLayout> for Layout {
-    fn from(layout: PodLayout) -> Layout {
-        match layout {
-            PodLayout::Legacy => Layout::Legacy,
-            PodLayout::ImageVolume => Layout::ImageVolume,
-            PodLayout::Solo => Layout::Solo,
-        }
-    }
+    /// main alone where that will do, else whatever the cluster can do
+    Auto,
 }
 
 impl Options {
@@ -128,7 +121,12 @@ impl Options {
     /// What they say about the configuration.
     pub fn config(&self) -> Config {
         let mut pod = PodConfig {
-            layout: self.layout.into(),
+            layout: match self.layout {
+                PodLayout::ImageVolume => Layout::ImageVolume,
+                // What the cluster can do is found out while the controller runs.
+                PodLayout::Legacy | PodLayout::Solo | PodLayout::Auto => Layout::Legacy,
+            },
+            solo: matches!(self.layout, PodLayout::Solo | PodLayout::Auto),
             executor_image: self.executor_image.clone(),
             executor_image_pull_policy: self.executor_image_pull_policy.clone(),
             log_level: self.loglevel.clone(),

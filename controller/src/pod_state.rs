@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tiphys_contract::carry::{self, CarryError};
-use tiphys_contract::{Offloaded, TaskResult, container, label};
+use tiphys_contract::{Offloaded, TaskResult, container, exit, label};
 use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, PodPhase, PodState};
 use tiphys_podspec::usage;
 
@@ -54,6 +54,9 @@ pub fn read(pod: &Pod) -> Seen {
             ready: status.ready,
             status: state,
         });
+    }
+    if pod.metadata.annotations.get(label::LAYOUT).is_some_and(|layout| layout == label::SOLO) {
+        containers.iter_mut().for_each(as_the_emissary_tells);
     }
     let is_running = |one: &ContainerState| !one.init && matches!(one.status, EngineStatus::Running);
     let phase = match phase(&pod.status.phase) {
@@ -140,6 +143,20 @@ fn container_state(status: &ContainerStatus, damage: &mut Option<CarryError>) ->
     }
     let waiting = status.state.waiting.clone().unwrap_or_default();
     (EngineStatus::Waiting { reason: waiting.reason, message: waiting.message }, None)
+}
+
+/// In a Pod without an executor the container runtime tells that a command is not there. Both name the command in the same
+/// words; here it comes to what the emissary makes of it. argo: cmd/argoexec/commands/emissary.go.
+fn as_the_emissary_tells(container: &mut ContainerState) {
+    let EngineStatus::Terminated { exit_code, reason, message, .. } = &mut container.status else { return };
+    if reason != "StartError" {
+        return;
+    }
+    let Some(begin) = message.find("exec: \"") else { return };
+    let words = message[begin..].trim_end();
+    *message = format!("failed to find name in PATH: {}", words.strip_suffix(": unknown").unwrap_or(words));
+    *reason = "Error".to_owned();
+    *exit_code = exit::EXECUTOR_FAILURE;
 }
 
 /// The container that reports: `wait` or `supervisor`, else `main` where that is the executor itself.
@@ -265,6 +282,28 @@ mod tests {
             seen(json!({"metadata": {"annotations": annotation}, "status": {"phase": "Running", "containerStatuses": [
             {"name": "wait", "state": {"running": {}}}, {"name": "main", "state": end("")}]}}));
         assert_eq!(begun.offloaded(), None);
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_told_alike_with_and_without_an_executor() {
+        let pod = |message: &str, annotations: serde_json::Value| {
+            let end = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": message}});
+            let Seen { state, .. } = seen(json!({"metadata": {"annotations": annotations},
+                "status": {"phase": "Failed", "containerStatuses": [{"name": "main", "state": end}]}}));
+            let EngineStatus::Terminated { exit_code, reason, message, .. } = &state.containers[0].status else {
+                panic!("{state:?}")
+            };
+            (*exit_code, reason.clone(), message.clone())
+        };
+        let solo = json!({label::LAYOUT: label::SOLO});
+        let told = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create \
+                    failed: unable to start container process: exec: \"no\": executable file not found in $PATH: unknown";
+        let words = "failed to find name in PATH: exec: \"no\": executable file not found in $PATH";
+        assert_eq!(pod(told, solo.clone()), (64, "Error".into(), words.into()));
+        // What the emissary would not have come to, and Pods in which it was not to be started by itself.
+        let other = "failed to create containerd task: no space left on device";
+        assert_eq!(pod(other, solo), (128, "StartError".into(), other.into()));
+        assert_eq!(pod(told, json!({})), (128, "StartError".into(), told.into()));
     }
 
     #[test]

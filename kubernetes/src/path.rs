@@ -15,6 +15,8 @@ pub enum Kind {
     PersistentVolumeClaim,
     /// `v1` Namespace; it is in none itself.
     Namespace,
+    /// `v1` Node; it has no namespace.
+    Node,
     /// `v1` Event
     Event,
     /// `policy/v1` PodDisruptionBudget
@@ -48,6 +50,7 @@ impl Kind {
             Kind::ServiceAccount => ("/api/v1", "serviceaccounts"),
             Kind::PersistentVolumeClaim => ("/api/v1", "persistentvolumeclaims"),
             Kind::Namespace => ("/api/v1", "namespaces"),
+            Kind::Node => ("/api/v1", "nodes"),
             Kind::Event => ("/api/v1", "events"),
             Kind::PodDisruptionBudget => ("/apis/policy/v1", "poddisruptionbudgets"),
             Kind::Lease => ("/apis/coordination.k8s.io/v1", "leases"),

@@ -22,7 +22,7 @@ pub(crate) fn add_inputs(draft: &mut Draft, input: &Input<'_>, template: &Templa
     }
     let user_mounts = shared_mounts(template)?;
     let paths = || user_mounts.iter().map(|mount| mount.mount_path.as_str());
-    if input.layout() == Layout::ImageVolume {
+    if input.config.layout == Layout::ImageVolume {
         for artifact in artifacts.iter().filter(|artifact| !artifact.path.is_empty()) {
             if let Some(mount) = mount_nested_under(paths(), &artifact.path) {
                 return Err(Error::ArtifactOverMount {
@@ -44,7 +44,7 @@ pub(crate) fn add_inputs(draft: &mut Draft, input: &Input<'_>, template: &Templa
         supervisor.volume_mounts.extend(mounts);
     }
     let Some(main) = draft.container_mut(container::MAIN) else { return Ok(()) };
-    if input.layout() == Layout::ImageVolume {
+    if input.config.layout == Layout::ImageVolume {
         // The emissary links each artifact to its place once it is there: kubelet would make a directory of a sub path
         // that is mounted before the artifact is loaded.
         main.volume_mounts.push(mount(names::INPUT_ARTIFACTS_VOLUME, path::INPUT_ARTIFACTS));

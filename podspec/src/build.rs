@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// A mistake in the template or the configuration, or a fact that is missing: see [`Error`].
 pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
-    let layout = input.layout();
+    let solo = input.is_solo();
     let mut template = (*input.request.template).clone();
     main_containers::own_manifest(&mut template, input)?;
 
@@ -34,10 +34,10 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     draft.containers.splice(0..0, executor::auxiliary(input, &template));
     metadata::name_default_container(&mut draft);
     metadata::note_pod_gc(&mut draft, input)?;
-    if layout == Layout::Solo {
+    if solo {
         draft.annotations.insert(label::LAYOUT.into(), label::SOLO.into());
     }
-    if layout == Layout::Legacy {
+    if !solo && input.config.layout == Layout::Legacy {
         draft.init_containers.push(executor::init(input, &template));
         draft.init_containers.extend(plugins::init_containers(input, &template)?);
     }
@@ -60,7 +60,7 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     let carried = finish::substitute(&mut draft, input, &template)?;
     finish::patch(&mut draft, input, &template)?;
     let mut config_map = None;
-    if layout == Layout::Solo {
+    if solo {
         solo::share_processes(&mut draft);
     } else {
         finish::wrap(&mut draft, input, &template)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tiphys_api::{ArtifactRepository, Container};
 
-/// The shape of a step's Pod.
+/// The shape of a Pod with an executor in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     /// `init` stages everything, `wait` reports: Argo's default, for every Kubernetes.
@@ -15,15 +15,15 @@ pub enum Layout {
     /// No init container: `supervisor` stages and reports, the emissary comes from an image volume (Kubernetes 1.33 on;
     /// argo: `initlessPod`).
     ImageVolume,
-    /// The user's container alone where nothing is wanted of a step but how it ends, as `Legacy` otherwise.
-    Solo,
 }
 
 /// Configuration of Pods; [`Default`] is what an empty `workflow-controller-configmap` gives.
 #[derive(Clone, Debug)]
 pub struct PodConfig {
-    /// The shape.
+    /// The shape where a step needs an executor.
     pub layout: Layout,
+    /// Whether a step of which nothing is wanted but how it ends is the user's container alone.
+    pub solo: bool,
     /// Image of the executor's containers.
     pub executor_image: String,
     /// Their pull policy; empty leaves it to Kubernetes.
@@ -66,6 +66,7 @@ impl Default for PodConfig {
     fn default() -> Self {
         PodConfig {
             layout: Layout::Legacy,
+            solo: false,
             executor_image: String::new(),
             executor_image_pull_policy: String::new(),
             executor: ExecutorDefaults::default(),

@@ -16,12 +16,13 @@ pub(crate) fn add(draft: &mut Draft, input: &Input<'_>) {
         made.env.extend([variable(env::CONTAINER_NAME, &made.name), template_variable()]);
         made.env.extend(shared.clone());
     }
+    let unstaged = input.config.layout == Layout::ImageVolume && !input.is_solo();
     let supervised = draft.container(container::SUPERVISOR).is_some();
     for made in &mut draft.containers {
         made.env.push(variable(env::CONTAINER_NAME, &made.name));
         made.env.extend(shared.clone());
         // Without an init container nobody has staged the template when this container starts.
-        let main_alone = input.layout() == Layout::ImageVolume && !supervised && made.name == container::MAIN;
+        let main_alone = unstaged && !supervised && made.name == container::MAIN;
         if made.name == container::SUPERVISOR || main_alone {
             made.env.push(template_variable());
         }
@@ -66,7 +67,7 @@ fn shared(input: &Input<'_>) -> Vec<Value> {
     ];
     let (patch, file) = (input.config.progress_patch_tick, input.config.progress_file_tick);
     // In a Pod without an executor nobody reads progress.
-    if !patch.is_zero() && !file.is_zero() && input.layout() != Layout::Solo {
+    if !patch.is_zero() && !file.is_zero() && !input.is_solo() {
         variables.extend([
             variable(env::PROGRESS_FILE, path::PROGRESS),
             variable(env::PROGRESS_PATCH_TICK, go::duration(patch)),

@@ -60,19 +60,16 @@ pub(crate) fn init(input: &Input<'_>, template: &Template) -> Container {
 /// The container that reports results, if the template needs one: data templates report themselves, resource templates do
 /// unless logs are archived or, without an init container, a manifest must be fetched.
 pub(crate) fn auxiliary(input: &Input<'_>, template: &Template) -> Option<Container> {
-    let stages_manifest = input.layout() == Layout::ImageVolume
+    let stages_manifest = input.config.layout == Layout::ImageVolume
         && template.resource.as_ref().is_some_and(|resource| resource.manifest_from.is_some());
     let saves_logs = template.resource.is_some() && crate::archive::saves_logs(template);
-    if input.layout() == Layout::Solo {
-        return None;
-    }
     let reports_itself = template.resource.is_some() || template.data.is_some();
-    if reports_itself && !saves_logs && !stages_manifest {
+    if input.is_solo() || (reports_itself && !saves_logs && !stages_manifest) {
         return None;
     }
-    let name = match input.layout() {
+    let name = match input.config.layout {
         Layout::ImageVolume => container::SUPERVISOR,
-        Layout::Legacy | Layout::Solo => container::WAIT,
+        Layout::Legacy => container::WAIT,
     };
     let mut made = container(input, name, template);
     made.command = command(input.config, &[name]);
@@ -86,7 +83,7 @@ pub(crate) fn auxiliary(input: &Input<'_>, template: &Template) -> Option<Contai
 pub(crate) fn emissary(layout: Layout) -> &'static str {
     match layout {
         Layout::ImageVolume => path::IMAGE_EMISSARY,
-        Layout::Legacy | Layout::Solo => path::EMISSARY,
+        Layout::Legacy => path::EMISSARY,
     }
 }
 

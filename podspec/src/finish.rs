@@ -72,7 +72,7 @@ pub(crate) fn wrap(draft: &mut Draft, input: &Input<'_>, template: &Template) ->
         let ours = !container::is_user(&made.name);
         if !ours {
             run_with_emissary(made, input)?;
-            if input.layout() == Layout::ImageVolume {
+            if input.config.layout == Layout::ImageVolume {
                 if supervised {
                     made.env.push(variable(env::WAIT_FOR_READY, "true"));
                 }
@@ -108,7 +108,7 @@ fn run_with_emissary(made: &mut Container, input: &Input<'_>) -> Result<(), Erro
             return Err(Error::CommandMissing { image, container });
         }
     }
-    let mut command = vec![executor::emissary(input.layout()).to_owned(), "emissary".to_owned()];
+    let mut command = vec![executor::emissary(input.config.layout).to_owned(), "emissary".to_owned()];
     command.extend(executor::log_options(input.config));
     command.push("--".into());
     command.append(&mut made.command);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tiphys_api::{Template, WorkflowSpec};
 
-use crate::config::{Layout, PodConfig};
+use crate::config::PodConfig;
 use crate::solo;
 
 /// Replaces the template tags in a JSON text; values are put in escaped, as part of a JSON string. Tags that cannot be
@@ -33,12 +33,9 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// The shape that this node's Pod gets.
-    pub(crate) fn layout(&self) -> Layout {
-        match self.config.layout {
-            Layout::Solo if !solo::suffices(self) => Layout::Legacy,
-            layout => layout,
-        }
+    /// Whether this node's Pod has no executor.
+    pub(crate) fn is_solo(&self) -> bool {
+        self.config.solo && solo::suffices(self)
     }
 }
 

@@ -80,8 +80,8 @@ pub(crate) fn init_containers(input: &Input<'_>, template: &Template) -> Result<
 
 /// Sidecars that save outputs (without an init container: load inputs too).
 pub(crate) fn add_sidecars(draft: &mut Draft, input: &Input<'_>, template: &Template) -> Result<(), Error> {
-    match input.layout() {
-        Layout::Legacy | Layout::Solo => add_legacy(draft, input, template),
+    match input.config.layout {
+        Layout::Legacy => add_legacy(draft, input, template),
         Layout::ImageVolume => add_initless(draft, input, template),
     }
 }
@@ -154,7 +154,7 @@ fn plugin_container(
         .images
         .get(&driver.image)
         .ok_or_else(|| Error::CommandUnknown { image: driver.image.clone(), container: name.to_owned() })?;
-    let mut command = vec![executor::emissary(input.layout()).to_owned()];
+    let mut command = vec![executor::emissary(input.config.layout).to_owned()];
     command.extend(words.iter().map(|word| (*word).to_owned()));
     command.extend(executor::log_options(input.config));
     command.push("--".into());

@@ -13,15 +13,15 @@ use crate::{names, plugins, secrets};
 
 /// Volumes that every Pod has, and the template's own.
 pub(crate) fn add_base(draft: &mut Draft, input: &Input<'_>, template: &Template) {
-    if let Some(kube_config) = input.config.kube_config.as_ref().filter(|_| input.layout() != Layout::Solo) {
+    if let Some(kube_config) = input.config.kube_config.as_ref().filter(|_| !input.is_solo()) {
         let name = kube_config_volume(kube_config);
         draft.volumes.push(json!({"name": name, "secret": {"secretName": kube_config.secret_name}}));
     }
-    if input.layout() != Layout::Solo {
+    if !input.is_solo() {
         draft.volumes.extend([empty_dir(names::VAR_RUN_VOLUME), empty_dir(names::TMP_VOLUME)]);
     }
     draft.volumes.extend(template.volumes.iter().cloned());
-    if input.layout() == Layout::ImageVolume {
+    if !input.is_solo() && input.config.layout == Layout::ImageVolume {
         let mut image = json!({"reference": input.config.executor_image});
         if !input.config.executor_image_pull_policy.is_empty() {
             image["pullPolicy"] = json!(input.config.executor_image_pull_policy);

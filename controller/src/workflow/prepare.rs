@@ -2,12 +2,13 @@
 //! disruption budget. argo: operator.go, createPVCs, deletePVCs, createPDBResource.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::Fact;
-use tiphys_podspec::{PodConfig, owner_reference};
+use tiphys_podspec::{Layout, PodConfig, owner_reference};
 use tokio::sync::OnceCell;
 
 use super::message::Message;
@@ -39,6 +40,9 @@ impl Workplace {
         repository: Option<Box<ArtifactRepositoryRefStatus>>,
     ) -> Result<Prepared, String> {
         let mut config = self.cluster.config().pod.clone();
+        if self.cluster.mounts_images.load(Ordering::Relaxed) {
+            config.layout = Layout::ImageVolume;
+        }
         let found = match repository.filter(|known| known.artifact_repository.is_some()) {
             Some(known) => known,
             None => {

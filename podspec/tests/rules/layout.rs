@@ -97,7 +97,7 @@ fn an_artifact_must_not_be_staged_over_a_volume() {
 
 #[test]
 fn a_step_of_which_nothing_is_wanted_is_the_users_container_alone() {
-    let solo = |setup: Setup| setup.with_config(|config| config.layout = Layout::Solo).build();
+    let solo = |setup: Setup| setup.with_config(|config| config.solo = true).build();
     let pod = solo(container_setup("{}"));
     let containers = pod["spec"]["containers"].as_array().unwrap();
     assert_eq!(containers.len(), 1);
@@ -108,6 +108,9 @@ fn a_step_of_which_nothing_is_wanted_is_the_users_container_alone() {
     assert_eq!(pod["spec"]["shareProcessNamespace"], json!(true));
     let host = solo(container_setup("podSpecPatch: '{hostPID: true}'"));
     assert!(host["spec"].get("shareProcessNamespace").is_none());
+    // What the others are makes no difference to it.
+    let initless = container_setup("{}").with_config(|config| config.layout = Layout::ImageVolume);
+    assert_eq!(solo(initless), pod);
     // The runtime knows what an image runs.
     let plain = solo(setup("{name: step, container: {image: unknown}}"));
     assert!(plain["spec"]["containers"][0].get("command").is_none());
@@ -126,11 +129,11 @@ fn what_an_executor_does_needs_one() {
         "container: {image: busybox, command: [sh, -c, 'echo 1/2 > $ARGO_PROGRESS_FILE']}",
         "podSpecPatch: '{containers: [{name: wait, resources: {limits: {memory: 1Gi}}}]}'",
     ] {
-        let pod = container_setup(more).with_config(|config| config.layout = Layout::Solo).build();
+        let pod = container_setup(more).with_config(|config| config.solo = true).build();
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "init", "{more}");
         assert!(pod["metadata"]["annotations"].get("workflows.argoproj.io/tiphys-layout").is_none());
     }
     let result = container_setup("{}").with_request(|request| request.include_script_output = true);
-    let pod = result.with_config(|config| config.layout = Layout::Solo).build();
+    let pod = result.with_config(|config| config.solo = true).build();
     assert_eq!(pod["spec"]["containers"][0]["name"], "wait");
 }

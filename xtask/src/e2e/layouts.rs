@@ -20,7 +20,7 @@ use super::workflows::{self, Rule};
 use super::{Count, Options};
 
 /// The layouts, by the controller's names. Argo's is what everything else here is run with.
-pub const LAYOUTS: [&str; 3] = ["legacy", "image-volume", "solo"];
+pub const LAYOUTS: [&str; 4] = ["legacy", "image-volume", "solo", "auto"];
 
 /// The cases of an ordinary run: each kind of step, and each way in which one ends.
 const CHOSEN: [&str; 26] = [
@@ -52,27 +52,20 @@ const CHOSEN: [&str; 26] = [
     "examples-retry-container-to-completion-0",
 ];
 
-/// Cases that come out otherwise in Pods that are the user's container alone.
-/// docs/conformance-kubernetes.md has the same.
-const SOLO_DIFFERENT: &[(&str, &str, &str)] = &[
-    ("e2e-testdata-cannot-start-workflow-0", "/nodes/{wf}/outputs/exitCode", NOT_STARTED),
-    ("e2e-expectedfailures-parallelism-step-fail-fast-0", "/nodes/{wf}[0].step1/outputs/exitCode", NOT_STARTED),
-];
-/// Cases that come out otherwise in Pods without an init container.
+/// Cases that come out otherwise in Pods without an init container. docs/conformance-kubernetes.md has the same.
 const IMAGE_VOLUME_DIFFERENT: &[(&str, &str, &str)] = &[
     ("e2e-expectedfailures-output-artifact-not-optional-0", "/nodes/{wf}[0].generate-artifact/message", NO_WAIT),
     ("e2e-testdata-artifactgc-artgc-multi-strategy-multi-anno-0", "/nodes/{wf}[0].call-first/message", NO_WAIT),
     ("e2e-testdata-global-artifact-passing-0", "/nodes/{wf}[3].save-artifact/message", NO_WAIT),
 ];
 const NO_WAIT: &str = "the message names `supervisor`, which there is in place of `wait`";
-const NOT_STARTED: &str = "a command that is not there is told by the container runtime: StartError, exit code 128";
 
 /// The longest until a workflow is over that was told to end: less than the grace period, after which it would be killed.
 const ENDING: Duration = Duration::from_secs(25);
 /// The longest until a step runs.
 const STARTING: Duration = Duration::from_secs(60);
 
-/// Runs the cases of an ordinary run with both layouts.
+/// Runs the cases of an ordinary run without init containers, and with whatever the cluster can do.
 ///
 /// # Errors
 /// When the cluster refuses a namespace, or a controller does not start.
@@ -84,7 +77,7 @@ pub async fn run_chosen(
     count: &mut Count,
 ) -> Result<()> {
     let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
-    for layout in &LAYOUTS[1..] {
+    for layout in ["image-volume", "auto"] {
         let is_wanted = |name: &str| options.wants(&format!("{layout}: workflow {name}"));
         let mut cases = corpus::cases(&folder);
         cases.retain(|case| CHOSEN.contains(&case.name.as_str()) && is_wanted(&case.name));
@@ -160,11 +153,7 @@ async fn run(
     };
     let controller = Controller::start(&setup)?;
     let cases: Vec<&Case> = cases.iter().collect();
-    let different = match layout {
-        "solo" => SOLO_DIFFERENT,
-        "image-volume" => IMAGE_VOLUME_DIFFERENT,
-        _ => &[],
-    };
+    let different = if layout == "image-volume" { IMAGE_VOLUME_DIFFERENT } else { &[] };
     let rule = Rule { logs: false, pods: None, different };
     workflows::run_all(&cases, (&format!("{layout}: "), 0), rule, &namespace, count).await;
     for own in own {
