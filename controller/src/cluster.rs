@@ -21,56 +21,27 @@ use tiphys_kubernetes::{Api, Gate};
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
     /// Requests at a time that create Pods
-    #[arg(
-        id = "in-flight-pods",
-        long = "in-flight-pods",
-        env = "TIPHYS_IN_FLIGHT_PODS",
-        default_value = "32",
-        value_name = "N"
-    )]
-    pub creating: NonZero<u16>,
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_PODS", default_value = "32", value_name = "N")]
+    pub in_flight_pods: NonZero<u16>,
     /// Requests at a time that write workflows' statuses
-    #[arg(
-        id = "in-flight-statuses",
-        long = "in-flight-statuses",
-        env = "TIPHYS_IN_FLIGHT_STATUSES",
-        default_value = "32",
-        value_name = "N"
-    )]
-    pub writing: NonZero<u16>,
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_STATUSES", default_value = "32", value_name = "N")]
+    pub in_flight_statuses: NonZero<u16>,
     /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
-    #[arg(
-        id = "in-flight-labels",
-        long = "in-flight-labels",
-        env = "TIPHYS_IN_FLIGHT_LABELS",
-        default_value = "2",
-        value_name = "N"
-    )]
-    pub labelling: NonZero<u16>,
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
+    pub in_flight_labels: NonZero<u16>,
     /// Other requests at a time: reading, deleting, signals
-    #[arg(
-        id = "in-flight-others",
-        long = "in-flight-others",
-        env = "TIPHYS_IN_FLIGHT_OTHERS",
-        default_value = "16",
-        value_name = "N"
-    )]
-    pub other: NonZero<u16>,
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_OTHERS", default_value = "16", value_name = "N")]
+    pub in_flight_others: NonZero<u16>,
     /// Steps' results read back at a time from artifact repositories; each may take 32 MiB
-    #[arg(
-        id = "in-flight-results",
-        long = "in-flight-results",
-        env = "TIPHYS_IN_FLIGHT_RESULTS",
-        default_value = "2",
-        value_name = "N"
-    )]
-    pub results: NonZero<u16>,
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_RESULTS", default_value = "2", value_name = "N")]
+    pub in_flight_results: NonZero<u16>,
 }
 
 /// Turns of one kind of requests.
 #[derive(Clone)]
 pub struct Turns {
     name: &'static str,
+    limit: usize,
     free: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
@@ -81,7 +52,13 @@ pub struct Turn(#[allow(dead_code)] Option<OwnedSemaphorePermit>, #[allow(dead_c
 
 impl Turns {
     fn new(name: &'static str, limit: NonZero<u16>, metrics: &Arc<Metrics>) -> Turns {
-        Turns { name, free: Arc::new(Semaphore::new(limit.get().into())), metrics: metrics.clone() }
+        let limit = limit.get().into();
+        Turns { name, limit, free: Arc::new(Semaphore::new(limit)), metrics: metrics.clone() }
+    }
+
+    /// How many there are.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Waits for a turn.
@@ -162,11 +139,11 @@ impl Cluster {
             images: Arc::new(images),
             namespace,
             watched,
-            creating: turns("pod_creation", limits.creating),
-            writing: turns("status_write", limits.writing),
-            labelling: turns("pod_labelling", limits.labelling),
-            other: turns("other", limits.other),
-            results: turns("results", limits.results),
+            creating: turns("pod_creation", limits.in_flight_pods),
+            writing: turns("status_write", limits.in_flight_statuses),
+            labelling: turns("pod_labelling", limits.in_flight_labels),
+            other: turns("other", limits.in_flight_others),
+            results: turns("results", limits.in_flight_results),
             health: Arc::default(),
             metrics,
             locks: Arc::default(),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::Cluster;
 use crate::workflow::Message;
-use tiphys_kubernetes::{Backoff, Kind, List, Metadata};
+use tiphys_kubernetes::{Backoff, Kind, Metadata, Pages};
 
 /// Workflows a page.
 const PAGE: &str = "200";
@@ -172,18 +172,17 @@ struct HoldingStatus {
 
 /// The workflows that hold locks or wait for some, as their statuses say, for as long as it takes to find out.
 pub async fn holders(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<Metadata> {
-    let (mut holders, mut next, mut backoff) = (Vec::new(), String::new(), Backoff::default());
+    let workflows = Kind::Workflow.within(namespace);
+    let mut pages = Pages::new(&cluster.api, &workflows, &[("labelSelector", selector)]).of(PAGE);
+    let (mut holders, mut backoff) = (Vec::new(), Backoff::default());
     loop {
-        let mut query = vec![("labelSelector", selector), ("limit", PAGE)];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        let page = match cluster.api.get::<List<Holding>>(&Kind::Workflow.within(namespace).query(&query)).await {
-            Ok(page) => page,
+        let page = match pages.next::<Holding>().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return holders,
             Err(error) if error.is_shut() => return holders,
             Err(error) => {
                 if error.is_gone() {
-                    (holders, next) = (Vec::new(), String::new());
+                    holders.clear();
                 } else {
                     tracing::warn!(%error, "holders of locks cannot be listed yet; nobody gets one before");
                 }
@@ -193,10 +192,6 @@ pub async fn holders(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<
         };
         let holding = page.items.into_iter().filter(|one| one.status.synchronization.is_some());
         holders.extend(holding.map(|one| one.metadata));
-        next = page.metadata.r#continue;
-        if next.is_empty() {
-            return holders;
-        }
     }
 }
 

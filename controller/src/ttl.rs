@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::persistence::is_awaited;
 use crate::shards::shard_of;
 use tiphys_kubernetes::Backoff;
-use tiphys_kubernetes::{ApiError, Kind, List, Metadata};
+use tiphys_kubernetes::{ApiError, Kind, Metadata, Pages};
 
 /// Workflows a page.
 const PAGE: &str = "200";
@@ -117,20 +117,14 @@ async fn delete(cluster: &Cluster, path: &str, uid: &str) -> Result<Option<Times
 /// Sets timers for the workflows of these shards that are over already. `selector` is that of the controller's instance.
 pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String, shards: FxHashMap<u32, Arc<Cluster>>) {
     let selector = format!("{selector},{}=true", label::COMPLETED);
-    let mut next = String::new();
+    let workflows = Kind::Workflow.within(&namespace);
+    let mut pages = Pages::new(&cluster.api, &workflows, &[("labelSelector", &selector)]).of(PAGE);
     let mut backoff = Backoff::default();
     loop {
-        let mut query = vec![("labelSelector", selector.as_str()), ("limit", PAGE)];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        let path = Kind::Workflow.within(&namespace).query(&query);
-        let page = match cluster.api.get::<List<Over>>(&path).await {
-            Ok(page) => page,
-            Err(error) if error.is_gone() => {
-                next.clear();
-                continue;
-            }
+        let page = match pages.next::<Over>().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return,
+            Err(error) if error.is_gone() => continue,
             Err(error) if error.is_transient() => {
                 error.wait(&mut backoff).await;
                 continue;
@@ -144,10 +138,6 @@ pub async fn sweep(cluster: Arc<Cluster>, namespace: String, selector: String, s
                 let Metadata { namespace, name, uid, .. } = over.metadata;
                 delete_at(of_shard.clone(), namespace, name, uid, at);
             }
-        }
-        next = page.metadata.r#continue;
-        if next.is_empty() {
-            return;
         }
     }
 }

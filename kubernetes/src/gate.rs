@@ -59,6 +59,7 @@ mod tests {
     use std::sync::Arc;
 
     use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -66,14 +67,17 @@ mod tests {
         answered.await.map_err(|_| ApiError::Unreachable("nobody answers".into()))
     }
 
+    /// A request that is answered when the test says so.
+    fn passing(gate: &Arc<Gate>, asked: oneshot::Receiver<()>) -> JoinHandle<Result<(), ApiError>> {
+        let gate = gate.clone();
+        tokio::spawn(async move { gate.pass(answer(asked)).await })
+    }
+
     #[tokio::test]
     async fn what_is_under_way_ends_when_it_is_shut() {
         let gate = Arc::new(Gate::default());
         let (_never, asked) = oneshot::channel();
-        let under_way = tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.pass(answer(asked)).await }
-        });
+        let under_way = passing(&gate, asked);
         gate.pass(async { Ok(()) }).await.unwrap();
         gate.shut();
         assert!(matches!(under_way.await.unwrap(), Err(ApiError::Shut)));
@@ -112,10 +116,7 @@ mod tests {
     async fn closing_waits_no_longer_than_it_is_told_to() {
         let gate = Arc::new(Gate::default());
         let (_never, asked) = oneshot::channel();
-        let under_way = tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.pass(answer(asked)).await }
-        });
+        let under_way = passing(&gate, asked);
         tokio::task::yield_now().await;
         gate.close(Duration::from_secs(2)).await;
         assert!(matches!(under_way.await.unwrap(), Err(ApiError::Shut)));

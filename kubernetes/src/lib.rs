@@ -11,6 +11,7 @@ mod connect;
 mod error;
 mod gate;
 mod objects;
+mod pages;
 mod path;
 mod watch;
 
@@ -23,5 +24,6 @@ pub use objects::{
     Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
     TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
+pub use pages::Pages;
 pub use path::{Collection, Kind};
 pub use watch::{Event, METADATA_ALONE, changed, watch, watch_for};

@@ -14,12 +14,11 @@ use serde_json::value::RawValue;
 
 use super::api::{Api, chain};
 use super::error::{ApiError, Status};
-use super::objects::{List, Metadata};
+use super::objects::Metadata;
+use super::pages::Pages;
 use super::path::Collection;
 use crate::Backoff;
 
-/// Objects a page.
-const PAGE: &str = "500";
 /// After so many seconds the server ends a watch, and we go on with the next.
 const WATCH_SECONDS: &str = "300";
 /// The server sends a bookmark every minute; a connection on which nothing comes for longer is dead.
@@ -149,22 +148,15 @@ async fn list<T: DeserializeOwned>(
     accept: &'static str,
     tell: &mut impl FnMut(Event<T>) -> bool,
 ) -> Outcome {
-    let mut next = String::new();
-    loop {
-        let mut query = vec![selected.query, ("limit", PAGE)];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        let page =
-            api.get_as::<List<T>>(&selected.collection.query(&query), accept).await.map_err(|error| (error, None))?;
+    let mut pages = Pages::new(api, selected.collection, &[selected.query]).read_as(accept);
+    let mut version = String::new();
+    while let Some(page) = pages.next().await.map_err(|error| (error, None))? {
         if !tell(Event::Page(page.items)) {
             return Ok(None);
         }
-        next = page.metadata.r#continue;
-        if next.is_empty() {
-            return Ok(tell(Event::Listed).then_some(page.metadata.resource_version));
-        }
+        version = page.metadata.resource_version;
     }
+    Ok(tell(Event::Listed).then_some(version))
 }
 
 async fn follow<T: DeserializeOwned>(

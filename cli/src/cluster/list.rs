@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tiphys_api::{Nodes, Workflow};
-use tiphys_kubernetes::{Kind, List};
+use tiphys_kubernetes::{Kind, Pages};
 
 use super::filter::{Chosen, sort};
 use super::printed::table;
@@ -47,16 +47,9 @@ impl Cluster {
         let collection = Kind::Workflow.within(if all_namespaces { "" } else { &self.namespace });
         let page = page.to_string();
         let mut found = Vec::new();
-        let mut next = String::new();
-        loop {
-            let mut query = vec![("labelSelector", chosen.labels.as_str()), ("limit", page.as_str())];
-            if !chosen.fields.is_empty() {
-                query.push(("fieldSelector", &chosen.fields));
-            }
-            if !next.is_empty() {
-                query.push(("continue", &next));
-            }
-            let list: List<Workflow> = self.api.get(&collection.query(&query)).await?;
+        let selected = [("labelSelector", chosen.labels.as_str()), ("fieldSelector", chosen.fields.as_str())];
+        let mut pages = Pages::new(&self.api, &collection, &selected).of(&page);
+        while let Some(list) = pages.next::<Workflow>().await? {
             for mut workflow in list.items.into_iter().filter(|workflow| chosen.is_meant(workflow)) {
                 if whole {
                     unpack(&mut workflow);
@@ -68,10 +61,7 @@ impl Cluster {
                 }
                 found.push(workflow);
             }
-            next = list.metadata.r#continue;
-            if next.is_empty() {
-                return Ok(found);
-            }
         }
+        Ok(found)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tiphys_api::ObjectMeta;
 use tiphys_api::document::{Document, Object};
 use tiphys_engine::validate::{self, Options, Problem, Templates};
-use tiphys_kubernetes::{ApiError, Kind, List};
+use tiphys_kubernetes::{ApiError, Kind, List, Pages};
 
 use super::templates::Fetched;
 use super::{Cluster, cron};
@@ -34,18 +34,9 @@ pub(super) fn read(args: &ObjectFileArgs) -> Result<Input, Failure> {
 pub(super) async fn list(cluster: &Cluster, kind: Kind, args: &ObjectListArgs) -> Result<(), Failure> {
     let collection = if args.all_namespaces { kind.within("") } else { cluster.objects(kind) };
     let mut found = Vec::new();
-    let mut next = String::new();
-    loop {
-        let mut query = vec![("labelSelector", args.selector.as_str()), ("limit", "500")];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        let page: List<Value> = cluster.api.get(&collection.query(&query)).await?;
+    let mut pages = Pages::new(&cluster.api, &collection, &[("labelSelector", &args.selector)]);
+    while let Some(page) = pages.next::<Value>().await? {
         found.extend(page.items.into_iter().map(|item| typed(item, kind)));
-        next = page.metadata.r#continue;
-        if next.is_empty() {
-            break;
-        }
     }
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     output::print(&match args.output {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
-use tiphys_kubernetes::{Kind, List, Metadata};
+use tiphys_kubernetes::{Kind, Metadata, Pages};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{PersistenceError, PersistenceOptions};
@@ -87,19 +87,11 @@ async fn old_nodes(cluster: &Cluster, ttl: Duration) -> Result<u64, PersistenceE
 /// Which version each workflow names, by uid.
 async fn named(cluster: &Cluster) -> Result<FxHashMap<String, String>, tiphys_kubernetes::ApiError> {
     let mut named = FxHashMap::default();
-    let mut next = String::new();
-    loop {
-        let mut query = vec![("limit", PAGE)];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        let path = Kind::Workflow.within(&cluster.watched).query(&query);
-        let page: List<Naming> = cluster.api.get(&path).await?;
+    let workflows = Kind::Workflow.within(&cluster.watched);
+    let mut pages = Pages::new(&cluster.api, &workflows, &[]).of(PAGE);
+    while let Some(page) = pages.next::<Naming>().await? {
         let some = page.items.into_iter().filter(|one| !one.status.offload_node_status_version.is_empty());
         named.extend(some.map(|one| (one.metadata.uid, one.status.offload_node_status_version)));
-        next = page.metadata.r#continue;
-        if next.is_empty() {
-            return Ok(named);
-        }
     }
+    Ok(named)
 }

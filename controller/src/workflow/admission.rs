@@ -12,6 +12,7 @@ use tiphys_kubernetes::ApiError;
 
 /// What a workflow says that waits for a place.
 const POSTPONED: &str = "Workflow processing has been postponed because too many workflows are already running";
+
 /// Waits until the workflow may begin; gives it as it is then. None: it is gone.
 ///
 /// # Errors

@@ -12,16 +12,17 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiphys_api::{ArtGcStatus, ArtifactGcStatus, Condition, Template, Workflow, WorkflowSpec};
+use tiphys_api::{ArtGcStatus, ArtifactGcStatus, Condition, Workflow, WorkflowSpec};
 use tiphys_contract::label;
 use tiphys_engine::{Collection, CollectionStrategy, collection_label, collections, is_all_collected};
 use tiphys_kubernetes::{ApiError, Kind, List, Metadata, ObjectMeta, changed};
-use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference, repository_location};
+use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::events::Events;
 use super::nodes::{Held, NodesError, make_whole};
 use super::pods::Workplace;
+use super::repository::Archives;
 use super::status::Going;
 use crate::cluster::Cluster;
 
@@ -201,18 +202,12 @@ impl Workplace {
         strategy: CollectionStrategy,
         collection: &Collection,
     ) -> Result<(), ApiError> {
-        let repository = workflow.status.artifact_repository_ref.as_ref();
-        let repository = repository.and_then(|found| found.artifact_repository.as_deref().cloned());
         let mut config = self.cluster.config().pod.clone();
-        let default = repository_location(&repository.unwrap_or_else(|| config.artifact_repository.clone()));
-        let stored = workflow.status.stored_templates.values();
-        let templates: BTreeMap<&str, &Template> =
-            stored.chain(&spec.templates).map(|template| (template.name.as_str(), template)).collect();
+        let archives = Archives::of(workflow, spec, &config.artifact_repository);
         let mut by_node: BTreeMap<&str, Value> = BTreeMap::new();
         let mut locations = Vec::new();
         for (node, template, artifact) in &collection.artifacts {
-            let own = templates.get(template.as_str()).and_then(|template| template.archive_location.as_deref());
-            let archive = own.filter(|location| location.store().is_some()).unwrap_or(&default);
+            let archive = archives.of_template(template);
             let listed = by_node.entry(node).or_insert_with(|| json!({"archiveLocation": archive, "artifacts": {}}));
             listed["artifacts"][&artifact.name] = json!(artifact);
             for location in [archive.clone(), artifact.location()] {

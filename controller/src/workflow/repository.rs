@@ -1,6 +1,12 @@
 //! Where a workflow's artifacts go. argo: util/../artifactrepositories.go.
 
-use tiphys_api::{ArtifactRepository, ArtifactRepositoryRef, ArtifactRepositoryRefStatus};
+use std::collections::BTreeMap;
+
+use tiphys_api::{
+    ArtifactLocation, ArtifactRepository, ArtifactRepositoryRef, ArtifactRepositoryRefStatus, Template, Workflow,
+    WorkflowSpec,
+};
+use tiphys_podspec::repository_location;
 
 use super::needs::ConfigMapObject;
 use super::pods::Workplace;
@@ -10,6 +16,31 @@ use tiphys_kubernetes::Kind;
 const DEFAULT_MAP: &str = "artifact-repositories";
 /// Its annotation that names the key to take.
 const DEFAULT_KEY: &str = "workflows.argoproj.io/default-artifact-repository";
+
+/// Where the templates of a workflow archive.
+pub(super) struct Archives<'a> {
+    templates: BTreeMap<&'a str, &'a Template>,
+    repository: ArtifactLocation,
+}
+
+impl<'a> Archives<'a> {
+    /// Of a workflow with this merged spec. `configured` is the repository where the workflow has found none yet.
+    pub fn of(workflow: &'a Workflow, spec: &'a WorkflowSpec, configured: &ArtifactRepository) -> Archives<'a> {
+        let found = workflow.status.artifact_repository_ref.as_ref();
+        let found = found.and_then(|found| found.artifact_repository.as_deref());
+        let templates = workflow.status.stored_templates.values().chain(&spec.templates);
+        Archives {
+            templates: templates.map(|template| (template.name.as_str(), template)).collect(),
+            repository: repository_location(found.unwrap_or(configured)),
+        }
+    }
+
+    /// A template's own location, else the repository.
+    pub fn of_template(&self, name: &str) -> &ArtifactLocation {
+        let own = self.templates.get(name).and_then(|template| template.archive_location.as_deref());
+        own.filter(|location| location.store().is_some()).unwrap_or(&self.repository)
+    }
+}
 
 impl Workplace {
     /// The repository that a reference leads to: in the workflow's namespace, else in the controller's. Without a reference

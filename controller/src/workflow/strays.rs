@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tiphys_api::Workflow;
 use tiphys_contract::label;
 use tiphys_engine::PodPhase;
-use tiphys_kubernetes::{Backoff, Collection, Kind, List, Pod};
+use tiphys_kubernetes::{Backoff, Collection, Kind, Pages, Pod};
 use tokio::sync::mpsc;
 
 use super::pods::Workplace;
@@ -16,26 +16,17 @@ use super::release::decide;
 use crate::cluster::Cluster;
 use crate::pod_state;
 
-/// Pods a page of the list.
-const PAGE: &str = "500";
-
 /// Lists the Pods that are selected, and tells each page of it.
 pub async fn find<T: Future>(cluster: &Cluster, pods: &Collection, selector: &str, told: impl Fn(Vec<Pod>) -> T) {
-    let (mut next, mut backoff) = (String::new(), Backoff::default());
+    let mut pages = Pages::new(&cluster.api, pods, &[("labelSelector", selector)]);
+    let mut backoff = Backoff::default();
     loop {
-        let mut query = vec![("labelSelector", selector), ("limit", PAGE)];
-        if !next.is_empty() {
-            query.push(("continue", &next));
-        }
-        match cluster.api.get::<List<Pod>>(&pods.query(&query)).await {
-            Ok(page) => {
+        match pages.next::<Pod>().await {
+            Ok(Some(page)) => {
                 told(page.items).await;
-                next = page.metadata.r#continue;
-                if next.is_empty() {
-                    return;
-                }
             }
-            Err(error) if error.is_gone() => next.clear(),
+            Ok(None) => return,
+            Err(error) if error.is_gone() => {}
             Err(error) if error.is_transient() => error.wait(&mut backoff).await,
             Err(error) => return tracing::warn!(%error, "Pods that an earlier controller left are not let go of"),
         }

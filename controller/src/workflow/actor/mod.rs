@@ -47,10 +47,6 @@ use tiphys_kubernetes::{ApiError, Backoff, Kind, Pod};
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
 
-/// Pods of one workflow that are asked for without an answer. More than the turns that there are for all workflows, so that
-/// none is left free.
-const UNANSWERED: usize = 64;
-
 /// How a workflow left this controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -479,9 +475,11 @@ impl Actor {
         }
     }
 
-    /// Asks for Pods, as many at a time as will be answered soon: one that is asked for is built, and takes its room.
+    /// Asks for Pods, as many at a time as will be answered soon: one that is asked for is built, and takes its room. They
+    /// are more than the turns that there are for all workflows, so that none is left free.
     fn create_pods(&mut self) {
-        while self.unanswered.len() < UNANSWERED
+        let most = 2 * self.place.cluster.creating.limit();
+        while self.unanswered.len() < most
             && let Some(NewPod { request, since }) = self.asked.pop_front()
         {
             let node = request.node.clone();

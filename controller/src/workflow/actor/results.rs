@@ -1,15 +1,13 @@
 //! Results that are not in the Pod but in the artifact repository. Nothing of such a Pod's end is told before they are here.
 
-use std::collections::BTreeMap;
-
-use tiphys_api::{Artifact, ArtifactLocation, Template};
+use tiphys_api::{Artifact, ArtifactLocation};
 use tiphys_contract::{Offloaded, TaskResult};
 use tiphys_engine::NodeId;
 use tiphys_kubernetes::Pod;
-use tiphys_podspec::repository_location;
 
 use super::Actor;
 use crate::pod_state::{self, Report, Seen};
+use crate::workflow::repository::Archives;
 use crate::workflow::results::Away;
 
 /// How far results are that a Pod told by reference.
@@ -116,18 +114,8 @@ impl Actor {
             Some(reference) => &reference.template,
             None => &node.template_name,
         });
-        let templates = workflow.status.stored_templates.values().chain(&self.run.spec().templates);
-        let by_name: BTreeMap<&str, &Template> = templates.map(|template| (template.name.as_str(), template)).collect();
-        let own = by_name.get(name).and_then(|template| template.archive_location.as_deref());
-        if let Some(own) = own.filter(|location| location.store().is_some()) {
-            return own.clone();
-        }
-        let repository = workflow.status.artifact_repository_ref.as_ref();
-        let repository = repository.and_then(|found| found.artifact_repository.as_deref());
-        match repository {
-            Some(repository) => repository_location(repository),
-            None => repository_location(&self.place.cluster.config().pod.artifact_repository),
-        }
+        let config = self.place.cluster.config();
+        Archives::of(workflow, self.run.spec(), &config.pod.artifact_repository).of_template(name).clone()
     }
 }
 
