@@ -35,6 +35,8 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub const LAYOUT: &str = "workflows.argoproj.io/tiphys-layout";
 /// No executor is in the Pod: its containers cannot be signalled from inside.
 pub const SOLO: &str = "solo";
+/// Annotation on Pods without an executor that the driver has ended, by a deadline that has passed.
+pub const ENDED: &str = "workflows.argoproj.io/tiphys-ended";
 /// Label on Workflows that belong to one shard whatever their uid: its number.
 pub const SHARD: &str = "workflows.argoproj.io/tiphys-shard";
 /// Label on the controller's Leases: into how many shards the workflows are divided.

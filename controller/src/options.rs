@@ -40,7 +40,7 @@ pub struct Options {
     /// Shape of steps' Pods: `legacy` (init, wait and main, as Argo makes them), `image-volume` (no init container; for
     /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy),
     /// `auto` (main alone where that will do, else image-volume where the cluster mounts images, else legacy)
-    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "legacy", value_enum)]
+    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "solo", value_enum)]
     pub layout: PodLayout,
     /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
     #[arg(long, env = "TZ", default_value = "UTC", value_parser = time_zone)]

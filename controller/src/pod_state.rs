@@ -55,11 +55,18 @@ pub fn read(pod: &Pod) -> Seen {
             status: state,
         });
     }
-    if pod.metadata.annotations.get(label::LAYOUT).is_some_and(|layout| layout == label::SOLO) {
+    let solo = is_solo(&pod.metadata.annotations);
+    if solo {
         containers.iter_mut().for_each(as_the_emissary_tells);
     }
     let is_running = |one: &ContainerState| !one.init && matches!(one.status, EngineStatus::Running);
+    // That a deadline has passed is not how it ended, where that was only our way to end it.
+    let ended = solo && pod.metadata.annotations.contains_key(label::ENDED) && pod.status.reason == DEADLINE;
+    let main = containers.iter().find(|one| one.name == container::MAIN);
+    let main_is_well = main.is_some_and(|main| matches!(main.status, EngineStatus::Terminated { exit_code: 0, .. }));
     let phase = match phase(&pod.status.phase) {
+        // Main was through, and others that somebody put into the Pod went on.
+        PodPhase::Failed if ended && main_is_well => PodPhase::Succeeded,
         // The kubelet says so before it ends the containers; what they still have to tell comes with their end.
         PodPhase::Failed if pod.status.reason == DEADLINE && containers.iter().any(is_running) => PodPhase::Running,
         phase => phase,
@@ -80,8 +87,8 @@ pub fn read(pod: &Pod) -> Seen {
     let mut state = PodState {
         uid: pod.metadata.uid.clone(),
         phase,
-        message: pod.status.message.clone(),
-        reason: pod.status.reason.clone(),
+        message: if ended { String::new() } else { pod.status.message.clone() },
+        reason: if ended { String::new() } else { pod.status.reason.clone() },
         unschedulable: unschedulable.map(|one| one.message.clone()).unwrap_or_default(),
         ip: pod.status.pod_ip.clone(),
         host: pod.spec.node_name.clone(),
@@ -93,6 +100,11 @@ pub fn read(pod: &Pod) -> Seen {
         fail(&mut state, error.to_string());
     }
     Seen { state, report }
+}
+
+/// Whether no executor is in a Pod with these annotations.
+pub fn is_solo(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(label::LAYOUT).is_some_and(|layout| layout == label::SOLO)
 }
 
 /// Containers that run or have run. One of which the kubelet lost sight has ended at no time.
@@ -282,6 +294,22 @@ mod tests {
             seen(json!({"metadata": {"annotations": annotation}, "status": {"phase": "Running", "containerStatuses": [
             {"name": "wait", "state": {"running": {}}}, {"name": "main", "state": end("")}]}}));
         assert_eq!(begun.offloaded(), None);
+    }
+
+    #[test]
+    fn a_pod_without_an_executor_that_was_ended_ends_as_its_main_container_did() {
+        let pod = |code: i32, annotations: serde_json::Value| {
+            let main = json!({"name": "main", "state": {"terminated": {"exitCode": code, "reason": "Error"}}});
+            let other = json!({"name": "proxy", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}});
+            let Seen { state, .. } =
+                seen(json!({"metadata": {"annotations": annotations}, "status": {"phase": "Failed",
+                "reason": DEADLINE, "message": "too long", "containerStatuses": [main, other]}}));
+            (state.phase, state.message)
+        };
+        let ended = json!({label::LAYOUT: label::SOLO, label::ENDED: "true"});
+        assert_eq!(pod(0, ended.clone()), (PodPhase::Succeeded, String::new()));
+        assert_eq!(pod(143, ended), (PodPhase::Failed, String::new()));
+        assert_eq!(pod(143, json!({label::LAYOUT: label::SOLO})), (PodPhase::Failed, "too long".into()));
     }
 
     #[test]

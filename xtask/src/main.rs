@@ -35,7 +35,7 @@ usage: cargo xtask COMMAND
                               else on the test cluster beside the repository (TIPHYS_CLUSTER)
       --corpus FOLDER         the corpus, whose Pods are run (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only Pods of which the name holds TEXT
-      --layout NAME           the whole corpus with this layout of Pods, and nothing else: legacy, image-volume or solo
+      --layout NAME           the whole corpus with this layout of Pods, and nothing else: legacy, image-volume, solo or auto
       --keep                  leave the namespaces for a look at them
   bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
 

@@ -315,6 +315,25 @@ impl Workplace {
         }
     }
 
+    /// Ends a Pod in which nobody can be told to: its deadline has passed, upon which the kubelet signals every container,
+    /// and kills it after the grace period. The Pod stays, and with it what its containers wrote.
+    pub async fn expire(self, name: String, uid: String) {
+        let path = Kind::Pod.within(&self.namespace).named(&name);
+        let metadata = json!({"uid": uid, "annotations": {label::ENDED: "true"}});
+        let patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": 1}});
+        let mut backoff = Backoff::default();
+        loop {
+            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                // With another uid, another Pod has the name by now.
+                Err(error) if !error.is_not_found() && !error.is_conflict() => {
+                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be ended");
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Signals containers: SIGTERM at once, SIGKILL when the grace period is over. The commands are those that Argo's
     /// controller runs in a container; a Pod can name its own for each. argo: util/signal.go.
     pub async fn signal(self, pod: String, commands: Vec<(String, Vec<String>)>, after: Duration) {

@@ -127,7 +127,8 @@ async fn run(
     count: &mut Count,
 ) -> Result<()> {
     let own: Vec<_> = ENDED.iter().filter(|ended| options.wants(&format!("{layout}: {}", ended.name))).collect();
-    if cases.is_empty() && own.is_empty() {
+    let injects = options.wants(&format!("{layout}: {INJECTED}"));
+    if cases.is_empty() && own.is_empty() && !injects {
         return Ok(());
     }
     let api = Api::open(&cluster.kubeconfig)?;
@@ -161,8 +162,30 @@ async fn run(
         let outcome = own.run(&namespace).await.into();
         count.add(&format!("{layout}: {}", own.name), begun, &outcome);
     }
+    if injects {
+        let begun = Instant::now();
+        count.add(&format!("{layout}: {INJECTED}"), begun, &injected(&namespace).await.into());
+    }
     drop(controller);
     if options.keep { Ok(()) } else { namespace.delete().await }
+}
+
+const INJECTED: &str = "a container that somebody puts into the Pod, and that never ends";
+
+/// As a mesh's sidecar: it is not of the template, and knows nothing of the step's end.
+async fn injected(namespace: &Namespace<'_>) -> Result<()> {
+    let shell = |script: &str| json!(["sh", "-c", script]);
+    let proxy = shell("trap exit TERM; while true; do sleep 1; done");
+    let patch = json!({"containers": [{"name": "proxy", "image": "busybox", "command": proxy}]});
+    let manifest = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "injected"},
+        "spec": {"entrypoint": "main", "podSpecPatch": patch.to_string(), "templates": [
+            {"name": "main", "container": {"image": "busybox", "command": shell("echo done")}},
+        ]},
+    });
+    let (workflow, _) = workflows::complete(namespace, &manifest).await?;
+    ensure!(workflow["status"]["phase"] == "Succeeded", "it ended as {}", workflow["status"]);
+    Ok(())
 }
 
 /// A workflow that is told to end while its step runs.

@@ -297,7 +297,8 @@ async fn whole(
         namespace: name,
         executor,
         alone: true,
-        arguments: &[],
+        // As the recorded Pods are.
+        arguments: &["--layout", "legacy"],
         environment: &[],
     };
     let mut running = controller::Controller::start(&setup)?;

@@ -1,11 +1,12 @@
-//! Pods that are to end: deleted before they have begun, signalled after that.
+//! Pods that are to end: deleted before they have begun, signalled after that, or by their deadline where no executor is in
+//! them.
 
 use std::time::Duration;
 
-use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, PodPhase};
 
 use super::Actor;
+use crate::pod_state::is_solo;
 use crate::workflow::pods::kill_command;
 
 /// Grace period of a Pod that names none.
@@ -23,16 +24,12 @@ impl Actor {
             self.observe(Fact::PodGone { node: node.clone() });
             return;
         };
-        // One that has not started is deleted; so is one without an executor, in which nobody can be told to end.
-        let deleted = match pod.phase {
-            PodPhase::Pending => true,
-            PodPhase::Running => pod.annotations.get(label::LAYOUT).is_some_and(|layout| layout == label::SOLO),
-            PodPhase::Succeeded | PodPhase::Failed => return,
-        };
-        if !deleted {
-            self.signal(node);
-        } else if !std::mem::replace(&mut pod.ending, true) {
-            tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+        match pod.phase {
+            PodPhase::Pending if !std::mem::replace(&mut pod.ending, true) => {
+                tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+            }
+            PodPhase::Running => self.signal(node),
+            PodPhase::Pending | PodPhase::Succeeded | PodPhase::Failed => {}
         }
     }
 
@@ -52,6 +49,10 @@ impl Actor {
     pub(super) fn signal(&mut self, node: &NodeId) {
         let Some(pod) = self.pods.get_mut(node).filter(|pod| !pod.ending) else { return };
         pod.ending = true;
+        if is_solo(&pod.annotations) {
+            tokio::spawn(self.place.clone().expire(pod.name.clone(), pod.uid.clone()));
+            return;
+        }
         let grace = Duration::from_secs(pod.grace.unwrap_or(GRACE_SECONDS));
         for (signal, after) in [(libc_signal::TERM, Duration::ZERO), (libc_signal::KILL, grace)] {
             let command = |name: &String| (name.clone(), kill_command(&pod.annotations, &pod.running, name, signal));
