@@ -22,6 +22,9 @@ pub(super) struct Tasks {
     to: UnboundedSender<Change>,
     /// Those that have not ended.
     open: BTreeSet<NodeId>,
+    /// Those that have, of which the set still tells: whoever takes the workflow over before their ends are written reads
+    /// them there.
+    over: BTreeSet<NodeId>,
 }
 
 /// A change of the task set.
@@ -39,20 +42,28 @@ impl Tasks {
     pub fn begin(place: Workplace, spec: Arc<WorkflowSpec>, prepared: Arc<OnceCell<Prepared>>) -> Tasks {
         let (to, changes) = mpsc::unbounded_channel();
         tokio::spawn(Writer { place, spec, prepared, changes, agent: false }.write());
-        Tasks { to, open: BTreeSet::new() }
+        Tasks { to, open: BTreeSet::new(), over: BTreeSet::new() }
     }
 
     /// Has a task carried out.
     pub fn run(&mut self, request: &TaskRequest) {
         self.open.insert(request.node.clone());
+        self.over.remove(&request.node);
         let template = serde_json::to_value(&*request.template).unwrap_or_default();
         self.tell(Change::Run(request.node.clone(), template));
     }
 
-    /// Takes a task back.
+    /// A task has ended, or nobody wants its result any longer.
     pub fn end(&mut self, node: &NodeId) {
         self.open.remove(node);
-        self.tell(Change::End(node.clone()));
+        self.over.insert(node.clone());
+    }
+
+    /// The node's end is written: its task is taken back.
+    pub fn forget(&mut self, node: &NodeId) {
+        if self.over.remove(node) {
+            self.tell(Change::End(node.clone()));
+        }
     }
 
     /// What follows when the agent's Pod has failed: nobody carries out what is open. argo: agent.go, updateAgentPod.
@@ -69,8 +80,11 @@ impl Tasks {
         self.tell(Change::AgentGone(self.open.iter().cloned().collect()));
     }
 
-    /// The workflow is over.
-    pub fn close(&self) {
+    /// The workflow is over. Its agent ends, so that whatever might be asked for again is carried out again.
+    pub fn close(&mut self) {
+        for node in std::mem::take(&mut self.over) {
+            self.tell(Change::End(node));
+        }
         self.tell(Change::Close);
     }
 
@@ -252,5 +266,31 @@ impl Writer {
             true => Ok(()),
             false => Err("another Pod has its name, and stays".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_taken_back_when_its_end_is_written() {
+        let (to, mut changes) = mpsc::unbounded_channel();
+        let mut tasks = Tasks { to, open: BTreeSet::new(), over: BTreeSet::new() };
+        let node = |name: &str| NodeId::from(name);
+        let mut ended = || match changes.try_recv() {
+            Ok(Change::End(node)) => node.to_string(),
+            Ok(Change::Close) => "close".to_owned(),
+            _ => "nothing".to_owned(),
+        };
+        tasks.open.extend([node("a"), node("b")]);
+        tasks.end(&node("a"));
+        assert_eq!(ended(), "nothing");
+        tasks.forget(&node("a"));
+        tasks.forget(&node("a"));
+        assert_eq!((ended(), ended()), ("a".into(), "nothing".into()));
+        tasks.end(&node("b"));
+        tasks.close();
+        assert_eq!((ended(), ended()), ("b".into(), "close".into()));
     }
 }

@@ -181,7 +181,7 @@ struct Actor {
     /// Pods that are asked for when others have been answered, and those that have not been.
     asked: VecDeque<NewPod>,
     unanswered: FxHashSet<NodeId>,
-    /// Nodes whose Pods may be let go of when the write that is under way is through; and those for the one after it.
+    /// Nodes whose Pods and tasks may be let go of when the write that is under way is through; and those for the one after.
     releases: [Vec<NodeId>; 2],
     /// Where nodes were kept before they were kept where they are.
     outside_before: Option<String>,
@@ -442,13 +442,17 @@ impl Actor {
                 }
             }
             Action::RunTask(request) => self.tasks().run(&request),
-            Action::EndTask { node } => self.tasks().end(&node),
+            Action::EndTask { node } => {
+                self.tasks().end(&node);
+                self.releases[1].push(node);
+                self.unwritten = true;
+            }
             Action::SaveMemo { cache, key, node, created } => {
                 let outputs = self.run.node(node.as_str()).and_then(|node| node.outputs.as_deref().cloned());
                 tokio::spawn(self.place.clone().save_memo(cache, key, node.to_string(), outputs, Time(created)));
             }
             Action::Finish => {
-                if let Some(tasks) = &self.tasks {
+                if let Some(tasks) = &mut self.tasks {
                     tasks.close();
                 }
                 if self.place.cluster.is_first {

@@ -157,13 +157,16 @@ impl Actor {
         self.read_again(Duration::ZERO);
     }
 
-    /// Lets go of Pods whose nodes' ends are written.
+    /// Lets go of Pods and tasks whose nodes' ends are written.
     pub(super) fn release(&mut self) {
         let config = self.place.cluster.config();
         let spec = self.run.spec().clone();
         let phase = self.run.workflow().status.phase;
         for node in std::mem::take(&mut self.releases[0]) {
             self.forget_results(&node);
+            if let Some(tasks) = &mut self.tasks {
+                tasks.forget(&node);
+            }
             let Some(pod) = self.pods.get_mut(&node).filter(|pod| !pod.released) else { continue };
             if !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
                 continue;
