@@ -133,29 +133,26 @@ impl Database {
             None if own == NAMESPACE => vec![own],
             None => vec![own, NAMESPACE],
         };
-        let mut last = None;
+        let mut unreadable = None;
         for namespace in &namespaces {
-            match configuration(api, namespace, name).await {
-                Ok(Some((persistence, its))) => {
-                    let secrets = Secrets::new(api, namespace);
-                    let settings = persistence.database.with(&secrets).await?;
-                    let instance = if instance.is_empty() { &its } else { instance };
-                    let Persistence { cluster_name: cluster, table, .. } = persistence;
-                    let database = open(&settings, &table).await?;
-                    return Ok(Database { database, cluster, instance: instance.to_owned(), table });
+            let (persistence, its) = match configuration(api, namespace, name).await {
+                Ok(Some(found)) => found,
+                Ok(None) => return Err(DatabaseError::Unnamed(format!("{namespace}/{name}"))),
+                Err(DatabaseError::NoConfiguration(_)) => continue,
+                // The user may be allowed to read the next.
+                Err(error @ DatabaseError::Unreadable { .. }) => {
+                    unreadable.get_or_insert(error);
+                    continue;
                 }
-                Ok(None) => last = Some(DatabaseError::Unnamed(format!("{namespace}/{name}"))),
-                // Of several that are not there, the one that is there and says nothing is told.
-                Err(DatabaseError::NoConfiguration(_)) if last.is_some() => {}
-                Err(error @ DatabaseError::NoConfiguration(_)) => last = Some(error),
                 Err(error) => return Err(error),
-            }
+            };
+            let settings = persistence.database.with(&Secrets::new(api, namespace)).await?;
+            let instance = if instance.is_empty() { its } else { instance.to_owned() };
+            let Persistence { cluster_name: cluster, table, .. } = persistence;
+            return Ok(Database { database: open(&settings, &table).await?, cluster, instance, table });
         }
         let places: Vec<String> = namespaces.iter().map(|namespace| format!("{namespace}/{name}")).collect();
-        Err(match last {
-            Some(DatabaseError::NoConfiguration(_)) | None => DatabaseError::NoConfiguration(places.join(" or ")),
-            Some(error) => error,
-        })
+        Err(unreadable.unwrap_or_else(|| DatabaseError::NoConfiguration(places.join(" or "))))
     }
 
     /// The archive; of one namespace, or of all where that is empty.

@@ -93,8 +93,7 @@ impl Cluster {
             let mut last = None;
             loop {
                 latest.news.notified().await;
-                loop {
-                    let Some(workflow) = latest.workflow.take() else { break };
+                while let Some(workflow) = latest.workflow.take() {
                     last = Some(see(workflow).await);
                 }
                 if latest.over.get() {
