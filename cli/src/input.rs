@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tiphys_api::diagnostic::{Diagnostic, Severity};
 use tiphys_api::document::{self, Document};
+use tiphys_api::yaml;
 use tiphys_local::documents::{Documents, Taken};
 
 use crate::args::Manifests;
@@ -50,28 +52,51 @@ impl Input {
 pub fn read(manifests: &Manifests) -> Result<Input, Failure> {
     let mut mistakes = Vec::new();
     let mut own = Vec::new();
-    for file in &manifests.files {
+    read_all(&manifests.files, &mut |name, text| parse(name, text, &mut own, &mut mistakes))?;
+    let mut with = Vec::new();
+    for path in &manifests.with {
+        read_path(path, &mut |name, text| parse(name, text, &mut with, &mut mistakes))?;
+    }
+    if mistakes.is_empty() { Ok(Input { own, with }) } else { Err(show(mistakes)) }
+}
+
+/// Reads every document of files as it is written, whatever it is.
+///
+/// # Errors
+/// As [`read`].
+pub fn values(files: &[String]) -> Result<Vec<Value>, Failure> {
+    let mut mistakes = Vec::new();
+    let mut values = Vec::new();
+    read_all(files, &mut |name, text| {
+        let trees = std::str::from_utf8(text).map_err(|error| error.to_string());
+        match trees.and_then(|text| yaml::parse(text).map_err(|error| error.to_string())) {
+            Ok(trees) => values.extend(trees.iter().map(|tree| tree.root.to_value())),
+            Err(error) => mistakes.push(Diagnostic::error(name, error)),
+        }
+    })?;
+    if mistakes.is_empty() { Ok(values) } else { Err(show(mistakes)) }
+}
+
+/// Shows the text of every file that is named, with the name that messages have for it.
+fn read_all(files: &[String], see: &mut dyn FnMut(&str, &[u8])) -> Result<(), Failure> {
+    for file in files {
         match file.as_str() {
             "-" => {
                 let mut text = Vec::new();
                 std::io::stdin()
                     .read_to_end(&mut text)
                     .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
-                parse("standard input", &text, &mut own, &mut mistakes);
+                see("standard input", &text);
             }
             url if download::is_address(url) => {
                 let text = download::get(url)?;
                 // What is behind the question mark may be a credential.
-                parse(url.split('?').next().unwrap_or(url), &text, &mut own, &mut mistakes);
+                see(url.split('?').next().unwrap_or(url), &text);
             }
-            path => read_path(Path::new(path), &mut own, &mut mistakes)?,
+            path => read_path(Path::new(path), see)?,
         }
     }
-    let mut with = Vec::new();
-    for path in &manifests.with {
-        read_path(path, &mut with, &mut mistakes)?;
-    }
-    if mistakes.is_empty() { Ok(Input { own, with }) } else { Err(show(mistakes)) }
+    Ok(())
 }
 
 /// Prints mistakes; the failure that they are.
@@ -82,12 +107,12 @@ pub fn show(mistakes: Vec<Diagnostic>) -> Failure {
     Failure::invalid(None)
 }
 
-fn read_path(path: &Path, into: &mut Vec<Document>, mistakes: &mut Vec<Diagnostic>) -> Result<(), Failure> {
+fn read_path(path: &Path, see: &mut dyn FnMut(&str, &[u8])) -> Result<(), Failure> {
     let failed =
         |path: &Path, error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
     if !path.is_dir() {
         let text = fs::read(path).map_err(|error| failed(path, error))?;
-        parse(&path.display().to_string(), &text, into, mistakes);
+        see(&path.display().to_string(), &text);
         return Ok(());
     }
     let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -97,7 +122,7 @@ fn read_path(path: &Path, into: &mut Vec<Document>, mistakes: &mut Vec<Diagnosti
     for path in paths {
         let is_manifest = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
         if path.is_dir() || is_manifest {
-            read_path(&path, into, mistakes)?;
+            read_path(&path, see)?;
         }
     }
     Ok(())

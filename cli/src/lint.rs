@@ -5,7 +5,7 @@ use tiphys_api::diagnostic::Diagnostic;
 use tiphys_api::document::Document;
 use tiphys_engine::validate::{Options, Templates};
 
-use crate::args::{Global, LintArgs, LintKind, ObjectLintArgs};
+use crate::args::{Global, LintArgs, LintKind, LintOutput, ObjectLintArgs};
 use crate::check::{Known, diagnostics, has_errors};
 use crate::cluster::{self, Fetched, problems};
 use crate::failure::Failure;
@@ -30,13 +30,14 @@ pub fn lint(global: &Global, args: &LintArgs) -> Result<(), Failure> {
             }
         })?
     };
-    report(global, args.strict, &looked_at, found)
+    report(global, args, &looked_at, found)
 }
 
 /// The same for one kind alone.
 pub fn lint_kind(global: &Global, args: &ObjectLintArgs, kind: LintKind) -> Result<(), Failure> {
-    let ObjectLintArgs { manifests, strict } = args;
-    lint(global, &LintArgs { manifests: manifests.clone(), strict: *strict, kinds: vec![kind], offline: false })
+    let ObjectLintArgs { manifests, strict, output } = args;
+    let (manifests, kinds) = (manifests.clone(), vec![kind]);
+    lint(global, &LintArgs { manifests, strict: *strict, output: *output, kinds, offline: false })
 }
 
 /// Templates among the documents, then those of a cluster.
@@ -49,6 +50,13 @@ impl Templates for Lookup<'_> {
     fn get(&self, cluster_scope: bool, name: &str) -> Option<&WorkflowSpec> {
         self.given.get(cluster_scope, name).or_else(|| self.fetched.get(cluster_scope, name))
     }
+}
+
+/// A mistake without what stands around it.
+fn in_a_line(mistake: &Diagnostic) -> String {
+    let Diagnostic { file, line, column, severity, message, .. } = mistake;
+    let place = if *line == 0 { file.clone() } else { format!("{file}:{line}:{column}") };
+    format!("{place}: {severity}: {}", message.replace('\n', " "))
 }
 
 fn is_wanted(document: &Document, kinds: &[LintKind]) -> bool {
@@ -70,17 +78,25 @@ fn mistakes(documents: &[&Document], lookup: &Lookup<'_>, input: &Input) -> Vec<
     found.flatten().collect()
 }
 
-fn report(global: &Global, strict: bool, documents: &[&Document], mut found: Vec<Diagnostic>) -> Result<(), Failure> {
+fn report(
+    global: &Global,
+    args: &LintArgs,
+    documents: &[&Document],
+    mut found: Vec<Diagnostic>,
+) -> Result<(), Failure> {
     for document in documents {
         let warnings = document.warnings().into_iter();
-        found.extend(warnings.map(|warning| if strict { warning.into_error() } else { warning }));
+        found.extend(warnings.map(|warning| if args.strict { warning.into_error() } else { warning }));
     }
     found.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    if has_errors(&found) {
-        return Err(input::show(found));
+    for mistake in &found {
+        match args.output {
+            LintOutput::Pretty => eprintln!("{mistake}"),
+            LintOutput::Simple => eprintln!("{}", in_a_line(mistake)),
+        }
     }
-    for warning in &found {
-        eprintln!("{warning}");
+    if has_errors(&found) {
+        return Err(Failure::invalid(None));
     }
     if !global.quiet {
         let objects = match documents.len() {

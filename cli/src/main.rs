@@ -6,9 +6,11 @@
 mod args;
 mod check;
 mod cluster;
+mod convert;
 mod display;
 mod download;
 mod duration;
+mod executor_plugin;
 mod failure;
 mod input;
 mod output;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, Global, NodeCommand};
+use args::{Cli, Command, Global, LogFormat, NodeCommand};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -54,12 +56,14 @@ fn main() -> ExitCode {
     };
     // These libraries report each failed request, which the one who sent it reports as well.
     let filter = format!("{},s3s=off,kube_client=off", cli.global.log_level.as_str());
-    tracing_subscriber::fmt()
+    let messages = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && settings::may_colour(&cli.global))
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .without_time()
-        .init();
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter));
+    match cli.global.log_format {
+        LogFormat::Text => messages.without_time().init(),
+        LogFormat::Json => messages.json().init(),
+    }
     match dispatch(&cli.global, cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -88,9 +92,14 @@ fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Template(command) => cluster::template(global, command),
         Command::ClusterTemplate(command) => cluster::cluster_template(global, command),
         Command::Cron(command) => cluster::cron(global, command),
+        Command::Archive(command) => cluster::archive(global, command),
         Command::Lint(args) => lint::lint(global, &args),
-        Command::Version => {
-            output::print(&format!("tiphys {}\n", env!("CARGO_PKG_VERSION")));
+        Command::Copy(args) => cluster::copy(global, &args),
+        Command::Convert(args) => convert::convert(&args),
+        Command::ExecutorPlugin(command) => executor_plugin::executor_plugin(command),
+        Command::Version { short } => {
+            let name = if short { "" } else { "tiphys " };
+            output::print(&format!("{name}{}\n", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
         Command::Completions { shell } => {

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tiphys_api::Workflow;
 
 use crate::args::Output;
@@ -34,6 +34,11 @@ pub fn workflow(workflow: &Workflow, output: Output) -> String {
 /// A value as JSON or YAML.
 pub fn value(value: &Value, output: Output) -> String {
     if output == Output::Yaml { yaml::print(value) } else { json(value) }
+}
+
+/// Objects as JSON or YAML, in a List as `kubectl` has it.
+pub fn list(items: &[impl Serialize], output: Output) -> String {
+    value(&json!({"apiVersion": "v1", "kind": "List", "items": items}), output)
 }
 
 /// As `kubectl` prints JSON: four spaces.

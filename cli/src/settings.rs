@@ -38,6 +38,37 @@ pub fn existing_run(global: &Global, name: &str) -> Result<RunFolder, Failure> {
     Err(Failure::usage(format!("there is no run {name:?}; `tiphys runs` lists what there is")))
 }
 
+/// A variable that holds something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The namespace that is meant on a cluster, where that is said. argo: ARGO_NAMESPACE.
+pub fn namespace(global: &Global) -> Option<String> {
+    global.place.namespace.clone().or_else(|| variable("ARGO_NAMESPACE"))
+}
+
+/// The instance ID of the controller that is meant; empty where there is but one. argo: ARGO_INSTANCEID.
+pub fn instance_id(global: &Global) -> String {
+    global.place.instance_id.clone().or_else(|| variable("ARGO_INSTANCEID")).unwrap_or_default()
+}
+
+/// The address of the archive, where the user names it, and by what.
+pub fn archive(global: &Global) -> Option<(String, &'static str)> {
+    let given = global.place.archive.clone().map(|address| (address, "--archive"));
+    given.or_else(|| Some((variable("TIPHYS_ARCHIVE")?, "TIPHYS_ARCHIVE")))
+}
+
+/// The password that goes with the address of the archive.
+pub fn archive_password() -> Option<String> {
+    variable("TIPHYS_ARCHIVE_PASSWORD")
+}
+
+/// Where the controller's ConfigMap is, where the user says it.
+pub fn controller(global: &Global) -> Option<String> {
+    global.place.controller.clone().or_else(|| variable("TIPHYS_CONTROLLER"))
+}
+
 /// The docker configuration with the logins of registries.
 pub fn docker_config() -> Option<PathBuf> {
     let folder = std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -5,15 +5,15 @@
 
 #[path = "../../executor/tests/apiserver/mod.rs"]
 mod apiserver;
+#[path = "common/cluster.rs"]
+mod cluster;
 mod common;
 
-use std::process::Child;
-
-use apiserver::{ApiServer, Fate};
-use common::{Output, Tiphys, feed, finish, manifest};
+use apiserver::Fate;
+use cluster::{Cluster, WORKFLOWS, pauses};
+use common::{finish, manifest};
 use serde_json::{Value, json};
 
-const WORKFLOWS: &str = "/apis/argoproj.io/v1alpha1/namespaces/ns/workflows";
 const SPEC: &str = "
 spec:
   entrypoint: main
@@ -21,63 +21,6 @@ spec:
   - name: main
     container: {image: none, command: ['true']}
 ";
-
-/// A cluster, and the program that knows it.
-struct Cluster {
-    server: ApiServer,
-    tiphys: Tiphys,
-}
-
-impl Cluster {
-    fn new() -> Cluster {
-        let (server, tiphys) = (ApiServer::start(), Tiphys::new());
-        for kind in ["WorkflowTemplate", "CronWorkflow"] {
-            server.know("argoproj.io/v1alpha1", &format!("{}s", kind.to_lowercase()), kind, true);
-        }
-        std::fs::write(tiphys.path().join("kubeconfig"), server.kubeconfig("ns")).unwrap();
-        Cluster { server, tiphys }
-    }
-
-    fn start(&self, args: &[&str], stdin: &str) -> Child {
-        let mut command = self.tiphys.command(args);
-        command.env("KUBECONFIG", self.tiphys.path().join("kubeconfig"));
-        feed(command, stdin)
-    }
-
-    fn run(&self, args: &[&str], stdin: &str) -> Output {
-        finish(self.start(args, stdin))
-    }
-
-    fn put(&self, name: &str, spec: Value, status: Value) {
-        let mut labels = json!({});
-        if let Some(phase @ ("Succeeded" | "Failed")) = status["phase"].as_str() {
-            labels = json!({"workflows.argoproj.io/completed": "true", "workflows.argoproj.io/phase": phase});
-        }
-        let metadata = json!({"name": name, "namespace": "ns", "uid": name, "labels": labels,
-            "creationTimestamp": "2026-01-01T00:00:00Z"});
-        let object = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata, "spec": spec,
-            "status": status});
-        self.server.put(WORKFLOWS, object);
-    }
-
-    fn workflow(&self, name: &str) -> Value {
-        self.server.object(&format!("{WORKFLOWS}/{name}")).unwrap()
-    }
-
-    fn sent(&self, method: &str) -> Vec<Value> {
-        self.server.calls().into_iter().filter(|call| call.method == method).map(|call| call.body).collect()
-    }
-}
-
-/// A pause that waits, and one that is over.
-fn pauses() -> Value {
-    json!({"phase": "Running", "nodes": {
-        "w": {"id": "w", "name": "w", "displayName": "w", "type": "Steps", "phase": "Running", "children": ["w-1", "w-2"]},
-        "w-1": {"id": "w-1", "name": "w[0].ask", "displayName": "ask", "type": "Suspend", "phase": "Running", "boundaryID": "w",
-            "outputs": {"parameters": [{"name": "p", "valueFrom": {"supplied": {}, "default": "d"}}]}},
-        "w-2": {"id": "w-2", "name": "w[0].other", "displayName": "other", "type": "Suspend", "phase": "Succeeded"},
-    }})
-}
 
 #[test]
 fn orders_are_what_argo_writes() {
@@ -139,12 +82,6 @@ fn compressed_nodes_are_read_and_changed() {
     assert_ne!(status["compressedNodes"], packed);
     let shown: Value = serde_json::from_str(&cluster.run(&["get", "w", "-o", "json"], "").out).unwrap();
     assert_eq!(shown["status"]["nodes"]["w-1"]["outputs"]["parameters"], json!([{"name": "p", "value": "v"}]));
-    // Where nodes are elsewhere, that is said, and nothing is changed by guess.
-    cluster.put("w", json!({}), json!({"phase": "Running", "offloadNodeStatusVersion": "fnv:1"}));
-    let output = cluster.run(&["get", "w"], "");
-    assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.err.contains("status.offloadNodeStatusVersion is fnv:1"), "{output:?}");
-    assert_eq!(cluster.run(&args, "").code, 1);
 }
 
 #[test]
@@ -321,4 +258,28 @@ fn ctrl_c_leaves_the_workflow_alone() {
     );
     assert!(output.out.contains("w[0].ask  Running") && output.out.contains("workflow/w  Running"), "{output:?}");
     assert!(cluster.server.calls().iter().all(|call| call.method == "GET"));
+}
+
+#[test]
+fn only_the_nodes_that_are_meant_are_watched() {
+    let cluster = Cluster::new();
+    let mut status = pauses();
+    (status["phase"], status["finishedAt"]) = ("Succeeded".into(), "2026-01-01T00:00:00Z".into());
+    cluster.put("w", json!({}), status);
+    let output = cluster.run(&["watch", "w", "--status", "Succeeded"], "");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.contains("w[0].other  Succeeded") && !output.out.contains("w[0].ask"), "{output:?}");
+    let output = cluster.run(&["submit", "-", "--status", "Failed"], &manifest("w", SPEC));
+    assert_eq!(output.code, 64, "{output:?}");
+}
+
+#[test]
+fn somebody_else_is_asked_for() {
+    let cluster = Cluster::new();
+    cluster.put("w", json!({}), pauses());
+    let args = ["get", "w", "--as", "alice", "--as-group", "a", "-o", "name"];
+    assert_eq!(cluster.run(&args, "").out, "w\n");
+    let call = cluster.server.calls().pop().unwrap();
+    let header = |name: &str| call.headers.get(name).cloned().unwrap_or_default();
+    assert_eq!((header("impersonate-user"), header("impersonate-group")), ("alice".to_owned(), "a".to_owned()));
 }

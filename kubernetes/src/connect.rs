@@ -14,6 +14,21 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig in place of its current one.
     pub context: Option<String>,
+    /// A cluster of the kubeconfig in place of the context's.
+    pub cluster: Option<String>,
+    /// A user of the kubeconfig in place of the context's.
+    pub user: Option<String>,
+    /// Who is to be taken for whoever asks, where the server allows that (`Impersonate-User`).
+    pub impersonate: Option<String>,
+    /// The groups that they are in (`Impersonate-Group`).
+    pub impersonate_groups: Vec<String>,
+}
+
+impl Access {
+    /// Whether it says something that only a kubeconfig answers.
+    fn names_a_kubeconfig(&self) -> bool {
+        [&self.context, &self.cluster, &self.user].into_iter().any(Option::is_some) || self.kubeconfig.is_some()
+    }
 }
 
 /// Why there is no connection.
@@ -35,7 +50,12 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect(access: &Access) -> Result<(Api, String), ConnectError> {
-    let config = config(access).await?;
+    let mut config = config(access).await?;
+    if access.impersonate.is_some() {
+        config.auth_info.impersonate.clone_from(&access.impersonate);
+        config.auth_info.impersonate_groups =
+            Some(access.impersonate_groups.clone()).filter(|groups| !groups.is_empty());
+    }
     let namespace = config.default_namespace.clone();
     let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client(chain(&error)))?;
     Ok((Api::new(client), namespace))
@@ -48,12 +68,13 @@ async fn config(access: &Access) -> Result<Config, ConnectError> {
     };
     let kubeconfig = match read {
         Ok(kubeconfig) => kubeconfig,
-        Err(error) if access.kubeconfig.is_none() && access.context.is_none() && is_absent(&error) => {
+        Err(error) if !access.names_a_kubeconfig() && is_absent(&error) => {
             return Config::incluster().map_err(|_| ConnectError::Nowhere);
         }
         Err(error) => return Err(ConnectError::Kubeconfig(words(&error))),
     };
-    let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
+    let Access { context, cluster, user, .. } = access.clone();
+    let options = KubeConfigOptions { context, cluster, user };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     config.map_err(|error| ConnectError::Kubeconfig(words(&error)))
 }
@@ -83,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_kubeconfig_that_is_named_must_be_there() {
-        let access = Access { kubeconfig: Some("/nowhere/config".into()), context: None };
+        let access = Access { kubeconfig: Some("/nowhere/config".into()), ..Access::default() };
         let error = config(&access).await.unwrap_err().to_string();
         assert!(error.starts_with("the kubeconfig cannot be used: "), "{error}");
         assert!(error.contains("/nowhere/config"), "{error}");

@@ -1,5 +1,7 @@
 //! What a run shows while it goes on: plain values, made for whoever draws or prints them.
 
+use std::collections::HashSet;
+
 use tiphys_api::{NodePhase, NodeStatus, NodeType, Time, Workflow, WorkflowPhase};
 
 /// Something worth showing. In the order in which it happened, as far as there is one.
@@ -9,6 +11,8 @@ pub enum Happening {
     Workflow(WorkflowView),
     /// A node is new, or changed.
     Node(Box<NodeView>),
+    /// Only nodes with these ids are of interest from now on.
+    Selected(HashSet<String>),
     /// A container wrote a line.
     Log(LogLine),
     /// Something the user should know and may change.

@@ -88,10 +88,22 @@ impl Objects {
     /// # Errors
     /// [`Error::Store`]
     pub async fn save(&self, repository: &ArtifactLocation, folder: &str, nodes: &[u8]) -> Result<Marker, Error> {
+        self.put(repository, &format!("{folder}/"), nodes).await
+    }
+
+    /// Saves nodes, given as JSON, in the folder in which those of a marker are.
+    ///
+    /// # Errors
+    /// [`Error::Store`]
+    pub async fn save_beside(&self, marker: &Marker, nodes: &[u8]) -> Result<Marker, Error> {
+        self.put(&marker.location, "", nodes).await
+    }
+
+    async fn put(&self, location: &ArtifactLocation, folder: &str, nodes: &[u8]) -> Result<Marker, Error> {
         let object = shrink(nodes);
         let sha256 = hex(&Sha256::digest(&object));
-        let mut location = repository.clone();
-        put_key(&mut location, &format!("{folder}/nodes-{sha256}.json.gz"));
+        let mut location = location.clone();
+        put_key(&mut location, &format!("{folder}nodes-{sha256}.json.gz"));
         let marker = Marker { sha256, location };
         let Place { store, key } = self.place(&marker)?;
         store.put(&key, Body::Bytes(Bytes::from(object))).await?;

@@ -50,6 +50,8 @@ async fn nodes_come_back_from_where_the_workflow_says() {
     let other = objects.save(&location, "ns/w/uid", &serde_json::to_vec(&nodes(3)).unwrap()).await.unwrap();
     assert_ne!(other, marker);
     assert_eq!(objects.load(&marker).await.unwrap().len(), 1000);
+    // Who knows nothing but the object finds the folder all the same.
+    assert_eq!(objects.save_beside(&marker, &serde_json::to_vec(&nodes(3)).unwrap()).await.unwrap(), other);
     // What is not what was saved is not taken for it.
     let wrong = marker.version().replace("\"sha256\":\"", "\"sha256\":\"00");
     workflow.status.offload_node_status_version = wrong;

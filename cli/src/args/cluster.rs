@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Output;
+use super::{LintOutput, Output, ShownNodes};
 
 /// Which cluster, and where in it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Place {
-    /// Namespace on the cluster [default: the context's]
+    /// Namespace on the cluster [default: $ARGO_NAMESPACE or the context's]
     #[arg(long, short, global = true, value_name = "NAMESPACE", help_heading = "Cluster")]
     pub namespace: Option<String>,
     /// Context of the kubeconfig [default: its current one]
@@ -18,9 +18,28 @@ pub struct Place {
     /// Kubeconfig [default: $KUBECONFIG or ~/.kube/config, else the Pod's service account]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
-    /// Instance ID of the controller that workflows are for
+    /// Cluster of the kubeconfig [default: the context's]
+    #[arg(long, global = true, value_name = "CLUSTER", help_heading = "Cluster")]
+    pub cluster: Option<String>,
+    /// User of the kubeconfig [default: the context's]
+    #[arg(long, global = true, value_name = "USER", help_heading = "Cluster")]
+    pub user: Option<String>,
+    /// Act as this user, where the cluster lets you
+    #[arg(long = "as", global = true, value_name = "USER", help_heading = "Cluster")]
+    pub impersonate: Option<String>,
+    /// Act as a member of this group
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate", help_heading = "Cluster")]
+    pub impersonate_groups: Vec<String>,
+    /// Instance ID of the controller that workflows are for [default: $ARGO_INSTANCEID]
     #[arg(long = "instanceid", global = true, value_name = "ID", help_heading = "Cluster")]
     pub instance_id: Option<String>,
+    /// Where the controller's ConfigMap is, which names its database [default: $TIPHYS_CONTROLLER, the namespace or argo]
+    #[arg(long, global = true, value_name = "NAMESPACE[/NAME]", help_heading = "Cluster")]
+    pub controller: Option<String>,
+    /// The controller's database: postgres://USER@HOST/NAME, mysql://USER@HOST/NAME or sqlite:FILE, its password in
+    /// $TIPHYS_ARCHIVE_PASSWORD [default: $TIPHYS_ARCHIVE, else what the ConfigMap says]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Cluster")]
+    pub archive: Option<String>,
 }
 
 impl Place {
@@ -31,6 +50,11 @@ impl Place {
             (self.context.is_some(), "--context"),
             (self.kubeconfig.is_some(), "--kubeconfig"),
             (self.instance_id.is_some(), "--instanceid"),
+            (self.cluster.is_some(), "--cluster"),
+            (self.user.is_some(), "--user"),
+            (self.impersonate.is_some(), "--as"),
+            (self.controller.is_some(), "--controller"),
+            (self.archive.is_some(), "--archive"),
         ];
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
@@ -106,6 +130,8 @@ pub struct SubmitArgs {
     pub options: SubmitOptions,
     #[command(flatten)]
     pub afterwards: Afterwards,
+    #[command(flatten)]
+    pub nodes: ShownNodes,
     /// Priority of the workflow
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub priority: Option<i32>,
@@ -113,7 +139,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "TIME", requires = "from")]
     pub scheduled_time: Option<String>,
     /// Unknown fields are mistakes too
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set)]
     pub strict: bool,
     /// Make no workflow, but print what would be sent
     #[arg(long, requires = "output", conflicts_with_all = ["wait", "watch", "log", "server_dry_run"])]
@@ -179,6 +205,8 @@ pub struct ListArgs {
 pub struct WatchArgs {
     /// The workflow; @latest is the one created last
     pub workflow: String,
+    #[command(flatten)]
+    pub nodes: ShownNodes,
 }
 
 #[derive(Debug, Args)]
@@ -347,7 +375,7 @@ pub struct ObjectFileArgs {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// Unknown fields are mistakes too
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set)]
     pub strict: bool,
     /// How to print what was made
     #[arg(long, short, value_enum)]
@@ -379,8 +407,11 @@ pub struct ObjectDeleteArgs {
 pub struct ObjectLintArgs {
     #[command(flatten)]
     pub manifests: super::Manifests,
+    /// How to print mistakes; simple is a line each
+    #[arg(long, short, value_enum, default_value_t = LintOutput::Pretty)]
+    pub output: LintOutput,
     /// Unknown fields are mistakes too
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set)]
     pub strict: bool,
 }
 

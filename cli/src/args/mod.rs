@@ -1,6 +1,8 @@
 //! The command line.
 
+mod archive;
 mod cluster;
+mod files;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,12 +10,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use archive::*;
 pub use cluster::*;
+pub use files::*;
 
 /// Runs Argo Workflows: on this machine, with no cluster, no container engine and no root; or on a cluster.
 ///
 /// `run`, `runs` and `image` are about this machine; `submit`, `list`, `watch`, `wait`, `delete`, `resubmit`, `node`,
-/// `template`, `cluster-template` and `cron` about a cluster. The others take a NAME of either: with --namespace, --context or
+/// `cp`, `template`, `cluster-template`, `cron` and `archive` about a cluster. The others take a NAME of either: with --namespace, --context or
 /// --kubeconfig it is a workflow on that cluster; else a run on this machine where there is one of that name; else a
 /// workflow on the cluster of the kubeconfig, or of the Pod that this program is in.
 #[derive(Debug, Parser)]
@@ -41,8 +45,18 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_color: bool,
     /// Least important messages to show of the program's own workings and of its executors
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "warn",
+        hide_possible_values = true,
+        alias = "loglevel"
+    )]
     pub log_level: Level,
+    /// Form of those messages
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, hide_default_value = true)]
+    pub log_format: LogFormat,
     #[command(flatten)]
     pub place: Place,
 }
@@ -53,6 +67,12 @@ pub enum Level {
     Warn,
     Info,
     Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
 }
 
 impl Level {
@@ -98,6 +118,9 @@ pub enum Command {
     Resubmit(ResubmitArgs),
     /// Delete workflows on a cluster
     Delete(DeleteArgs),
+    /// Copy artifacts of a workflow on a cluster into a folder
+    #[command(name = "cp")]
+    Copy(CopyArgs),
     /// Change nodes of a workflow on a cluster
     #[command(subcommand)]
     Node(NodeCommand),
@@ -110,14 +133,27 @@ pub enum Command {
     /// Manage cron workflows on a cluster
     #[command(subcommand, visible_aliases = ["cronwf", "cwf"])]
     Cron(CronCommand),
+    /// Ask the archive of finished workflows
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// Find mistakes in manifests
     Lint(LintArgs),
     /// Manage the images that steps run in
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Write manifests with fields of old versions as they are written today
+    Convert(ConvertArgs),
+    /// Make what declares an executor plugin
+    #[command(subcommand)]
+    ExecutorPlugin(ExecutorPluginCommand),
     /// Print the version
-    Version,
+    Version {
+        /// Print the number alone
+        #[arg(long)]
+        short: bool,
+    },
     /// Print completions for a shell
+    #[command(visible_alias = "completion")]
     Completions {
         /// The shell
         shell: Shell,
@@ -239,7 +275,7 @@ pub struct RunsArgs {
     pub output: Option<Output>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct GetArgs {
     /// Runs or workflows; @latest is the workflow created last
     #[arg(value_name = "NAME", required = true)]
@@ -247,6 +283,16 @@ pub struct GetArgs {
     /// How to print them; short is the tree alone
     #[arg(long, short, value_enum)]
     pub output: Option<GetOutput>,
+    #[command(flatten)]
+    pub nodes: ShownNodes,
+    /// Draw the tree in plain ASCII
+    #[arg(long)]
+    pub no_utf8: bool,
+}
+
+/// Which nodes of a workflow are shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ShownNodes {
     /// Only nodes in this phase
     #[arg(long, value_enum, conflicts_with = "node_field_selector")]
     pub status: Option<PhaseArg>,
@@ -346,14 +392,23 @@ pub struct LintArgs {
     #[command(flatten)]
     pub manifests: Manifests,
     /// Unknown fields are mistakes too
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set)]
     pub strict: bool,
+    /// How to print mistakes; simple is a line each
+    #[arg(long, short, value_enum, default_value_t = LintOutput::Pretty)]
+    pub output: LintOutput,
     /// Kinds to look at
     #[arg(long, value_enum, value_name = "KIND,…", value_delimiter = ',', default_value = "all")]
     pub kinds: Vec<LintKind>,
     /// Ask no cluster for templates that are not among the files; with --namespace, --context or --kubeconfig one is asked
     #[arg(long)]
     pub offline: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LintOutput {
+    Pretty,
+    Simple,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

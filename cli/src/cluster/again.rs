@@ -2,16 +2,26 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use tiphys_api::Workflow;
 use tiphys_engine::{Retried, RetryOptions, resubmit_workflow, resubmitted_prefix, retry_workflow};
 use tiphys_kubernetes::Kind;
 use tiphys_local::RunName;
 
 use super::submit::tell;
-use super::workflow::with_nodes;
 use super::{Cluster, neither, none_local, within};
 use crate::args::{Global, ResubmitArgs, RetryArgs};
 use crate::failure::Failure;
 use crate::output;
+
+/// What a workflow that is submitted once more gets besides what the old one has.
+pub(super) struct Again {
+    /// Whether what went well is taken over.
+    pub memoized: bool,
+    /// Parameters as `NAME=VALUE`.
+    pub parameters: Vec<String>,
+    /// Its priority, where that is given.
+    pub priority: Option<i32>,
+}
 
 /// How often a retry is tried while others change the workflow, too.
 const ATTEMPTS: usize = 20;
@@ -28,7 +38,7 @@ pub fn retry(global: &Global, names: &[String], args: &RetryArgs, options: &Retr
             let workflow = cluster.retry(name, options).await?;
             tell(&workflow, args.output, args.afterwards, "retried", global.quiet);
         }
-        cluster.afterwards(global, &names, args.afterwards).await
+        cluster.afterwards(global, &names, args.afterwards, None).await
     });
     retried.map_err(|error| neither(error, names))
 }
@@ -43,17 +53,20 @@ pub fn resubmit(global: &Global, args: &ResubmitArgs) -> Result<(), Failure> {
             output::print("no workflows found\n");
         }
         one_to_watch(args.afterwards.watch, names.len())?;
+        let again = Again { memoized: args.memoized, parameters: args.parameters.clone(), priority: args.priority };
         let mut made = Vec::new();
         for name in &names {
-            let workflow = cluster.resubmit(name, args).await?;
+            let old = cluster.workflow(name).await?;
+            let old = if again.memoized { old.with_nodes()?.0 } else { old.workflow };
+            let workflow = cluster.made_again(&old, &again).await?;
             tell(&workflow, args.output, args.afterwards, "submitted", global.quiet);
             made.push(workflow.metadata.name);
         }
-        cluster.afterwards(global, &made, args.afterwards).await
+        cluster.afterwards(global, &made, args.afterwards, None).await
     })
 }
 
-fn one_to_watch(watch: bool, count: usize) -> Result<(), Failure> {
+pub(super) fn one_to_watch(watch: bool, count: usize) -> Result<(), Failure> {
     match watch && count > 1 {
         true => Err(Failure::usage("--watch: there is more than one workflow; --wait waits for all")),
         false => Ok(()),
@@ -62,33 +75,33 @@ fn one_to_watch(watch: bool, count: usize) -> Result<(), Failure> {
 
 impl Cluster {
     /// Deletes the Pods of what runs again, then opens the workflow. argo: server/workflow, RetryWorkflow.
-    async fn retry(&self, name: &str, options: &RetryOptions) -> Result<tiphys_api::Workflow, Failure> {
+    async fn retry(&self, name: &str, options: &RetryOptions) -> Result<Workflow, Failure> {
         let pods = Kind::Pod.within(&self.namespace);
         for _ in 0..ATTEMPTS {
-            let workflow = with_nodes(self.workflow(name).await?)?;
+            let (workflow, form) = self.workflow(name).await?.with_nodes()?;
             let retried = retry_workflow(workflow, options.clone(), Timestamp::now());
             let Retried { workflow, pods: doomed } =
                 retried.map_err(|reason| Failure::failed(Some(format!("{name}: {reason}"))))?;
             for pod in doomed {
                 self.api.delete(&pods.named(&pod), &json!({"propagationPolicy": "Background"})).await?;
             }
-            if let Some(workflow) = self.put(&workflow).await? {
+            if let Some(workflow) = self.put(&workflow, &form).await? {
                 return Ok(workflow);
             }
         }
         Err(Failure::failed(Some(format!("{name} is changed by others all the time, so that it cannot be retried"))))
     }
 
-    async fn resubmit(&self, name: &str, args: &ResubmitArgs) -> Result<tiphys_api::Workflow, Failure> {
-        let old = self.workflow(name).await?;
-        let old = if args.memoized { with_nodes(old)? } else { old };
+    /// Submits a workflow like one that there was. argo: server/workflow, ResubmitWorkflow.
+    pub(super) async fn made_again(&self, old: &Workflow, again: &Again) -> Result<Workflow, Failure> {
         // Nodes of a status refer to the workflow's name, so that the server cannot choose it.
-        let generated = RunName::generate(&resubmitted_prefix(&old)).map_err(Failure::usage)?;
-        let memoized = args.memoized.then_some(generated.as_str());
-        let new = resubmit_workflow(&old, memoized, &args.parameters, Timestamp::now());
+        let generated = RunName::generate(&resubmitted_prefix(old)).map_err(Failure::usage)?;
+        let memoized = again.memoized.then_some(generated.as_str());
+        let new = resubmit_workflow(old, memoized, &again.parameters, Timestamp::now());
+        let name = &old.metadata.name;
         let mut new = new.map_err(|reason| Failure::failed(Some(format!("{name}: {reason}"))))?;
-        if args.priority.is_some() {
-            new.spec.priority = args.priority.map(i64::from);
+        if again.priority.is_some() {
+            new.spec.priority = again.priority.map(i64::from);
         }
         self.create(&new, false).await
     }

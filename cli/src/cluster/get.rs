@@ -1,6 +1,5 @@
 //! `tiphys get`, of a cluster.
 
-use super::workflow::elsewhere;
 use super::{neither, within};
 use crate::args::Global;
 use crate::display::whole::Whole;
@@ -11,10 +10,7 @@ use crate::output;
 pub fn get(global: &Global, names: &[String], whole: &Whole) -> Result<(), Failure> {
     let shown = within(global, async |cluster| {
         for name in names {
-            let workflow = cluster.workflow(&cluster.name(name).await?).await?;
-            if let Some(reason) = elsewhere(&workflow) {
-                eprintln!("tiphys: warning: {reason}");
-            }
+            let workflow = cluster.workflow(&cluster.name(name).await?).await?.or_warn();
             output::print(&whole.text(&workflow, None));
         }
         Ok(())

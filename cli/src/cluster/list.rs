@@ -1,13 +1,11 @@
 //! `tiphys list`: the workflows of a namespace, or of all.
 
 use jiff::Timestamp;
-use serde_json::json;
 use tiphys_api::{Nodes, Workflow};
 use tiphys_kubernetes::{Kind, Pages};
 
 use super::filter::{Chosen, sort};
-use super::printed::table;
-use super::workflow::unpack;
+use super::printed::{Columns, table};
 use super::{Cluster, within};
 use crate::args::{Global, ListArgs, Output};
 use crate::failure::Failure;
@@ -23,13 +21,19 @@ pub fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
         let mut found = cluster.list(&chosen, args.filters.all_namespaces, args.chunk_size, whole).await?;
         sort(&mut found);
         found.truncate(args.limit.unwrap_or(usize::MAX));
+        if whole {
+            for workflow in &mut found {
+                *workflow = cluster.whole(std::mem::take(workflow)).await.or_warn();
+            }
+        }
         output::print(&match args.output {
             Some(Output::Name) => found.iter().map(|workflow| format!("{}\n", workflow.metadata.name)).collect(),
-            Some(format @ (Output::Json | Output::Yaml)) => {
-                output::value(&json!({"apiVersion": "v1", "kind": "List", "items": found}), format)
-            }
+            Some(format @ (Output::Json | Output::Yaml)) => output::list(&found, format),
             _ if found.is_empty() => "no workflows found\n".to_owned(),
-            format => table(&found, args.filters.all_namespaces, !args.no_headers, format == Some(Output::Wide)),
+            format => {
+                let (headers, namespaces) = (!args.no_headers, args.filters.all_namespaces);
+                table(&found, Columns { headers, namespaces, parameters: format == Some(Output::Wide), uids: false })
+            }
         });
         Ok(())
     })
@@ -51,9 +55,7 @@ impl Cluster {
         let mut pages = Pages::new(&self.api, &collection, &selected).of(&page);
         while let Some(list) = pages.next::<Workflow>().await? {
             for mut workflow in list.items.into_iter().filter(|workflow| chosen.is_meant(workflow)) {
-                if whole {
-                    unpack(&mut workflow);
-                } else {
+                if !whole {
                     workflow.status.nodes = Nodes::default();
                     workflow.status.compressed_nodes = String::new();
                     workflow.status.stored_templates.clear();

@@ -197,7 +197,7 @@ impl Cluster {
 
     /// What there is now, in the order in which nodes began.
     async fn print_logs(&self, name: &str, selection: &Selection, printer: &mut Printer) -> Result<(), Failure> {
-        let workflow = self.workflow(name).await?;
+        let workflow = self.workflow(name).await?.or_warn();
         let nodes = nodes_of(&workflow);
         let mut pods = self.pods(name, &selection.labels).await?;
         if !self.print_kept(&workflow, &pods, selection, printer).await? {
@@ -258,7 +258,7 @@ impl Cluster {
         selection: &Selection,
         printer: &mut Printer,
     ) -> Result<Option<Workflow>, Failure> {
-        let workflow = self.workflow(name).await?;
+        let workflow = self.workflow(name).await?.or_warn();
         let pods = self.pods(name, &selection.labels).await?;
         if !self.print_kept(&workflow, &pods, selection, printer).await? {
             return Ok(None);
@@ -274,7 +274,11 @@ impl Cluster {
             Event::Listed | Event::Deleted(_) => true,
         };
         let watched = watch_for(&self.api, &collection, ("labelSelector", &labels), tell);
-        let followed = self.follow(name, |workflow| *nodes.borrow_mut() = nodes_of(workflow));
+        let followed = self.follow(name, async |workflow| {
+            let workflow = self.whole(workflow).await.workflow;
+            *nodes.borrow_mut() = nodes_of(&workflow);
+            workflow
+        });
         tokio::pin!(watched, followed);
         let mut known: HashSet<String> = HashSet::new();
         let mut queue: VecDeque<Source> = VecDeque::new();

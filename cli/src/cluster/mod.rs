@@ -1,20 +1,27 @@
 //! Workflows on a cluster: what the Argo CLI does without Argo's server, by the Kubernetes API alone.
 
+mod address;
 mod again;
+mod archive;
 mod backfill;
 mod container_log;
+mod cp;
 mod cron;
+mod database;
 mod delete;
 mod filter;
 mod follow;
 mod get;
 mod kept_log;
 mod list;
+mod location;
 mod logs;
 mod node;
 mod objects;
 mod orders;
+mod outside;
 mod printed;
+mod secrets;
 mod submit;
 mod templates;
 mod wait;
@@ -22,6 +29,8 @@ mod watch;
 mod workflow;
 
 pub use again::{resubmit, retry};
+pub use archive::archive;
+pub use cp::copy;
 pub use cron::cron;
 pub use delete::delete;
 pub use get::get;
@@ -39,9 +48,12 @@ use tiphys_contract::label;
 use tiphys_kubernetes::{Access, Api, ApiError, Collection, ConnectError, Kind, connect};
 use tiphys_local::RunName;
 
-use crate::args::Global;
+use database::{Database, DatabaseError, Source};
+use tokio::sync::OnceCell;
+
+use crate::args::{Global, Place};
 use crate::failure::Failure;
-use crate::settings::local_run;
+use crate::settings::{self, local_run};
 
 /// The name that stands for the workflow created last.
 const LATEST: &str = "@latest";
@@ -52,6 +64,10 @@ pub struct Cluster {
     namespace: String,
     /// The controller's instance ID; empty where there is but one controller.
     instance_id: String,
+    /// Where the controller's database is to be looked for.
+    source: Source,
+    /// That database, once it is needed.
+    database: OnceCell<Database>,
 }
 
 impl From<ApiError> for Failure {
@@ -65,9 +81,14 @@ impl From<ApiError> for Failure {
 /// # Errors
 /// There is none, or what is done says so.
 pub fn within<T>(global: &Global, act: impl AsyncFnOnce(Cluster) -> Result<T, Failure>) -> Result<T, Failure> {
+    running(async || act(Cluster::connect(global).await?).await)
+}
+
+/// Does something that waits for others.
+fn running<T>(act: impl AsyncFnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(Some(format!("cannot start: {error}"))))?;
-    let done = runtime.block_on(async { act(Cluster::connect(global).await?).await });
+    let done = runtime.block_on(act());
     // A blocking read of standard input, or a name that is being looked up, is not waited for.
     runtime.shutdown_background();
     done
@@ -142,14 +163,41 @@ pub fn neither(error: Failure, names: &[String]) -> Failure {
 
 impl Cluster {
     async fn connect(global: &Global) -> Result<Cluster, Failure> {
-        let place = &global.place;
-        let access = Access { kubeconfig: place.kubeconfig.clone(), context: place.context.clone() };
+        let Place { kubeconfig, context, cluster, user, impersonate, impersonate_groups, .. } = global.place.clone();
+        let access = Access { kubeconfig, context, cluster, user, impersonate, impersonate_groups };
         let (api, namespace) = connect(&access).await.map_err(|error| match error {
             ConnectError::Nowhere => Failure::nowhere(error),
             error => Failure::usage(error),
         })?;
-        let namespace = place.namespace.clone().unwrap_or(namespace);
-        Ok(Cluster { api, namespace, instance_id: place.instance_id.clone().unwrap_or_default() })
+        let namespace = settings::namespace(global).unwrap_or(namespace);
+        let (instance_id, source) = (settings::instance_id(global), Source::of(global)?);
+        Ok(Cluster { api, namespace, instance_id, source, database: OnceCell::new() })
+    }
+
+    /// The same cluster, and another of its namespaces.
+    fn of(&self, namespace: String) -> Cluster {
+        let Cluster { api, instance_id, source, database, .. } = self;
+        Cluster {
+            api: api.clone(),
+            namespace,
+            instance_id: instance_id.clone(),
+            source: source.clone(),
+            database: database.clone(),
+        }
+    }
+
+    /// The controller's database.
+    async fn database(&self) -> Result<&Database, DatabaseError> {
+        let open = || async {
+            match &self.source {
+                Source::Named(address) => Database::named(address, &self.instance_id).await,
+                Source::Configured(namespace, name) => {
+                    let place = (namespace.as_deref(), name.as_str());
+                    Database::configured(&self.api, place, &self.namespace, &self.instance_id).await
+                }
+            }
+        };
+        self.database.get_or_try_init(open).await
     }
 
     /// The objects of a kind in the namespace, or in the cluster where the kind has none.

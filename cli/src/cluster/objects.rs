@@ -41,9 +41,7 @@ pub(super) async fn list(cluster: &Cluster, kind: Kind, args: &ObjectListArgs) -
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     output::print(&match args.output {
         Some(Output::Name) => found.iter().map(|object| name(object) + "\n").collect(),
-        Some(format @ (Output::Json | Output::Yaml)) => {
-            output::value(&json!({"apiVersion": "v1", "kind": "List", "items": found}), format)
-        }
+        Some(format @ (Output::Json | Output::Yaml)) => output::list(&found, format),
         _ if found.is_empty() => format!("no {}s found\n", words(kind).1),
         _ if kind == Kind::CronWorkflow => cron::table(found, args.all_namespaces)?,
         _ => {

@@ -1,11 +1,11 @@
 //! Orders to workflows on a cluster: what the Argo CLI writes into the object, so that any controller understands it.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tiphys_api::{NodePhase, Workflow};
 use tiphys_engine::{NodeSelector, SetNodes, resume_workflow, set_nodes};
 
-use super::workflow::{elsewhere, nodes_patch, with_nodes};
+use super::workflow::Change;
 use super::{Cluster, neither, within};
 use crate::args::{Global, ResumeArgs, Selectors, StopArgs, TerminateArgs};
 use crate::failure::Failure;
@@ -16,7 +16,7 @@ use crate::submit::pairs;
 pub fn suspend(global: &Global, names: &[String]) -> Result<(), Failure> {
     each(global, names, &Selectors::default(), "suspended", async |cluster, name| {
         cluster
-            .change(name, |workflow, _| {
+            .change(name, async |workflow| {
                 if workflow.status.phase.is_completed() {
                     return Err(over(&workflow, "suspended"));
                 }
@@ -108,7 +108,7 @@ fn over(workflow: &Workflow, done: &str) -> Failure {
 
 impl Cluster {
     async fn shut_down(&self, name: &str, strategy: &str) -> Result<(), Failure> {
-        self.change(name, |workflow, _| {
+        self.change(name, async |workflow| {
             if workflow.status.phase.is_completed() {
                 return Err(over(&workflow, if strategy == "Stop" { "stopped" } else { "terminated" }));
             }
@@ -118,44 +118,39 @@ impl Cluster {
     }
 
     async fn resume(&self, name: &str) -> Result<(), Failure> {
-        self.change(name, |workflow, packed| {
-            let suspended = workflow.spec.suspend == Some(true);
+        self.change_nodes(name, |found| {
+            let suspended = found.workflow.spec.suspend == Some(true);
+            let patch = if suspended { json!({"spec": {"suspend": null}}) } else { json!({}) };
             // Where the nodes cannot be read, the workflow itself can go on.
-            if suspended && elsewhere(&workflow).is_some() {
-                return Ok(Some(json!({"spec": {"suspend": null}})));
+            if suspended && found.unknown.is_some() {
+                return Ok(Some(Change { patch, workflow: found.workflow, changed: Vec::new() }));
             }
-            let mut resumed = with_nodes(workflow)?;
+            let (mut workflow, _) = found.with_nodes()?;
             let changed =
-                resume_workflow(&mut resumed, Timestamp::now()).map_err(|error| Failure::failed(Some(error)))?;
-            Ok((suspended || !changed.is_empty()).then(|| {
-                let mut patch = changed_nodes(&resumed, &changed, packed);
-                if suspended {
-                    patch["spec"] = json!({"suspend": null});
-                }
-                patch
-            }))
+                resume_workflow(&mut workflow, Timestamp::now()).map_err(|error| Failure::failed(Some(error)))?;
+            Ok((suspended || !changed.is_empty()).then_some(Change { patch, workflow, changed }))
         })
         .await
     }
 
     /// Sets suspend nodes that wait.
     pub(super) async fn set(&self, name: &str, selector: &NodeSelector, set: &SetNodes) -> Result<(), Failure> {
-        self.change(name, |workflow, packed| {
-            let mut workflow = with_nodes(workflow)?;
+        self.change_nodes(name, |found| {
+            let (mut workflow, _) = found.with_nodes()?;
             let changed = set_nodes(&mut workflow, selector, set, Timestamp::now())
                 .map_err(|error| Failure::failed(Some(format!("{name}: {error}"))))?;
-            let mut patch = changed_nodes(&workflow, &changed, packed);
-            if let Some(outputs) = &workflow.status.outputs {
-                patch["status"]["outputs"] = serde_json::to_value(outputs).unwrap_or_default();
-            }
-            Ok(Some(patch))
+            let patch = match &workflow.status.outputs {
+                Some(outputs) => json!({"status": {"outputs": outputs}}),
+                None => json!({}),
+            };
+            Ok(Some(Change { patch, workflow, changed }))
         })
         .await
     }
 
     /// The one node that an id, a name or a short name stands for.
     async fn node(&self, workflow: &str, node: &str) -> Result<NodeSelector, Failure> {
-        let workflow = with_nodes(self.workflow(workflow).await?)?;
+        let (workflow, _) = self.workflow(workflow).await?.with_nodes()?;
         let is =
             |own: &tiphys_api::NodeStatus| [&own.id, &own.name, &own.display_name].iter().any(|name| *name == node);
         let found = workflow.status.nodes.values().find(|own| is(own));
@@ -163,9 +158,4 @@ impl Cluster {
         let id = &found.ok_or_else(none)?.id;
         NodeSelector::parse(&format!("id={id}")).map_err(Failure::usage)
     }
-}
-
-/// The patch for nodes that were changed, in the form in which they are kept.
-fn changed_nodes(workflow: &Workflow, changed: &[String], packed: bool) -> Value {
-    if changed.is_empty() { json!({}) } else { json!({"status": nodes_patch(workflow, changed, packed)}) }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tiphys_api::document::{Document, Object};
 use tiphys_api::{ClusterWorkflowTemplate, CronWorkflow, Workflow, WorkflowTemplate};
 use tiphys_contract::label;
+use tiphys_engine::NodeSelector;
 use tiphys_engine::validate::{self, Options};
 use tiphys_kubernetes::{ApiError, Backoff, Kind};
 
@@ -12,6 +13,7 @@ use super::workflow::{read, written};
 use super::{Cluster, within};
 use crate::args::{Afterwards, Global, Manifests, Output, SubmitArgs};
 use crate::check::{diagnostics, report};
+use crate::display::whole::shown;
 use crate::failure::Failure;
 use crate::input::{self, Input};
 use crate::output;
@@ -22,6 +24,10 @@ const ATTEMPTS: usize = 5;
 
 /// Submits workflows.
 pub fn submit(global: &Global, args: &SubmitArgs) -> Result<(), Failure> {
+    let nodes = shown(&args.nodes)?;
+    if nodes.is_some() && !args.afterwards.watch {
+        return Err(Failure::usage("--status and --node-field-selector are for --watch"));
+    }
     let input = match &args.from {
         Some(_) => Input { own: Vec::new(), with: Vec::new() },
         None => input::read(&Manifests { files: args.files.clone(), with: Vec::new() })?,
@@ -49,7 +55,7 @@ pub fn submit(global: &Global, args: &SubmitArgs) -> Result<(), Failure> {
             names.push(made.metadata.name.clone());
             tell(&made, args.output, args.afterwards, "submitted", global.quiet);
         }
-        cluster.afterwards(global, &names, args.afterwards).await
+        cluster.afterwards(global, &names, args.afterwards, nodes.as_ref()).await
     })
 }
 
@@ -157,7 +163,7 @@ impl Cluster {
         let collection = Kind::Workflow.within(if namespace.is_empty() { &self.namespace } else { namespace });
         let path = if dry_run { collection.query(&[("dryRun", "All")]) } else { collection.path().to_owned() };
         let object = written(workflow)?;
-        read(self.send(&path, &object).await?)
+        read(self.send(&path, &object).await?, &workflow.status.nodes)
     }
 
     /// Makes an object. What the server is too busy for is sent again when it says; what was not answered is not, as it may
@@ -176,12 +182,13 @@ impl Cluster {
         }
     }
 
-    /// Waits for workflows, shows them or prints what they write.
+    /// Waits for workflows, shows them, or these of their nodes, or prints what they write.
     pub(super) async fn afterwards(
         &self,
         global: &Global,
         names: &[String],
         afterwards: Afterwards,
+        nodes: Option<&NodeSelector>,
     ) -> Result<(), Failure> {
         let Afterwards { wait, watch, log } = afterwards;
         if log {
@@ -193,7 +200,7 @@ impl Cluster {
             (true, _) => self.wait(global, names, false).await,
             (false, true) => {
                 for name in names {
-                    self.show(global, name).await?;
+                    self.show(global, name, nodes).await?;
                 }
                 Ok(())
             }

@@ -26,7 +26,7 @@ pub fn wait(global: &Global, args: &WaitArgs) -> Result<(), Failure> {
 impl Cluster {
     /// Waits until workflows are over; it fails when one of them did.
     pub(super) async fn wait(&self, global: &Global, names: &[String], ignore_missing: bool) -> Result<(), Failure> {
-        let waits = names.iter().map(|name| async move { (name, self.follow(name, |_| ()).await) });
+        let waits = names.iter().map(|name| async move { (name, self.follow(name, async |workflow| workflow).await) });
         let mut over = stream::iter(waits).buffer_unordered(WATCHES);
         let mut outcome = Ok(());
         while let Some((name, ended)) = over.next().await {

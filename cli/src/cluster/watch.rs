@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use tiphys_api::{Workflow, WorkflowPhase};
+use tiphys_engine::NodeSelector;
 use tiphys_local::{Happening, NodeView, Observer, WorkflowView};
 
-use super::workflow::elsewhere;
+use super::outside::Found;
 use super::{Cluster, none_local, within};
 use crate::args::{Global, WatchArgs};
 use crate::display::style::Style;
 use crate::display::summary::summary;
+use crate::display::whole::shown;
 use crate::display::{Display, Wish};
 use crate::failure::Failure;
 use crate::output;
@@ -17,19 +19,25 @@ use crate::output;
 /// Shows a workflow until it is over.
 pub fn watch(global: &Global, args: &WatchArgs) -> Result<(), Failure> {
     none_local(global, "watch", std::slice::from_ref(&args.workflow))?;
+    let nodes = shown(&args.nodes)?;
     within(global, async |cluster| {
         let name = cluster.name(&args.workflow).await?;
-        cluster.show(global, &name).await
+        cluster.show(global, &name, nodes.as_ref()).await
     })
 }
 
 impl Cluster {
-    /// Shows a workflow until it is over, or until the user leaves.
-    pub(super) async fn show(&self, global: &Global, name: &str) -> Result<(), Failure> {
+    /// Shows a workflow, or these of its nodes, until it is over, or until the user leaves.
+    pub(super) async fn show(&self, global: &Global, name: &str, nodes: Option<&NodeSelector>) -> Result<(), Failure> {
         let display = Display::start(global, Wish { to_stderr: false, quiet: global.quiet });
-        let mut told = Told { to: display.observer(), nodes: HashMap::new(), elsewhere: false };
+        let mut told = Told { to: display.observer(), nodes: HashMap::new(), selector: nodes.cloned(), warned: false };
+        let see = async |workflow| {
+            let found = self.whole(workflow).await;
+            told.tell(&found);
+            found.workflow
+        };
         let ended = tokio::select! {
-            ended = self.follow(name, |workflow| told.tell(workflow)) => Some(ended),
+            ended = self.follow(name, see) => Some(ended),
             _ = tokio::signal::ctrl_c() => None,
         };
         drop(told);
@@ -59,13 +67,21 @@ pub(super) fn outcome(workflow: &Workflow, aloud: bool) -> Result<(), Failure> {
 struct Told {
     to: Observer,
     nodes: HashMap<String, NodeView>,
-    elsewhere: bool,
+    /// Which of them are of interest.
+    selector: Option<NodeSelector>,
+    /// Whether it was told that nodes are not known.
+    warned: bool,
 }
 
 impl Told {
-    fn tell(&mut self, workflow: &Workflow) {
-        if let Some(reason) = elsewhere(workflow).filter(|_| !std::mem::replace(&mut self.elsewhere, true)) {
-            (self.to)(Happening::Warning(reason));
+    fn tell(&mut self, found: &Found) {
+        let workflow = &found.workflow;
+        if let Some(reason) = found.unknown.as_ref().filter(|_| !std::mem::replace(&mut self.warned, true)) {
+            (self.to)(Happening::Warning(reason.clone()));
+        }
+        if let Some(selector) = &self.selector {
+            let selected = workflow.status.nodes.values().filter(|node| selector.matches(node));
+            (self.to)(Happening::Selected(selected.map(|node| node.id.clone()).collect()));
         }
         let views = workflow.status.nodes.values().map(NodeView::of);
         let mut changed: Vec<NodeView> = views.filter(|view| self.nodes.get(&view.id) != Some(view)).collect();
@@ -83,6 +99,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
+    use tiphys_nodes::Form;
 
     use super::*;
 
@@ -95,13 +112,14 @@ mod tests {
                 to.lock().unwrap().push(format!("{} {}", node.id, node.phase));
             }
         });
-        let mut told = Told { to: observer, nodes: HashMap::new(), elsewhere: false };
+        let mut told = Told { to: observer, nodes: HashMap::new(), selector: None, warned: false };
         let workflow = |phase: &str| {
             let nodes = json!({
                 "b": {"id": "b", "name": "b", "phase": "Succeeded", "startedAt": "2026-01-01T00:00:00Z"},
                 "a": {"id": "a", "name": "a", "phase": phase, "startedAt": "2026-01-01T00:00:01Z"},
             });
-            serde_json::from_value(json!({"status": {"nodes": nodes}})).unwrap()
+            let workflow = serde_json::from_value(json!({"status": {"nodes": nodes}})).unwrap();
+            Found { workflow, form: Form::Whole, unknown: None }
         };
         told.tell(&workflow("Running"));
         told.tell(&workflow("Running"));

@@ -1,10 +1,12 @@
-//! Workflow objects: found, read with their nodes, changed.
+//! Workflow objects: found by name or selector, changed, put in place of others.
 
 use serde_json::{Map, Value, json};
 use tiphys_api::{Nodes, Workflow};
 use tiphys_kubernetes::{ApiError, Kind, List, ObjectMeta};
+use tiphys_nodes::Form;
 
 use super::filter::label_selector;
+use super::outside::{Found, without_nodes};
 use super::{Cluster, LATEST};
 use crate::failure::Failure;
 
@@ -48,28 +50,20 @@ impl Cluster {
         Ok(names)
     }
 
-    /// Reads a workflow with its nodes, where they are in the object.
-    pub(super) async fn workflow(&self, name: &str) -> Result<Workflow, ApiError> {
-        let mut workflow = self.api.get(&self.objects(Kind::Workflow).named(name)).await?;
-        unpack(&mut workflow);
-        Ok(workflow)
-    }
-
-    /// Changes a workflow: `change` is given it as it is, and whether its nodes are compressed, and answers with the merge
-    /// patch; nothing where there is nothing to do. Where somebody else writes at the same time, it is read and asked again.
+    /// Changes a workflow: `change` is given it as it is, without its nodes where they are not in the object, and answers with
+    /// the merge patch; nothing where there is nothing to do. Where somebody else writes at the same time, it is read and
+    /// asked again.
     pub(super) async fn change(
         &self,
         name: &str,
-        mut change: impl FnMut(Workflow, bool) -> Result<Option<Value>, Failure>,
+        mut change: impl AsyncFnMut(Workflow) -> Result<Option<Value>, Failure>,
     ) -> Result<(), Failure> {
         let path = self.objects(Kind::Workflow).named(name);
         let mut attempts = 0;
         loop {
-            let mut workflow: Workflow = self.api.get(&path).await?;
-            let packed = !workflow.status.compressed_nodes.is_empty();
-            unpack(&mut workflow);
+            let workflow: Workflow = self.api.get(&path).await?;
             let version = workflow.metadata.resource_version.clone();
-            let Some(mut patch) = change(workflow, packed)? else { return Ok(()) };
+            let Some(mut patch) = change(workflow).await? else { return Ok(()) };
             patch["metadata"]["resourceVersion"] = version.into();
             attempts += 1;
             match self.api.patch(&path, &patch).await {
@@ -79,50 +73,68 @@ impl Cluster {
         }
     }
 
-    /// Puts a workflow that was read, and changed, in place of the one that is there. Ok(None): somebody else was faster.
-    pub(super) async fn put(&self, workflow: &Workflow) -> Result<Option<Workflow>, Failure> {
+    /// As [`change`](Self::change), for changes of nodes: they go back to where they were.
+    pub(super) async fn change_nodes(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Found) -> Result<Option<Change>, Failure>,
+    ) -> Result<(), Failure> {
+        self.change(name, async |workflow| {
+            let found = self.whole(workflow).await;
+            let form = found.form.clone();
+            let Some(Change { mut patch, workflow, changed }) = change(found)? else { return Ok(None) };
+            if !changed.is_empty() {
+                let status = match self.keep_outside(&workflow, &form, &workflow.status.nodes).await? {
+                    Some(version) => without_nodes(&version),
+                    None => nodes_patch(&workflow, &changed, form == Form::Compressed),
+                };
+                let more = patch["status"].take();
+                patch["status"] = status;
+                for (name, value) in more.as_object().into_iter().flatten() {
+                    patch["status"][name] = value.clone();
+                }
+            }
+            Ok(Some(patch))
+        })
+        .await
+    }
+
+    /// Puts a workflow that was read, and changed, in place of the one that is there, with its nodes in the form in which they
+    /// were. Ok(None): somebody else was faster.
+    pub(super) async fn put(&self, workflow: &Workflow, form: &Form) -> Result<Option<Workflow>, Failure> {
         let path = self.objects(Kind::Workflow).named(&workflow.metadata.name);
-        match self.api.replace(&path, &written(workflow)?).await {
-            Ok(object) => read(object).map(Some),
+        let mut object = written(workflow)?;
+        if let Some(version) = self.keep_outside(workflow, form, &workflow.status.nodes).await? {
+            object["status"]["offloadNodeStatusVersion"] = version.into();
+            for field in ["nodes", "compressedNodes"] {
+                object["status"].as_object_mut().map(|status| status.remove(field));
+            }
+        }
+        match self.api.replace(&path, &object).await {
+            Ok(object) => read(object, &workflow.status.nodes).map(Some),
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// A workflow as the server gave it.
-pub(super) fn read(object: Value) -> Result<Workflow, Failure> {
-    let mut workflow = serde_json::from_value(object).map_err(ApiError::Unreadable)?;
-    unpack(&mut workflow);
+/// A change of a workflow whose nodes are known.
+pub(super) struct Change {
+    /// The merge patch of everything but its nodes.
+    pub patch: Value,
+    /// The workflow as it is to be.
+    pub workflow: Workflow,
+    /// The ids of nodes that change.
+    pub changed: Vec<String>,
+}
+
+/// A workflow as the server answered when it was given these nodes.
+pub(super) fn read(object: Value, nodes: &Nodes) -> Result<Workflow, Failure> {
+    let mut workflow: Workflow = serde_json::from_value(object).map_err(ApiError::Unreadable)?;
+    workflow.status.nodes.clone_from(nodes);
+    workflow.status.compressed_nodes.clear();
+    workflow.status.offload_node_status_version.clear();
     Ok(workflow)
-}
-
-/// Puts compressed nodes where they belong. Damaged ones are told of, and are as good as none.
-pub(super) fn unpack(workflow: &mut Workflow) {
-    if let Err(error) = tiphys_nodes::unpack(workflow) {
-        eprintln!("tiphys: warning: {}: {error}", workflow.metadata.name);
-    }
-}
-
-/// Why a workflow's nodes are not known, where they are kept outside of the object.
-pub(super) fn elsewhere(workflow: &Workflow) -> Option<String> {
-    let status = &workflow.status;
-    let version = status.offload_node_status_version.as_str();
-    (status.nodes.is_empty() && !version.is_empty()).then(|| {
-        format!(
-            "the nodes of {} are kept outside of the object (status.offloadNodeStatusVersion is {version}), where this \
-             program cannot read them",
-            workflow.metadata.name
-        )
-    })
-}
-
-/// A workflow whose nodes are needed to change it.
-pub(super) fn with_nodes(workflow: Workflow) -> Result<Workflow, Failure> {
-    match elsewhere(&workflow) {
-        None => Ok(workflow),
-        Some(reason) => Err(Failure::failed(Some(reason))),
-    }
 }
 
 /// A workflow as it goes to the server: many nodes are compressed.
@@ -147,7 +159,7 @@ fn pack(nodes: &Nodes) -> String {
 }
 
 /// The merge patch for nodes that were changed. `packed` says whether the object has them compressed.
-pub(super) fn nodes_patch(workflow: &Workflow, changed: &[String], packed: bool) -> Value {
+fn nodes_patch(workflow: &Workflow, changed: &[String], packed: bool) -> Value {
     let status = &workflow.status;
     if packed {
         return json!({"compressedNodes": pack(&status.nodes)});
@@ -181,15 +193,9 @@ mod tests {
         let large = workflow(5000);
         let object = written(&large).unwrap();
         assert!(object["status"]["nodes"].is_null() && object["status"]["compressedNodes"].is_string());
-        assert_eq!(read(object).unwrap().status.nodes, large.status.nodes);
-    }
-
-    #[test]
-    fn nodes_that_are_elsewhere_are_said_to_be() {
-        let mut workflow = workflow(0);
-        assert_eq!(elsewhere(&workflow), None);
-        workflow.status.offload_node_status_version = "fnv:1".into();
-        assert!(elsewhere(&workflow).is_some_and(|reason| reason.contains("fnv:1")));
+        let mut back: Workflow = serde_json::from_value(object).unwrap();
+        tiphys_nodes::unpack(&mut back).unwrap();
+        assert_eq!(back.status.nodes, large.status.nodes);
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Screen for Live {
         match happening {
             Happening::Workflow(view) => self.tree.set_workflow(view),
             Happening::Node(node) => self.tree.set_node(*node),
+            Happening::Selected(ids) => self.tree.select(ids),
             Happening::Log(line) => self.lines.push(style::log_line(&line, &self.style)),
             Happening::Warning(text) => self.lines.push(self.style.warning(&format!("warning: {text}"))),
             Happening::Note(text) => self.lines.push(self.style.faint(&text)),

@@ -1,6 +1,6 @@
 //! Plain lines: one for each change of a node, one for each line of a log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use super::style::{Style, duration, log_line};
 pub struct Plain {
     out: Box<dyn Write + Send>,
     nodes: HashMap<String, (NodePhase, String)>,
+    /// The nodes that are of interest; None: all.
+    selected: Option<HashSet<String>>,
     workflow: Option<(WorkflowPhase, String)>,
 }
 
 impl Plain {
     pub fn new(out: Box<dyn Write + Send>) -> Plain {
-        Plain { out, nodes: HashMap::new(), workflow: None }
+        Plain { out, nodes: HashMap::new(), selected: None, workflow: None }
     }
 
     fn line(&mut self, text: &str) {
@@ -29,7 +31,8 @@ impl Plain {
 
     fn node(&mut self, node: &NodeView) {
         let now = (node.phase, node.message.clone());
-        if self.nodes.get(&node.id) == Some(&now) {
+        let is_meant = self.selected.as_ref().is_none_or(|selected| selected.contains(&node.id));
+        if !is_meant || self.nodes.get(&node.id) == Some(&now) {
             return;
         }
         self.nodes.insert(node.id.clone(), now);
@@ -59,6 +62,7 @@ impl Screen for Plain {
     fn take(&mut self, happening: Happening) {
         match happening {
             Happening::Workflow(view) => self.workflow(&view),
+            Happening::Selected(ids) => self.selected = Some(ids),
             Happening::Node(node) => self.node(&node),
             Happening::Log(line) => {
                 let text = log_line(&line, &Style::new(false));

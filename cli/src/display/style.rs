@@ -9,15 +9,21 @@ use tiphys_local::LogLine;
 use crate::args::Global;
 use crate::settings::may_colour;
 
-/// Colours, or none.
+/// Colours, or none; all signs, or those of ASCII.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     coloured: bool,
+    ascii: bool,
 }
 
 impl Style {
     pub fn new(coloured: bool) -> Style {
-        Style { coloured }
+        Style { coloured, ascii: false }
+    }
+
+    /// The same in plain ASCII.
+    pub fn ascii(self) -> Style {
+        Style { ascii: true, ..self }
     }
 
     /// For standard output: colours on a terminal, where the user lets us.
@@ -43,15 +49,24 @@ impl Style {
 
     /// A phase's sign, the same as the Argo CLI's.
     pub fn glyph(self, phase: NodePhase) -> String {
-        let (glyph, code) = match phase {
-            NodePhase::Pending | NodePhase::Unknown => ("◷", "33"),
-            NodePhase::Running => ("●", "36"),
-            NodePhase::Succeeded => ("✔", "32"),
-            NodePhase::Skipped | NodePhase::Omitted => ("○", "39"),
-            NodePhase::Failed => ("✖", "31"),
-            NodePhase::Error => ("⚠", "31"),
+        let (glyph, ascii, code) = match phase {
+            NodePhase::Pending | NodePhase::Unknown => ("◷", ".", "33"),
+            NodePhase::Running => ("●", ">", "36"),
+            NodePhase::Succeeded => ("✔", "+", "32"),
+            NodePhase::Skipped | NodePhase::Omitted => ("○", "-", "39"),
+            NodePhase::Failed => ("✖", "x", "31"),
+            NodePhase::Error => ("⚠", "!", "31"),
         };
-        self.paint(code, glyph)
+        self.paint(code, if self.ascii { ascii } else { glyph })
+    }
+
+    /// The lines from a node to those above it.
+    pub fn stem(self, stem: &str) -> String {
+        if self.ascii {
+            stem.replace("└─", "`-").replace("├─", "|-").replace('│', "|")
+        } else {
+            stem.to_owned()
+        }
     }
 
     /// The phase of a workflow, in its colour.

@@ -100,7 +100,7 @@ impl Tree {
         if let Some(width) = width {
             tail = tail.chars().take(width.saturating_sub(used)).collect();
         }
-        let text = format!("{}{} {}{tail}", row.stem, style.glyph(node.phase), node.display_name);
+        let text = format!("{}{} {}{tail}", style.stem(&row.stem), style.glyph(node.phase), node.display_name);
         text.trim_end().to_owned()
     }
 

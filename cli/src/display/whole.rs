@@ -7,7 +7,7 @@ use tiphys_local::{NodeView, RunFolder, WorkflowView};
 use super::style::{Style, age};
 use super::summary::summary;
 use super::tree::Tree;
-use crate::args::{GetArgs, GetOutput, Output, PhaseArg};
+use crate::args::{GetArgs, GetOutput, Output, PhaseArg, ShownNodes};
 use crate::failure::Failure;
 use crate::output;
 
@@ -21,13 +21,8 @@ pub struct Whole {
 impl Whole {
     /// What the command line asks for.
     pub fn new(args: &GetArgs, style: Style) -> Result<Whole, Failure> {
-        let nodes = match (&args.node_field_selector, args.status) {
-            (Some(selector), _) => Some(selector.clone()),
-            (None, Some(phase)) => Some(format!("phase={}", phase_name(phase))),
-            (None, None) => None,
-        };
-        let nodes = nodes.map(|text| NodeSelector::parse(&text)).transpose().map_err(Failure::usage)?;
-        Ok(Whole { output: args.output, nodes, style })
+        let style = if args.no_utf8 { style.ascii() } else { style };
+        Ok(Whole { output: args.output, nodes: shown(&args.nodes)?, style })
     }
 
     /// The text for a workflow. `folder` is a run's.
@@ -58,8 +53,21 @@ impl Whole {
     }
 }
 
+/// Which nodes are shown; None: all of them.
+///
+/// # Errors
+/// The selector is none.
+pub fn shown(nodes: &ShownNodes) -> Result<Option<NodeSelector>, Failure> {
+    let selector = match (&nodes.node_field_selector, nodes.status) {
+        (Some(selector), _) => Some(selector.clone()),
+        (None, Some(phase)) => Some(format!("phase={}", phase_name(phase))),
+        (None, None) => None,
+    };
+    selector.map(|text| NodeSelector::parse(&text)).transpose().map_err(Failure::usage)
+}
+
 /// A phase as it is written.
-pub fn phase_name(phase: PhaseArg) -> &'static str {
+fn phase_name(phase: PhaseArg) -> &'static str {
     match phase {
         PhaseArg::Pending => "Pending",
         PhaseArg::Running => "Running",
@@ -125,8 +133,8 @@ mod tests {
     }
 
     fn text(output: Option<GetOutput>, selector: Option<&str>) -> String {
-        let args =
-            GetArgs { names: Vec::new(), output, status: None, node_field_selector: selector.map(str::to_owned) };
+        let nodes = ShownNodes { status: None, node_field_selector: selector.map(str::to_owned) };
+        let args = GetArgs { output, nodes, ..GetArgs::default() };
         Whole::new(&args, Style::new(false)).unwrap().text(&workflow(), None)
     }
 
@@ -150,6 +158,19 @@ exit status 1
     fn nodes_are_selected_by_their_fields() {
         let expected = "w  Failed  1/2  1m5s  child 'w-1' failed\n└─ ✔ b  t\n";
         assert_eq!(text(Some(GetOutput::Short), Some("phase=Succeeded")), expected);
+    }
+
+    #[test]
+    fn a_tree_can_be_plain_ascii() {
+        let args = GetArgs { output: Some(GetOutput::Short), no_utf8: true, ..GetArgs::default() };
+        let text = Whole::new(&args, Style::new(false)).unwrap().text(&workflow(), None);
+        let expected = "\
+w  Failed  1/2  1m5s  child 'w-1' failed
+x w     main
+|- x a  t             exit code 1
+`- + b  t
+";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use tiphys_archive::{Archive, Credentials, Database, OffloadedNodes};
-use tiphys_kubernetes::{ApiError, Kind};
+use tiphys_kubernetes::{Api, ApiError, Kind};
 use tokio::sync::Mutex;
 
 use crate::cluster::Cluster;
@@ -97,7 +97,7 @@ impl Connection {
         if let Some((_, before)) = open.take() {
             before.close().await;
         }
-        let settings = persistence.database.with(&Secrets { cluster }).await?;
+        let settings = persistence.database.with(&Secrets::new(&cluster.api, &cluster.namespace)).await?;
         let database = Database::new(&settings)?;
         match persistence.skip_migration {
             true => database.is_migrated(&persistence.table).await?,
@@ -119,8 +119,9 @@ impl Connection {
 }
 
 /// Secrets of the controller's own namespace.
-pub(crate) struct Secrets<'a> {
-    cluster: &'a Cluster,
+pub struct Secrets<'a> {
+    api: &'a Api,
+    namespace: &'a str,
 }
 
 #[derive(Default, Deserialize)]
@@ -129,7 +130,12 @@ struct SecretObject {
     data: BTreeMap<String, String>,
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    /// Those of a namespace, read with the rights of whoever asks.
+    pub fn new(api: &'a Api, namespace: &'a str) -> Secrets<'a> {
+        Secrets { api, namespace }
+    }
+
     pub(crate) async fn credentials(
         &self,
         user: &SecretKey,
@@ -139,9 +145,9 @@ impl Secrets<'_> {
     }
 
     async fn text(&self, wanted: &SecretKey) -> Result<String, PersistenceError> {
-        let (namespace, name, key) = (self.cluster.namespace.clone(), wanted.name.clone(), wanted.key.clone());
+        let (namespace, name, key) = (self.namespace.to_owned(), wanted.name.clone(), wanted.key.clone());
         let path = Kind::Secret.within(&namespace).named(&name);
-        let secret: SecretObject = match self.cluster.api.get(&path).await {
+        let secret: SecretObject = match self.api.get(&path).await {
             Ok(secret) => secret,
             Err(error) => return Err(PersistenceError::Secret { namespace, name, error }),
         };

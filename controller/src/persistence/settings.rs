@@ -82,7 +82,10 @@ pub struct SecretKey {
 
 impl DatabaseSettings {
     /// With the name and password that the Secrets hold now.
-    pub(super) async fn with(&self, secrets: &Secrets<'_>) -> Result<Settings, PersistenceError> {
+    ///
+    /// # Errors
+    /// [`PersistenceError::Secret`], [`PersistenceError::Key`]
+    pub async fn with(&self, secrets: &Secrets<'_>) -> Result<Settings, PersistenceError> {
         let engine = match &self.place {
             Place::PostgreSql(server) => Engine::PostgreSql(server.with(secrets).await?),
             Place::MySql(server) => Engine::MySql(server.with(secrets).await?),
