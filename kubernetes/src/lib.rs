@@ -12,6 +12,7 @@ mod error;
 mod gate;
 mod objects;
 mod path;
+mod read_only;
 mod watch;
 
 pub use api::{Answered, Api, Observer};
@@ -24,4 +25,5 @@ pub use objects::{
     TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use path::{Collection, Kind};
+pub use read_only::read_only;
 pub use watch::{Event, METADATA_ALONE, changed, watch, watch_for};

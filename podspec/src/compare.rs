@@ -1,4 +1,5 @@
-//! Recorded Pods beside ours. What the API server adds, and what differs from run to run, is made equal first.
+//! Two Pods beside each other: one that Argo's controller made, and ours. What the API server adds, and what differs from run
+//! to run, is made equal first.
 
 use serde_json::{Map, Value, json};
 use tiphys_api::yaml::to_json;
