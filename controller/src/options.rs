@@ -54,6 +54,13 @@ pub struct Options {
     /// Works without waiting for other replicas to end
     #[arg(long, env = "LEADER_ELECTION_DISABLE")]
     pub no_leader_election: bool,
+    /// Looks on while another controller works, changes nothing, and tells where this one would do something else. No request
+    /// but get, list and watch leaves it
+    #[arg(long, env = "TIPHYS_SHADOW")]
+    pub shadow: bool,
+    /// What others add to Pods, and is no difference: how its place in the Pod begins, as `.spec.containers[2]`
+    #[arg(long, env = "TIPHYS_SHADOW_IGNORE", value_delimiter = ',', value_name = "PLACE", requires = "shadow")]
+    pub shadow_ignore: Vec<String>,
     /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
@@ -147,6 +154,7 @@ impl Options {
             },
             limits: self.persistence.limits(),
             shards: self.shards,
+            shadow: self.shadow,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }
