@@ -26,13 +26,13 @@ use crate::shell::{build, output};
 pub const NAME: &str = "shadow: looks on while our controller works";
 /// Steps, DAGs, loops, conditions, attempts, hooks, artifacts, results, a lock, a container set.
 const CASES: [&str; 10] = [
+    "e2e-functional-param-aggregation-0",
     "examples-artifact-passing-subpath-0",
     "examples-conditionals-0",
     "examples-container-set-template-graph-workflow-0",
     "examples-continue-on-fail-0",
     "examples-dag-diamond-0",
     "examples-exit-handlers-0",
-    "examples-loops-param-result-0",
     "examples-retry-on-error-0",
     "examples-synchronization-tmpl-level-0",
     "examples-template-defaults-0",
