@@ -18,7 +18,7 @@ use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
 use crate::pod_rate::Rate;
 use crate::retention::Policy;
-use crate::workflow::{ExecutorPlugins, SizeLimits};
+use crate::workflow::{ExecutorPlugins, Memoization, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -88,6 +88,8 @@ pub struct Config {
     pub time_zone: Option<TimeZone>,
     /// Into how many shards workflows are divided.
     pub shards: u32,
+    /// Where memoized results are kept.
+    pub memoization: Memoization,
     /// Whether another controller works, and this one only looks on.
     pub shadow: bool,
 }

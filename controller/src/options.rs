@@ -10,7 +10,7 @@ use tiphys_podspec::{Layout, PodConfig};
 use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
-use crate::workflow::ExecutorPlugins;
+use crate::workflow::{ExecutorPlugins, Memoization};
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -41,6 +41,10 @@ pub struct Options {
     /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy)
     #[arg(long, env = "TIPHYS_LAYOUT", default_value = "legacy", value_enum)]
     pub layout: PodLayout,
+    /// Where memoized results are kept: in ConfigMaps, of at most 1 MiB each, or in the artifact repository, as
+    /// `caches/NAMESPACE/NAME/KEY`
+    #[arg(long, env = "TIPHYS_MEMOIZATION", default_value = "config-map", value_enum)]
+    pub memoization: Memoization,
     /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
     #[arg(long, env = "TZ", default_value = "UTC", value_parser = time_zone)]
     pub timezone: TimeZone,
@@ -154,6 +158,7 @@ impl Options {
             },
             limits: self.persistence.limits(),
             shards: self.shards,
+            memoization: self.memoization,
             shadow: self.shadow,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
