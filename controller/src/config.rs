@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
-use tiphys_engine::{ConfigMapData, Restriction};
+use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
 use crate::metrics::{self, Settings};
@@ -18,7 +18,7 @@ use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
 use crate::pod_rate::Rate;
 use crate::retention::Policy;
-use crate::workflow::{ExecutorPlugins, SizeLimits};
+use crate::workflow::{ExecutorPlugins, Memoization, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -88,6 +88,10 @@ pub struct Config {
     pub time_zone: Option<TimeZone>,
     /// Into how many shards workflows are divided.
     pub shards: u32,
+    /// Where memoized results are kept.
+    pub memoization: Memoization,
+    /// Whether another controller works, and this one only looks on.
+    pub shadow: bool,
 }
 
 /// The fields as they are written.
@@ -247,6 +251,18 @@ impl Config {
     /// The spec that lies under every workflow's.
     pub fn default_spec(&self) -> Option<Arc<WorkflowSpec>> {
         self.workflow_defaults.as_ref().map(|defaults| Arc::new(defaults.spec.clone()))
+    }
+
+    /// What the engine is told of it.
+    pub fn engine(&self) -> EngineConfig {
+        EngineConfig {
+            workflow_defaults: self.default_spec(),
+            failed_pod_restarts: self.failed_pod_restarts,
+            artifact_repository: Some(Box::new(self.pod.artifact_repository.clone())),
+            restriction: self.restriction,
+            allowed_overrides: self.allowed_overrides.clone(),
+            ..EngineConfig::default()
+        }
     }
 }
 

@@ -101,7 +101,7 @@ pub async fn run(
 }
 
 /// The label selector of a controller instance's objects. argo: workflow/util, GenerateLabelSelector.
-fn instance_selector(instance: &str) -> String {
+pub(crate) fn instance_selector(instance: &str) -> String {
     match instance {
         "" => format!("!{}", label::CONTROLLER_INSTANCE_ID),
         instance => format!("{}={instance}", label::CONTROLLER_INSTANCE_ID),
@@ -109,7 +109,7 @@ fn instance_selector(instance: &str) -> String {
 }
 
 /// Those of its objects that are not over.
-fn unfinished(instance: &str) -> String {
+pub(crate) fn unfinished(instance: &str) -> String {
     format!("{instance},{}!=true", label::COMPLETED)
 }
 
@@ -133,18 +133,18 @@ fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Se
 }
 
 /// Watches a collection, and passes on what it tells as fast as that is taken in.
-async fn follow<T: DeserializeOwned>(
-    (api, collection, to): (Api, Collection, mpsc::Sender<Told>),
+pub(crate) async fn follow<T: DeserializeOwned, M>(
+    (api, collection, to): (Api, Collection, mpsc::Sender<M>),
     selector: String,
     forms: Option<(&'static str, &'static str)>,
-    told: fn(Event<T>) -> Told,
+    told: fn(Event<T>) -> M,
 ) {
     let (events, next) = mpsc::unbounded_channel();
     let watched = watch::<T>(&api, &collection, &selector, forms, |event| events.send(event).is_ok());
     tokio::join!(watched, forward(next, to, told));
 }
 
-async fn forward<T>(mut from: UnboundedReceiver<Event<T>>, to: mpsc::Sender<Told>, told: fn(Event<T>) -> Told) {
+async fn forward<T, M>(mut from: UnboundedReceiver<Event<T>>, to: mpsc::Sender<M>, told: fn(Event<T>) -> M) {
     while let Some(event) = from.recv().await {
         if to.send(told(event)).await.is_err() {
             return;

@@ -22,6 +22,7 @@ pub mod pod_rate;
 mod pod_state;
 pub mod retention;
 pub mod serve;
+pub mod shadow;
 pub mod shards;
 pub mod ttl;
 pub mod workflow;

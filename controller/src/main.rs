@@ -13,8 +13,8 @@ use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::{Options, PodLayout};
 use tiphys_controller::serve::{Answer, serve};
 use tiphys_controller::shards::{self, Change};
-use tiphys_controller::{config_watch, dispatch, image_volumes};
-use tiphys_kubernetes::{Api, ApiError, Gate};
+use tiphys_controller::{config_watch, dispatch, image_volumes, shadow};
+use tiphys_kubernetes::{Api, ApiError, Gate, read_only};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -83,7 +83,8 @@ async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<Join
 async fn run(options: Options) -> Result<()> {
     let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let api = Api::new(kube::Client::try_from(config)?);
+    let client = kube::Client::try_from(config)?;
+    let api = Api::new(if options.shadow { read_only(client) } else { client });
     let given = options.config();
     let config = config_watch::load(&api, &namespace, &options.configmap, &given).await?;
     let metrics = Arc::new(Metrics::new(config.metrics.clone()));
@@ -104,6 +105,14 @@ async fn run(options: Options) -> Result<()> {
     };
     let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, options.limits, metrics));
     let _served = serve_both(&cluster, options.health_port).await?;
+    if options.shadow {
+        let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
+        tracing::info!(namespace = cluster.namespace, watched, "shadow started: it looks on, and changes nothing");
+        let ignored = options.shadow_ignore.into();
+        shadow::run(cluster, &watched, ignored, asked_to_end).await;
+        followed.abort();
+        return Ok(());
+    }
     let (to, changes) = mpsc::channel(options.shards as usize);
     let (api, identity, shards) = (cluster.api.clone(), options.identity(), options.shards);
     let (own, instance) = (cluster.namespace.clone(), cluster.config().pod.instance_id.clone());

@@ -10,7 +10,7 @@ use tiphys_podspec::{Layout, PodConfig};
 use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
-use crate::workflow::ExecutorPlugins;
+use crate::workflow::{ExecutorPlugins, Memoization};
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -40,8 +40,12 @@ pub struct Options {
     /// Shape of steps' Pods: `legacy` (init, wait and main, as Argo makes them), `image-volume` (no init container; for
     /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy),
     /// `auto` (main alone where that will do, else image-volume where the cluster mounts images, else legacy)
-    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "solo", value_enum)]
+    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "solo", default_value_if("shadow", "true", "legacy"), value_enum)]
     pub layout: PodLayout,
+    /// Where memoized results are kept: in ConfigMaps, of at most 1 MiB each, or in the artifact repository, as
+    /// `caches/NAMESPACE/NAME/KEY`
+    #[arg(long, env = "TIPHYS_MEMOIZATION", default_value = "config-map", value_enum)]
+    pub memoization: Memoization,
     /// Time zone of CronWorkflows' schedules that name none, as `Europe/Berlin`
     #[arg(long, env = "TZ", default_value = "UTC", value_parser = time_zone)]
     pub timezone: TimeZone,
@@ -55,6 +59,13 @@ pub struct Options {
     /// Works without waiting for other replicas to end
     #[arg(long, env = "LEADER_ELECTION_DISABLE")]
     pub no_leader_election: bool,
+    /// Looks on while another controller works, changes nothing, and tells where this one would do something else. No request
+    /// but get, list and watch leaves it
+    #[arg(long, env = "TIPHYS_SHADOW")]
+    pub shadow: bool,
+    /// What others add to Pods, and is no difference: how its place in the Pod begins, as `.spec.containers[2]`
+    #[arg(long, env = "TIPHYS_SHADOW_IGNORE", value_delimiter = ',', value_name = "PLACE", requires = "shadow")]
+    pub shadow_ignore: Vec<String>,
     /// Looks for images of HOST at URL first, to learn what they run; may be given more than once
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
@@ -145,6 +156,8 @@ impl Options {
             },
             limits: self.persistence.limits(),
             shards: self.shards,
+            memoization: self.memoization,
+            shadow: self.shadow,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }

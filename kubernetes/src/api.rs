@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, Status};
 use super::gate::Gate;
+use super::read_only;
 use super::watch::METADATA_ALONE;
 
 /// An answer that takes longer is given up. Longer than the server's own limit of 60 s.
@@ -219,7 +220,10 @@ impl Api {
             let (kind, verb) = asked(&verb, path);
             observer(&Answered { kind, verb, code, took: began.elapsed() });
         }
-        let answer = answer.map_err(|error| ApiError::Unreachable(chain(&error)))?;
+        let answer = answer.map_err(|error| match read_only::refused(&error) {
+            Some(request) => ApiError::ReadOnly(request.to_owned()),
+            None => ApiError::Unreachable(chain(&error)),
+        })?;
         if answer.status().is_success() {
             return Ok(answer);
         }

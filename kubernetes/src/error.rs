@@ -30,6 +30,9 @@ pub enum ApiError {
     /// The gate is shut that it had to pass: whoever asked has nothing more to do here.
     #[error("what asked for it has been handed over")]
     Shut,
+    /// It would have changed something, and whoever asked may only look.
+    #[error("{0} is not sent: this process only looks")]
+    ReadOnly(String),
 }
 
 /// The parts of a `v1` Status.
@@ -94,7 +97,7 @@ impl ApiError {
             }
             ApiError::Refused { code, .. } => matches!(code, 408 | 429 | 500 | 502 | 503 | 504),
             ApiError::Unreachable(_) => true,
-            ApiError::Unreadable(_) | ApiError::Shut => false,
+            ApiError::Unreadable(_) | ApiError::Shut | ApiError::ReadOnly(_) => false,
         }
     }
 

@@ -13,6 +13,7 @@ mod gate;
 mod objects;
 mod pages;
 mod path;
+mod read_only;
 mod watch;
 
 pub use api::{Answered, Api, Observer};
@@ -26,4 +27,5 @@ pub use objects::{
 };
 pub use pages::Pages;
 pub use path::{Collection, Kind};
+pub use read_only::read_only;
 pub use watch::{Event, METADATA_ALONE, changed, watch, watch_for};

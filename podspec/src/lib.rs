@@ -12,6 +12,7 @@ mod archive;
 mod artifact_gc;
 mod artifacts;
 mod build;
+pub mod compare;
 mod config;
 mod draft;
 mod environment;

@@ -6,11 +6,11 @@
 mod recorded;
 
 use serde_json::{Value, json};
-use tiphys_tests::pods::compare;
+use tiphys_podspec::compare::compare;
 
 use recorded::{Case, Corpus};
 
-/// Differences that are no mistake: the case, where in the Pod, and why. Besides these, `tiphys_tests::pods` makes equal
+/// Differences that are no mistake: the case, where in the Pod, and why. Besides these, `tiphys_podspec::compare` makes equal
 /// what the API server adds and what the record has scrubbed.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("examples-k8s-patch-json-pod-0", ".annotations.foo", "a later step of the workflow put it there"),

@@ -3,5 +3,4 @@
 pub mod corpus;
 pub mod difference;
 pub mod normalise;
-pub mod pods;
 pub mod recorded;

@@ -53,6 +53,8 @@ pub struct Metrics {
     leader: IntGauge,
     queued: IntGaugeVec,
     busy: IntGaugeVec,
+    divergences: IntCounterVec,
+    shadowed: IntCounterVec,
 }
 
 /// One of something that a gauge counts; dropped when it no longer is.
@@ -154,6 +156,18 @@ impl Metrics {
             ),
             queued: gauges(&registry, "queue_depth_gauge", "Requests that wait for their turn", &["queue_name"]),
             busy: gauges(&registry, "workers_busy_count", "Requests that are under way", &["worker_type"]),
+            divergences: shadow_counters(
+                &registry,
+                "divergences_total",
+                "Places where the live controller and ours part (--shadow)",
+                "kind",
+            ),
+            shadowed: shadow_counters(
+                &registry,
+                "workflows_total",
+                "Workflows of the live controller that are over, by whether ours would have done the same (--shadow)",
+                "outcome",
+            ),
             registry,
             settings,
         };
@@ -246,6 +260,16 @@ impl Metrics {
         self.request_seconds.with_label_values(&labels).observe(request.took.as_secs_f64());
     }
 
+    /// Another controller does something else than we would.
+    pub fn diverged(&self, kind: &str) {
+        self.divergences.with_label_values(&[kind]).inc();
+    }
+
+    /// A workflow of another controller is over.
+    pub fn shadowed(&self, equal: bool) {
+        self.shadowed.with_label_values(&[if equal { "equal" } else { "different" }]).inc();
+    }
+
     /// Whether this replica works.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -283,6 +307,12 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(registry, constant(IntCounterVec::new(opts(name, help), labels)))
+}
+
+/// Counters that Argo's controller has nothing like.
+fn shadow_counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+    let opts = Opts::new(format!("tiphys_shadow_{name}"), help);
+    registered(registry, constant(IntCounterVec::new(opts, &[label])))
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> Histogram {

@@ -6,7 +6,8 @@ use tiphys_api::{ExecutorPlugin, WorkflowSpec};
 use tiphys_engine::validate::executor_plugin_mistake;
 use tiphys_kubernetes::{ApiError, Kind, List};
 
-use super::needs::{ConfigMapObject, MAP_TYPE};
+use super::memo::MAP_TYPE;
+use super::needs::ConfigMapObject;
 use super::pods::Workplace;
 
 /// The label's value for ConfigMaps that declare a plugin.

@@ -107,7 +107,8 @@ impl Workplace {
         Ok(())
     }
 
-    async fn build(
+    /// The Pod of a node, and the ConfigMap that it mounts.
+    pub async fn build(
         &self,
         request: PodRequest,
         spec: &WorkflowSpec,

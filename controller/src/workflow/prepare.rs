@@ -39,6 +39,48 @@ impl Workplace {
         spec: &WorkflowSpec,
         repository: Option<Box<ArtifactRepositoryRefStatus>>,
     ) -> Result<Prepared, String> {
+        let config = self.pod_config(spec, repository).await?;
+        if let Some(budget) = &spec.pod_disruption_budget {
+            self.budget(budget).await.map_err(|error| {
+                format!("unable to create PDB resource for workflow, {} error: {error}", self.workflow)
+            })?;
+        }
+        let mut claims = Vec::new();
+        for (index, template) in spec.volume_claim_templates.iter().enumerate() {
+            claims.push(self.claim(index, template).await.map_err(|error| format!("pvc create error: {error}"))?);
+        }
+        if !claims.is_empty() {
+            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
+        }
+        Ok(Prepared { config, claims, guarded: OnceCell::new() })
+    }
+
+    /// The same where somebody else makes what there has to be: what Pods are made of, without making anything.
+    ///
+    /// # Errors
+    /// As [`Workplace::prepare`].
+    pub async fn foresee(
+        &self,
+        spec: &WorkflowSpec,
+        repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    ) -> Result<Prepared, String> {
+        let config = self.pod_config(spec, repository).await?;
+        let claims = spec.volume_claim_templates.iter().enumerate();
+        let claims = claims.map(|(index, template)| Ok(self.volume_over(claim_of(index, template)?)));
+        let claims =
+            claims.collect::<Result<Vec<Value>, String>>().map_err(|error| format!("pvc create error: {error}"))?;
+        if !claims.is_empty() {
+            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
+        }
+        Ok(Prepared { config, claims, guarded: OnceCell::new() })
+    }
+
+    /// The configuration, with the workflow's own artifact repository.
+    async fn pod_config(
+        &self,
+        spec: &WorkflowSpec,
+        repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    ) -> Result<Arc<PodConfig>, String> {
         let mut config = self.cluster.config().pod.clone();
         if self.cluster.mounts_images.load(Ordering::Relaxed) {
             config.layout = Layout::ImageVolume;
@@ -54,19 +96,7 @@ impl Workplace {
         if let Some(repository) = &found.artifact_repository {
             config.artifact_repository = (**repository).clone();
         }
-        if let Some(budget) = &spec.pod_disruption_budget {
-            self.budget(budget).await.map_err(|error| {
-                format!("unable to create PDB resource for workflow, {} error: {error}", self.workflow)
-            })?;
-        }
-        let mut claims = Vec::new();
-        for (index, template) in spec.volume_claim_templates.iter().enumerate() {
-            claims.push(self.claim(index, template).await.map_err(|error| format!("pvc create error: {error}"))?);
-        }
-        if !claims.is_empty() {
-            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
-        }
-        Ok(Prepared { config: Arc::new(config), claims, guarded: OnceCell::new() })
+        Ok(Arc::new(config))
     }
 
     /// Owner references of what belongs to the workflow.
@@ -90,9 +120,8 @@ impl Workplace {
 
     /// Makes one claim; gives the volume over it.
     async fn claim(&self, index: usize, template: &Value) -> Result<Value, String> {
-        let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))?;
-        let claim_name = format!("{}-{name}", self.workflow);
+        let name = claim_of(index, template)?;
+        let claim_name = self.claim_name(name);
         let mut claim = template.clone();
         claim["apiVersion"] = "v1".into();
         claim["kind"] = "PersistentVolumeClaim".into();
@@ -113,7 +142,16 @@ impl Workplace {
                 return Err(format!("{claim_name} pvc already exists with different ownerreference"));
             }
         }
-        Ok(json!({"name": name, "persistentVolumeClaim": {"claimName": claim_name}}))
+        Ok(self.volume_over(name))
+    }
+
+    fn claim_name(&self, name: &str) -> String {
+        format!("{}-{name}", self.workflow)
+    }
+
+    /// The volume over a claim of the workflow.
+    fn volume_over(&self, name: &str) -> Value {
+        json!({"name": name, "persistentVolumeClaim": {"claimName": self.claim_name(name)}})
     }
 
     /// Takes away what was made for a workflow that is over. What is left is collected with the workflow itself.
@@ -159,4 +197,10 @@ impl Workplace {
         }
         removed.is_ok()
     }
+}
+
+/// The name of a claim's template, which is that of the volume as well.
+fn claim_of(index: usize, template: &Value) -> Result<&str, String> {
+    let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
+    name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))
 }

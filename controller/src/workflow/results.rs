@@ -15,11 +15,11 @@ use crate::persistence::PersistenceError;
 
 /// Longest results that are read back, in bytes. An executor lets a step's result have 16 MiB; JSON can make it longer, and
 /// parameters come on top.
-const LONGEST: u64 = 32 << 20;
+pub(super) const LONGEST: u64 = 32 << 20;
 
 /// Results that cannot be had.
 #[derive(Debug, thiserror::Error)]
-enum ResultsError {
+pub(super) enum ResultsError {
     /// They are longer than anybody reads.
     #[error("they have {0} bytes, and no more than {LONGEST} are read: pass them as artifacts")]
     Long(u64),
@@ -36,7 +36,7 @@ enum ResultsError {
 
 impl ResultsError {
     /// Whether the same can succeed later without anybody changing it.
-    fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             ResultsError::Long(_) | ResultsError::Damaged(_) => false,
             ResultsError::Access(PersistenceError::Secret { error, .. }) => ApiError::is_transient(error),
@@ -89,7 +89,8 @@ impl Workplace {
         offloaded.restore(told, &content).map_err(|error| ResultsError::Damaged(error.to_string()))
     }
 
-    async fn artifacts(&self, artifact: &Artifact) -> Result<Artifacts, ResultsError> {
+    /// The stores of an artifact's location, with the Secrets that it names.
+    pub(super) async fn artifacts(&self, artifact: &Artifact) -> Result<Artifacts, ResultsError> {
         let wanted = secrets_of(&artifact.location());
         let (secrets, options) = access(&self.cluster, &self.namespace, wanted).await?;
         Ok(Artifacts::new(secrets, options))
@@ -113,15 +114,25 @@ async fn read(artifacts: &Artifacts, artifact: &Artifact, bytes: u64) -> Result<
     if bytes > LONGEST {
         return Err(ResultsError::Long(bytes));
     }
+    let longer = || ResultsError::Damaged(format!("the object is longer than the {bytes} bytes that were stored"));
+    bounded(artifacts, artifact, bytes).await?.ok_or_else(longer)
+}
+
+/// The bytes of an object; None where it has more than these.
+pub(super) async fn bounded(
+    artifacts: &Artifacts,
+    artifact: &Artifact,
+    bytes: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut stream = artifacts.open(artifact).await?.stream;
-    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+    let mut content = Vec::new();
     while let Some(chunk) = stream.next().await {
         content.extend_from_slice(&chunk?);
         if content.len() as u64 > bytes {
-            return Err(ResultsError::Damaged(format!("the object is longer than the {bytes} bytes that were stored")));
+            return Ok(None);
         }
     }
-    Ok(content)
+    Ok(Some(content))
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "tiphys.configMap" -}}
+{{- .Values.configMap | default (printf "%s-config" (include "tiphys.name" .)) -}}
+{{- end -}}
+
 {{- define "tiphys.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

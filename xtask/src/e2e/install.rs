@@ -121,7 +121,11 @@ fn kubectl(cluster: &Cluster, namespace: &str) -> Command {
     command
 }
 
-fn apply(cluster: &Cluster, namespace: &str, manifests: &str) -> Result<()> {
+/// Applies manifests.
+///
+/// # Errors
+/// When the cluster refuses them.
+pub fn apply(cluster: &Cluster, namespace: &str, manifests: &str) -> Result<()> {
     let mut command = kubectl(cluster, namespace);
     command.args(["apply", "--server-side", "--filename", "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut process = command.spawn().context("kubectl cannot be started")?;

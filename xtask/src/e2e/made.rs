@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tiphys_contract::{env, label};
+use tiphys_podspec::compare::{as_recorded, compare};
 use tiphys_tests::corpus::Case;
 use tiphys_tests::normalise::scrub;
-use tiphys_tests::pods::{as_recorded, compare};
 
 /// The executor of the recorded Pods.
 const RECORDED_EXECUTOR: &str = "quay.io/argoproj/argoexec:v4.1.2";

@@ -18,6 +18,7 @@ mod namespace;
 mod own;
 mod recorded;
 mod schedules;
+mod shadow;
 mod sharding;
 mod steps;
 mod verdict;
@@ -169,6 +170,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let begun = Instant::now();
     runtime.block_on(schedules::run_all(&options, &cluster, &executor, &mut count))?;
     count.part("schedules", begun);
+    runtime.block_on(shadow::run_all(&options, &cluster, &executor, &mut count))?;
     runtime.block_on(chaos::run_all(&options, &cluster, &executor, &mut count))?;
     count.end()
 }

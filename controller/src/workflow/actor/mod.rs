@@ -23,14 +23,14 @@ use serde_json::json;
 use tiphys_api::{Time, Workflow};
 use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
-use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Plan, PodPhase, PodRequest, Run};
+use tiphys_engine::{Action, Fact, NodeId, Plan, PodPhase, PodRequest, Run};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
 use self::moving::Moving;
 use self::results::Fetching;
-use self::writing::is_newer;
+pub(super) use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
 use super::message::{Message, Refusal};
@@ -213,7 +213,7 @@ impl Workplace {
     }
 
     /// The workflow with its nodes, wherever they are, unless they are of the version that is `known`.
-    async fn read_whole(&self, known: &str) -> Result<(Box<Workflow>, Held), Refusal> {
+    pub(super) async fn read_whole(&self, known: &str) -> Result<(Box<Workflow>, Held), Refusal> {
         let mut workflow: Box<Workflow> = self.read(&self.path()).await?;
         let held = make_whole(&self.cluster, &mut workflow, known).await?;
         Ok((workflow, held))
@@ -228,21 +228,13 @@ impl Workplace {
 impl Actor {
     async fn begin(place: Workplace, mut workflow: Workflow, held: Held) -> Actor {
         let config = place.cluster.config();
-        let engine = EngineConfig {
-            workflow_defaults: config.default_spec(),
-            failed_pod_restarts: config.failed_pod_restarts,
-            artifact_repository: Some(Box::new(config.pod.artifact_repository.clone())),
-            restriction: config.restriction,
-            allowed_overrides: config.allowed_overrides.clone(),
-            ..EngineConfig::default()
-        };
         let adopted = !workflow.status.nodes.is_empty();
         let over = workflow.status.phase.is_completed();
         let written = Written::of(&workflow, held, config.limits);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
         admission::begin_anew(&mut workflow);
-        let run = Run::restore(workflow, engine, Timestamp::now());
+        let run = Run::restore(workflow, config.engine(), Timestamp::now());
         let mut actor = Actor {
             place,
             run,
@@ -509,7 +501,7 @@ impl Actor {
 }
 
 /// How long it is until a moment, rounded up: a timer that fires early would only have to be set again.
-fn until(moment: Timestamp) -> Duration {
+pub(super) fn until(moment: Timestamp) -> Duration {
     let nanos = moment.as_nanosecond() - Timestamp::now().as_nanosecond();
     Duration::from_millis(u64::try_from(nanos.max(0) / 1_000_000 + 1).unwrap_or(u64::MAX / 2_000_000))
 }

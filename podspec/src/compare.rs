@@ -1,13 +1,22 @@
-//! Recorded Pods beside ours. What the API server adds, and what differs from run to run, is made equal first.
+//! Two Pods beside each other: one that Argo's controller made, and ours. What the API server adds, and what differs from run
+//! to run, is made equal first.
 
 use serde_json::{Map, Value, json};
 use tiphys_api::yaml::to_json;
 
+/// Variables that name a trace: they are there where traces are written, and each has its own.
+const TRACE: [&str; 2] = ["TRACEPARENT", "TRACESTATE"];
+
 /// Every difference between `labels`, `annotations` and `spec` of two Pods: where, and `theirs / ours`.
 pub fn compare(theirs: &Value, ours: &Value) -> Vec<(String, String)> {
     let parts = |pod: &Value| json!({"labels": pod["labels"], "annotations": pod["annotations"], "spec": pod["spec"]});
+    differences(&normalised(parts(theirs)), &normalised(parts(ours)))
+}
+
+/// Every place where two values differ, and `theirs / ours`.
+pub fn differences(theirs: &Value, ours: &Value) -> Vec<(String, String)> {
     let mut differences = Vec::new();
-    differ("", &normalised(parts(theirs)), &normalised(parts(ours)), &mut differences);
+    differ("", theirs, ours, &mut differences);
     differences
 }
 
@@ -106,6 +115,9 @@ fn normalise_container(container: &mut Map<String, Value>) {
     }
     for arg in container.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
         *arg = json!(without_addresses(arg.as_str().unwrap_or_default()));
+    }
+    if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
+        variables.retain(|variable| !TRACE.iter().any(|name| variable["name"] == *name));
     }
     for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
         match variable["name"].as_str() {
