@@ -21,5 +21,6 @@ mod pod_state;
 pub mod retention;
 pub mod serve;
 pub mod shards;
+pub mod telemetry;
 pub mod ttl;
 pub mod workflow;
