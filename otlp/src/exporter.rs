@@ -93,7 +93,7 @@ pub struct Exporter {
 
 enum Way {
     Http(Client),
-    Grpc(Channel),
+    Grpc(Box<Channel>),
 }
 
 impl Exporter {
@@ -104,7 +104,10 @@ impl Exporter {
     pub fn new(settings: Settings, resource: &Resource) -> Result<Exporter, ExportError> {
         let way = match settings.protocol {
             Protocol::Http => Way::Http(client(&settings)?),
-            Protocol::Grpc => Way::Grpc(Channel::new(&settings, headers(&settings)?, connect::tls(&settings)?)),
+            Protocol::Grpc => {
+                let channel = Channel::new(&settings, headers(&settings)?, connect::tls(&settings)?);
+                Way::Grpc(Box::new(channel))
+            }
         };
         let attribute = |(key, value): &(String, _)| {
             let value: crate::span::Value = Clone::clone(value);

@@ -1,5 +1,7 @@
 //! Spans and metrics on their way to a collector on loopback.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -60,7 +60,7 @@ fn a_resource_template_is_locked_down_and_waits_only_to_save_logs() {
         assert_eq!(context["readOnlyRootFilesystem"], read_only);
     }
     let manifest = carried(&pod)["resource"]["manifest"].as_str().unwrap().to_owned();
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["metadata"]["ownerReferences"][0]["uid"], json!("uid"));
 
     let pod = setup(template).with_config(|config| config.archive_logs = true).build();
