@@ -105,6 +105,11 @@ variables! {
         "`true`: wait for the file `/var/run/argo/ctr/<container>/before` before the command is started.";
     DEBUG_PAUSE_AFTER "ARGO_DEBUG_PAUSE_AFTER" by User, default "false":
         "`true`: wait for the file `/var/run/argo/ctr/<container>/after` after the command has ended.";
+    TRACEPARENT "TRACEPARENT" by Driver, default "":
+        "The span below which those of this Pod come, as W3C's Trace Context writes it; the user's process finds its container's.";
+    OUTER_TRACEPARENT "TIPHYS_OUTER_TRACEPARENT" by Driver, default "":
+        "What `TRACEPARENT` was before the emissary put the container's own span there; for commands of the executor.";
+    TRACESTATE "TRACESTATE" by Driver, default "": "The workflow, as `workflow=NAMESPACE/NAME`; handed on as it is.";
     REMOVE_LOCAL_ARTIFACTS "REMOVE_LOCAL_ART_PATH" by User, default "false":
         "`true`: remove a staged output artifact once it is saved, to keep the peak use of disk low.";
 }

@@ -15,6 +15,10 @@ pub const ARTIFACT_GC_POD: &str = "workflows.argoproj.io/artifact-gc-pod";
 /// Label on Pods of exit handlers, which a Stop leaves running.
 pub const ON_EXIT: &str = "workflows.argoproj.io/on-exit";
 
+/// Annotation on Workflows and Pods: the trace that they belong to.
+pub const TRACE_ID: &str = "workflows.argoproj.io/trace-id";
+/// Annotation on Pods: the span below which those of the Pod come.
+pub const SPAN_ID: &str = "workflows.argoproj.io/span-id";
 /// Annotation on Pods: the node's id.
 pub const NODE_ID: &str = "workflows.argoproj.io/node-id";
 /// Annotation on Pods: the node's name.

@@ -22,6 +22,7 @@ pub mod path;
 #[cfg(feature = "result")]
 pub mod result;
 pub mod sink;
+pub mod trace;
 
 #[cfg(feature = "result")]
 pub use ended::{Cause, Ended};
@@ -30,3 +31,4 @@ pub use offload::Offloaded;
 #[cfg(feature = "result")]
 pub use result::TaskResult;
 pub use sink::{ResultSink, SinkError};
+pub use trace::{SpanId, TraceContext, TraceId, TraceParent};

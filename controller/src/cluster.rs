@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -16,6 +17,7 @@ use crate::persistence::Connection;
 use crate::pod_rate::{PodRate, Rate};
 use crate::shards::FIRST;
 use tiphys_kubernetes::{Api, Gate};
+use tiphys_otlp::Spans;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -63,16 +65,18 @@ impl Turns {
 
     /// Waits for a turn.
     pub async fn acquire(&self) -> Turn {
-        let queued = self.metrics.queued(self.name);
+        let (queued, since) = (self.metrics.queued(self.name), Instant::now());
         // It is never closed.
         let permit = self.free.clone().acquire_owned().await.ok();
         drop(queued);
+        self.metrics.request_delayed(since.elapsed());
         Turn(permit, self.metrics.busy(self.name))
     }
 
     /// A turn that is free now.
     pub fn try_acquire(&self) -> Option<Turn> {
         let permit = self.free.clone().try_acquire_owned().ok()?;
+        self.metrics.request_delayed(Duration::ZERO);
         Some(Turn(Some(permit), self.metrics.busy(self.name)))
     }
 }
@@ -92,6 +96,8 @@ pub struct Cluster {
     pub metrics: Arc<Metrics>,
     /// Whether it lives and is ready.
     pub health: Arc<Health>,
+    /// Where spans are told, where they are.
+    pub traces: Option<Spans>,
     /// Turns of requests that create Pods.
     pub creating: Turns,
     /// Turns of requests that write statuses.
@@ -146,6 +152,7 @@ impl Cluster {
             results: turns("results", limits.in_flight_results),
             health: Arc::default(),
             metrics,
+            traces: None,
             locks: Arc::default(),
             parallelism,
             pod_rate: Arc::default(),
@@ -156,6 +163,12 @@ impl Cluster {
             held: Arc::default(),
             config: watch::Sender::new(Arc::new(config)),
         }
+    }
+
+    /// The same, with spans told there.
+    #[must_use]
+    pub fn traced(self, traces: Option<Spans>) -> Cluster {
+        Cluster { traces, ..self }
     }
 
     /// The same for the workflows of one shard: what they ask for passes its gate.

@@ -4,7 +4,7 @@
 //! comes, its workflows are taken up as after a restart; when it goes, nothing of them is left.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::persistence::PersistenceOptions;
 use crate::shards::{Change, FIRST, shard_of};
 use crate::workflow::{Ending, Message, drive, strays};
-use crate::{cron, ended, locks, parallelism, persistence, retention, ttl};
+use crate::{cron, ended, locks, parallelism, persistence, retention, telemetry, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Gate, Kind, METADATA_ALONE, Metadata, ObjectMeta, Pod, TaskResultObject, TaskSetObject,
     watch,
@@ -67,6 +67,7 @@ pub async fn run(
     persistence: PersistenceOptions,
     mut shards: mpsc::Receiver<Change>,
 ) {
+    let began = SystemTime::now();
     let Some(mut change) = shards.recv().await else { return };
     let (to, mut told) = mpsc::channel(1024);
     let instance = instance_selector(&cluster.config().pod.instance_id);
@@ -74,7 +75,7 @@ pub async fn run(
     let health = cluster.health.clone();
     health.works();
     let whole = Whole { namespace: namespace.to_owned(), instance, persistence, to };
-    let mut dispatch = Dispatch::new(cluster, whole);
+    let mut dispatch = Dispatch::new(cluster, whole, began);
     loop {
         dispatch.change(change);
         change = loop {
@@ -198,10 +199,12 @@ struct Dispatch {
     listed: FxHashSet<String>,
     /// Whether all workflows have been told once.
     complete: bool,
+    /// When this process began, and when the first shard was its.
+    began: (SystemTime, SystemTime),
 }
 
 impl Dispatch {
-    fn new(cluster: Arc<Cluster>, whole: Whole) -> Dispatch {
+    fn new(cluster: Arc<Cluster>, whole: Whole, began: SystemTime) -> Dispatch {
         Dispatch {
             cluster,
             whole,
@@ -215,6 +218,7 @@ impl Dispatch {
             listed_workflows: FxHashSet::default(),
             listed: FxHashSet::default(),
             complete: false,
+            began: (began, SystemTime::now()),
         }
     }
 
@@ -402,8 +406,13 @@ impl Dispatch {
                 }
                 let gone = self.elsewhere.extract_if(|key, _| !listed.contains(key));
                 gone.for_each(|(key, one)| forget_elsewhere(&self.cluster, &key, &one));
-                if !std::mem::replace(&mut self.complete, true) && self.shards.contains_key(&FIRST) {
-                    self.all_known();
+                if !std::mem::replace(&mut self.complete, true) {
+                    if let Some(spans) = &self.cluster.traces {
+                        telemetry::started(spans, self.began.0, self.began.1);
+                    }
+                    if self.shards.contains_key(&FIRST) {
+                        self.all_known();
+                    }
                 }
                 self.cluster.parallelism.open();
                 self.cluster.health.listed();

@@ -24,5 +24,6 @@ pub mod retention;
 pub mod serve;
 pub mod shadow;
 pub mod shards;
+pub mod telemetry;
 pub mod ttl;
 pub mod workflow;

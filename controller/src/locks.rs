@@ -145,6 +145,7 @@ impl State {
     }
 
     fn tell(&self, cluster: &Arc<Cluster>, news: LockNews) {
+        news.taken.iter().for_each(|lock| cluster.metrics.lock_taken(lock));
         for (holder, answer) in news.told {
             if let Some(to) = self.workflows.get(&*holder.workflow) {
                 let _ = to.send(Message::Fact(Fact::Locks { holder, answer }));

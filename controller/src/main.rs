@@ -13,7 +13,7 @@ use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::{Options, PodLayout};
 use tiphys_controller::serve::{Answer, serve};
 use tiphys_controller::shards::{self, Change};
-use tiphys_controller::{config_watch, dispatch, image_volumes, shadow};
+use tiphys_controller::{config_watch, dispatch, image_volumes, shadow, telemetry};
 use tiphys_kubernetes::{Api, ApiError, Gate, read_only};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -81,6 +81,8 @@ async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<Join
 
 /// Works until it is asked to end.
 async fn run(options: Options) -> Result<()> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (traces, sending) = telemetry::traces(variable)?.unzip();
     let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = kube::Client::try_from(config)?;
@@ -103,7 +105,9 @@ async fn run(options: Options) -> Result<()> {
             _ = int.recv() => {}
         }
     };
-    let cluster = Arc::new(Cluster::new(api, images, namespace, watched.clone(), config, options.limits, metrics));
+    let cluster = Cluster::new(api, images, namespace, watched.clone(), config, options.limits, metrics);
+    let cluster = Arc::new(cluster.traced(traces));
+    let reported = telemetry::metrics(&cluster, variable)?;
     let _served = serve_both(&cluster, options.health_port).await?;
     if options.shadow {
         let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
@@ -130,6 +134,8 @@ async fn run(options: Options) -> Result<()> {
     tracing::info!(namespace = cluster.namespace, watched, shards, "controller started");
     dispatch::run(cluster, &watched, options.persistence, changes).await;
     followed.abort();
+    reported.iter().for_each(JoinHandle::abort);
+    telemetry::finish(sending).await;
     held.await?.context("no Lease can be had, which tells replicas who works")
 }
 

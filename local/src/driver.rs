@@ -504,6 +504,7 @@ impl Driver {
                 active_deadline_seconds: request.active_deadline_seconds,
                 volumes: request.volumes,
                 avoid_hosts: request.avoid_hosts,
+                trace: None,
             },
             end,
         });

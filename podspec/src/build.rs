@@ -43,6 +43,7 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
     }
     scheduling::add_constraints(&mut draft, input, &template);
     metadata::add_users(&mut draft, input, &template);
+    metadata::note_trace(&mut draft, input);
 
     volumes::add_references(&mut draft, input, &template)?;
     artifacts::add_inputs(&mut draft, input, &template)?;

@@ -65,6 +65,12 @@ fn shared(input: &Input<'_>) -> Vec<Value> {
         variable(env::DEADLINE, deadline),
         variable(env::WORKFLOW_NAME, input.workflow_name),
     ];
+    if let Some(trace) = &request.trace {
+        if !trace.state.is_empty() {
+            variables.push(variable(env::TRACESTATE, &trace.state));
+        }
+        variables.push(variable(env::TRACEPARENT, trace.parent.to_string()));
+    }
     let (patch, file) = (input.config.progress_patch_tick, input.config.progress_file_tick);
     // In a Pod without an executor nobody reads progress.
     if !patch.is_zero() && !file.is_zero() && !input.is_solo() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 use tiphys_api::{Template, WorkflowSpec};
+use tiphys_contract::TraceContext;
 
 use crate::config::PodConfig;
 use crate::solo;
@@ -64,4 +65,6 @@ pub struct Request {
     pub volumes: Vec<Value>,
     /// Hosts that the Pod must not run on.
     pub avoid_hosts: Vec<String>,
+    /// The trace that the Pod goes on with, where it is told.
+    pub trace: Option<TraceContext>,
 }

@@ -52,6 +52,14 @@ pub(crate) fn add_users(draft: &mut Draft, input: &Input<'_>, template: &Templat
     }
 }
 
+/// Which trace the Pod goes on with; what the user says of it does not count (argo: workflowpod_submit.go).
+pub(crate) fn note_trace(draft: &mut Draft, input: &Input<'_>) {
+    if let Some(trace) = &input.request.trace {
+        draft.annotations.insert(label::TRACE_ID.into(), trace.parent.trace.to_string());
+        draft.annotations.insert(label::SPAN_ID.into(), trace.parent.span.to_string());
+    }
+}
+
 /// The owner reference to the workflow; none where the workflow is no object of a cluster.
 pub(crate) fn owner(input: &Input<'_>) -> Option<Value> {
     (!input.workflow_uid.is_empty()).then(|| owner_reference(input.workflow_name, input.workflow_uid))

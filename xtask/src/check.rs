@@ -6,7 +6,7 @@ use crate::shell::{self, cargo, output};
 use crate::{generated, licences};
 
 /// `of` must not depend on `on`, directly or not. Empty features mean the default ones.
-const FORBIDDEN: [(&str, &str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &str, &[&str]); 11] = [
     ("tiphys-engine", "tokio", &[]),
     ("tiphys-engine", "nix", &[]),
     ("tiphys-podspec", "tokio", &[]),
@@ -16,6 +16,7 @@ const FORBIDDEN: [(&str, &str, &[&str]); 10] = [
     ("tiphys-executor", "kube", &[]),
     ("tiphys-executor", "tokio", &["--no-default-features"]),
     ("tiphys-executor", "aws-sdk-s3", &["--no-default-features"]),
+    ("tiphys-executor", "tiphys-otlp", &["--no-default-features"]),
     // Built anew for fuzzing, each time in full.
     ("tiphys-parsers", "tokio", &[]),
 ];

@@ -59,6 +59,8 @@ pub(super) struct Actor {
     decided: Timestamp,
     /// The last run about which there is nothing more to decide.
     settled: Timestamp,
+    /// The last run that another one forbade.
+    forbidden: Option<Timestamp>,
     /// Whether the spec has been validated as it is now.
     checked: bool,
     /// Whether somebody else has written the object, which is not seen yet.
@@ -82,6 +84,7 @@ impl Actor {
             since: now,
             decided: now,
             settled: Timestamp::MIN,
+            forbidden: None,
             checked: false,
             outdated: false,
             deleting: FxHashSet::default(),
@@ -186,6 +189,7 @@ impl Actor {
         cron::reconcile(&mut self.cron, self.children.values());
         if !self.checked {
             let problem = templates::problem(&self.cluster, &self.cron).await;
+            self.spec_is_wrong(problem.as_deref());
             cron::found(&mut self.cron, problem.as_deref());
             self.checked = true;
         }
@@ -211,9 +215,18 @@ impl Actor {
     /// One run. False: it has to be tried again.
     async fn begin(&mut self, table: &Timetable, at: Timestamp) -> bool {
         let problem = templates::problem(&self.cluster, &self.cron).await;
+        self.spec_is_wrong(problem.as_deref());
         let name = cron::run_name(&self.cron.metadata.name, at);
-        match cron::begin(&mut self.cron, table, at, problem.as_deref()) {
-            Verdict::Skip { reason, settled } => {
+        let failed = self.cron.status.failed;
+        let verdict = cron::begin(&mut self.cron, table, at, problem.as_deref());
+        if self.cron.status.failed > failed {
+            self.cluster.metrics.error("CronWorkflowSubmissionError");
+        }
+        match verdict {
+            Verdict::Skip { reason, settled, forbidden } => {
+                if forbidden && self.forbidden.replace(at) != Some(at) {
+                    self.limited("Forbid");
+                }
                 tracing::info!(namespace = self.cron.metadata.namespace, run = name, reason, "a run is not made");
                 if settled {
                     self.settled = at;
@@ -226,6 +239,9 @@ impl Actor {
 
     async fn make(&mut self, at: Timestamp, replaces: Vec<String>, workflow: Workflow) -> bool {
         let (namespace, name) = (&self.cron.metadata.namespace, workflow.metadata.name.clone());
+        if !replaces.is_empty() {
+            self.limited("Replace");
+        }
         for replaced in replaces {
             if let Err(error) = terminate(&self.cluster, namespace, &replaced).await {
                 self.refuse(at, &format!("run policy error: error stopping workflow {replaced}: {error}"));
@@ -245,6 +261,7 @@ impl Actor {
                 let identity = (metadata.name, metadata.uid, metadata.resource_version);
                 let child = Child::of(identity, &metadata.labels, &metadata.annotations);
                 cron::started(&mut self.cron, at, Some(&child));
+                self.cluster.metrics.cron_triggered(&self.cron.metadata.name, &self.cron.metadata.namespace);
                 self.children.insert(child.uid.clone(), child);
                 tracing::info!(namespace = self.cron.metadata.namespace, run = name, "a run is made");
             }
@@ -258,6 +275,7 @@ impl Actor {
                 return false;
             }
             Err(error) => {
+                self.cluster.metrics.cron_triggered(&self.cron.metadata.name, namespace);
                 self.refuse(at, &format!("Failed to submit Workflow: {error}"));
                 return true;
             }
@@ -273,8 +291,20 @@ impl Actor {
         deadline.is_some_and(|deadline| Timestamp::now().duration_since(at) > deadline)
     }
 
+    /// Its concurrency policy has kept a run from being made, or ended others.
+    fn limited(&self, policy: &str) {
+        self.cluster.metrics.cron_limited(&self.cron.metadata.name, &self.cron.metadata.namespace, policy);
+    }
+
+    fn spec_is_wrong(&self, problem: Option<&str>) {
+        if problem.is_some() {
+            self.cluster.metrics.error("CronWorkflowSpecError");
+        }
+    }
+
     fn refuse(&mut self, at: Timestamp, message: &str) {
         tracing::error!(namespace = self.cron.metadata.namespace, cron_workflow = self.cron.metadata.name, message);
+        self.cluster.metrics.error("CronWorkflowSubmissionError");
         cron::refused(&mut self.cron, message);
         self.settled = at;
     }

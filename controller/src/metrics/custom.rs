@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use tiphys_engine::{GaugeOperation, Measured, Measurement};
 
-use super::PREFIX;
+use super::sample;
 
 /// argo: OpenTelemetry's default bounds, which apply where a histogram names none.
 const USUAL: [f64; 15] =
@@ -173,63 +173,25 @@ impl Series {
 
 impl Family {
     fn told(&self, name: &str) -> MetricFamily {
-        let metrics = self.series.iter().map(|(labels, series)| {
-            let mut metric = Metric::from_label(labels.iter().map(label).collect());
+        let samples = self.series.iter().map(|(labels, series)| {
+            let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             match (&series.value, self.kind) {
-                (Value::Number(number), Kind::Counter) => {
-                    let mut counter = Counter::default();
-                    counter.set_value(*number);
-                    metric.set_counter(counter);
-                }
-                (Value::Number(number), _) => metric.set_gauge(gauge(*number)),
+                (Value::Number(number), Kind::Counter) => sample::counter(labels, *number),
+                (Value::Number(number), _) => sample::gauge(labels, *number),
                 (Value::Since(since, until), _) => {
                     let until = until.unwrap_or_else(Timestamp::now);
-                    metric.set_gauge(gauge(until.duration_since(*since).as_secs_f64()));
+                    sample::gauge(labels, until.duration_since(*since).as_secs_f64())
                 }
-                (Value::Samples { counts, sum }, _) => metric.set_histogram(histogram(&self.bounds, counts, *sum)),
+                (Value::Samples { counts, sum }, _) => sample::histogram(labels, &self.bounds, counts, *sum),
             }
-            metric
         });
-        let mut family = MetricFamily::default();
-        family.set_name(format!("{PREFIX}{name}"));
-        family.set_help(self.help.clone());
-        family.set_field_type(match self.kind {
+        let kind = match self.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
             Kind::Histogram => MetricType::HISTOGRAM,
-        });
-        family.set_metric(metrics.collect());
-        family
+        };
+        sample::family(name, &self.help, kind, samples.collect())
     }
-}
-
-fn label((name, value): &(String, String)) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.clone());
-    pair.set_value(value.clone());
-    pair
-}
-
-fn gauge(value: f64) -> Gauge {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    gauge
-}
-
-fn histogram(bounds: &[f64], counts: &[u64], sum: f64) -> Histogram {
-    let mut total = 0;
-    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
-        total += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(total);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(counts.iter().sum());
-    histogram.set_sample_sum(sum);
-    histogram
 }
 
 fn sorted(bounds: &[f64]) -> Vec<f64> {

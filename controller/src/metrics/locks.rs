@@ -1,12 +1,26 @@
 //! Who holds and awaits locks, looked up when it is asked for. argo: gauge_locks.go.
 
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use tiphys_engine::{LockKind, LockName, LockState};
 
-use super::PREFIX;
+use super::sample;
 
-/// A gauge of locks that are held, and one of requests that wait. A mutex counts as kept where semaphores are: argo,
+/// How a lock is told: `type`, `storage`, `lock_name` and `namespace`. A mutex counts as kept where semaphores are: argo,
 /// sync_metrics.go.
+pub(super) fn labels(lock: &LockName) -> [(&'static str, String); 4] {
+    let (storage, namespace, name) = match lock {
+        LockName::Mutex { namespace, name } => ("configmap", namespace, name.clone()),
+        LockName::ConfigMap { namespace, name, key } => ("configmap", namespace, format!("{name}/{key}")),
+        LockName::Database { namespace, key, .. } => ("database", namespace, key.clone()),
+    };
+    let kind = match lock.kind() {
+        LockKind::Semaphore => "semaphore",
+        LockKind::Mutex => "mutex",
+    };
+    [("lock_name", name), ("namespace", namespace.clone()), ("storage", storage.to_owned()), ("type", kind.to_owned())]
+}
+
+/// A gauge of locks that are held, and one of requests that wait.
 pub(super) fn families(locks: &[LockState]) -> [MetricFamily; 2] {
     [
         family("locks_held", "Locks that are held", locks, |lock| lock.holders.len()),
@@ -15,33 +29,9 @@ pub(super) fn families(locks: &[LockState]) -> [MetricFamily; 2] {
 }
 
 fn family(name: &str, help: &str, locks: &[LockState], count: fn(&LockState) -> usize) -> MetricFamily {
-    let metrics = locks.iter().map(|lock| {
-        let (storage, namespace, name) = match &lock.name {
-            LockName::Mutex { namespace, name } => ("configmap", namespace, name.clone()),
-            LockName::ConfigMap { namespace, name, key } => ("configmap", namespace, format!("{name}/{key}")),
-            LockName::Database { namespace, key, .. } => ("database", namespace, key.clone()),
-        };
-        let kind = match lock.name.kind() {
-            LockKind::Semaphore => "semaphore",
-            LockKind::Mutex => "mutex",
-        };
-        let labels = [("lock_name", name.as_str()), ("namespace", namespace), ("storage", storage), ("type", kind)];
-        let labels = labels.into_iter().map(|(name, value)| {
-            let mut label = LabelPair::default();
-            label.set_name(name.into());
-            label.set_value(value.into());
-            label
-        });
-        let mut gauge = Gauge::default();
-        gauge.set_value(count(lock) as f64);
-        let mut metric = Metric::from_label(labels.collect());
-        metric.set_gauge(gauge);
-        metric
-    });
-    let mut family = MetricFamily::default();
-    family.set_name(format!("{PREFIX}{name}"));
-    family.set_help(help.into());
-    family.set_field_type(MetricType::GAUGE);
-    family.set_metric(metrics.collect());
-    family
+    let gauge = |lock: &LockState| {
+        let labels = labels(&lock.name);
+        sample::gauge(labels.iter().map(|(name, value)| (*name, value.as_str())), count(lock) as f64)
+    };
+    sample::family(name, help, MetricType::GAUGE, locks.iter().map(gauge).collect())
 }

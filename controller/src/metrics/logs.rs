@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::PREFIX;
+use super::{PREFIX, sample};
+
+const NAME: &str = "log_messages";
+const HELP: &str = "Messages that were logged";
 
 const LEVELS: [(Level, &str); 3] = [(Level::ERROR, "error"), (Level::WARN, "warn"), (Level::INFO, "info")];
 /// Logging begins before there are metrics, and is one for the whole process.
@@ -34,9 +37,8 @@ pub(super) struct Messages {
 
 impl Messages {
     pub fn new() -> Messages {
-        let (name, labels) = (format!("{PREFIX}log_messages"), vec!["level".to_owned()]);
-        let help = "Messages that were logged".to_owned();
-        Messages { description: super::constant(Desc::new(name, help, labels, HashMap::new())) }
+        let (name, labels) = (format!("{PREFIX}{NAME}"), vec!["level".to_owned()]);
+        Messages { description: super::constant(Desc::new(name, HELP.to_owned(), labels, HashMap::new())) }
     }
 }
 
@@ -46,20 +48,9 @@ impl Collector for Messages {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let samples = LEVELS.iter().zip(&COUNTS).map(|((_, name), count)| {
-            let (mut label, mut counter) = (LabelPair::default(), Counter::default());
-            label.set_name("level".into());
-            label.set_value((*name).into());
-            counter.set_value(count.load(Ordering::Relaxed) as f64);
-            let mut metric = Metric::from_label(vec![label]);
-            metric.set_counter(counter);
-            metric
-        });
-        let mut family = MetricFamily::default();
-        family.set_name(self.description.fq_name.clone());
-        family.set_help(self.description.help.clone());
-        family.set_field_type(MetricType::COUNTER);
-        family.set_metric(samples.collect());
-        vec![family]
+        let samples = LEVELS.iter().zip(&COUNTS);
+        let samples =
+            samples.map(|((_, name), count)| sample::counter([("level", *name)], count.load(Ordering::Relaxed) as f64));
+        vec![sample::family(NAME, HELP, MetricType::COUNTER, samples.collect())]
     }
 }

@@ -4,18 +4,21 @@
 //! A gauge is what is held now: whoever holds it keeps a [`Held`], and gives it back by dropping it.
 
 mod custom;
+mod exported;
 mod locks;
 pub mod logs;
 mod modifiers;
+mod sample;
 mod settings;
 
 use std::time::Duration;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use tiphys_engine::LockState;
+use tiphys_engine::{LockName, LockState};
 use tiphys_kubernetes::Answered;
 
 pub use custom::Custom;
@@ -29,6 +32,9 @@ const PREFIX: &str = "argo_workflows_";
 const SHORT: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// argo: metrics_list.go, k8s_request_duration; with bounds below its own, where most requests are.
 const REQUESTS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0];
+
+/// Causes of errors that are told before there are any. argo: counter_error.go.
+const ERRORS: [&str; 3] = ["OperationPanic", "CronWorkflowSubmissionError", "CronWorkflowSpecError"];
 
 /// All instruments.
 pub struct Metrics {
@@ -45,6 +51,12 @@ pub struct Metrics {
     pods_missing: IntCounterVec,
     templates: IntCounterVec,
     template_seconds: HistogramVec,
+    pod_restarts: IntCounterVec,
+    cron_triggers: IntCounterVec,
+    cron_policies: IntCounterVec,
+    locks_taken: IntCounterVec,
+    pod_delays: Histogram,
+    request_delays: Histogram,
     errors: IntCounterVec,
     operations: Histogram,
     hops: Histogram,
@@ -124,6 +136,42 @@ impl Metrics {
                 &settings
                     .bounds("workflowtemplate_runtime", &[1.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0]),
             ),
+            pod_restarts: counters(
+                &registry,
+                "pod_restarts_total",
+                "Pods that were made anew because they were lost before their main containers began",
+                &["reason", "condition", "namespace"],
+            ),
+            cron_triggers: counters(
+                &registry,
+                "cronworkflows_triggered_total",
+                "Runs of CronWorkflows that were begun",
+                &["name", "namespace"],
+            ),
+            cron_policies: counters(
+                &registry,
+                "cronworkflows_concurrencypolicy_triggered",
+                "Runs that a CronWorkflow's concurrencyPolicy kept from being made, or for which it ended others",
+                &["name", "namespace", "concurrency_policy"],
+            ),
+            locks_taken: counters(
+                &registry,
+                "locks_taken_total",
+                "Locks that were taken",
+                &["lock_name", "namespace", "storage", "type"],
+            ),
+            pod_delays: histogram(
+                &registry,
+                "resource_rate_limiter_latency",
+                "Seconds that a Pod's creation waits for resourceRateLimit",
+                &settings.bounds("resource_rate_limiter_latency", &[0.0, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 180.0]),
+            ),
+            request_delays: histogram(
+                &registry,
+                "client_rate_limiter_latency",
+                "Seconds that a request waited for its turn, of those that may be under way at a time",
+                &settings.bounds("client_rate_limiter_latency", &[0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 180.0]),
+            ),
             errors: counters(&registry, "error_count", "Errors by cause", &["cause"]),
             operations: histogram(
                 &registry,
@@ -171,6 +219,9 @@ impl Metrics {
             registry,
             settings,
         };
+        for cause in ERRORS {
+            metrics.errors.with_label_values(&[cause]).inc_by(0);
+        }
         let version = opts("version", "This version").const_label("version", env!("CARGO_PKG_VERSION"));
         let version = version.const_label("platform", std::env::consts::ARCH);
         registered(&metrics.registry, constant(Gauge::with_opts(version))).set(1.0);
@@ -180,12 +231,20 @@ impl Metrics {
 
     /// Everything, and these locks, as text (Prometheus, exposition format 0.0.4).
     pub fn render(&self, locks: &[LockState]) -> String {
+        // Families are built from valid names and whole samples, so that there is nothing that could not be written.
+        TextEncoder::new().encode_to_string(&self.gathered(locks)).unwrap_or_default()
+    }
+
+    /// The same for a collector.
+    pub fn exported(&self, locks: &[LockState]) -> Vec<tiphys_otlp::Family> {
+        self.gathered(locks).iter().map(exported::family).collect()
+    }
+
+    fn gathered(&self, locks: &[LockState]) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
         families.extend(self.custom.families());
         families.extend(locks::families(locks).into_iter().filter(|family| !family.get_metric().is_empty()));
-        let families = modifiers::apply(families, &self.settings);
-        // Families are built from valid names and whole samples, so that there is nothing that could not be written.
-        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+        modifiers::apply(families, &self.settings)
     }
 
     /// A workflow that is in a phase.
@@ -235,6 +294,39 @@ impl Metrics {
     pub fn pod_missing(&self, recently_started: bool, node_phase: &str) {
         let recently = if recently_started { "true" } else { "false" };
         self.pods_missing.with_label_values(&[recently, node_phase]).inc();
+    }
+
+    /// A lost Pod is made anew. Of its message only the node's condition counts. argo: counter_pod_restart.go.
+    pub fn pod_restarted(&self, reason: &str, message: &str, namespace: &str) {
+        let is_word = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let bracketed = message.split('[').skip(1).filter_map(|rest| Some(rest.split_once(']')?.0));
+        let condition = bracketed.into_iter().find(is_word).unwrap_or_default();
+        self.pod_restarts.with_label_values(&[reason, condition, namespace]).inc();
+    }
+
+    /// A run of a CronWorkflow is begun.
+    pub fn cron_triggered(&self, name: &str, namespace: &str) {
+        self.cron_triggers.with_label_values(&[name, namespace]).inc();
+    }
+
+    /// A CronWorkflow's policy has limited its runs.
+    pub fn cron_limited(&self, name: &str, namespace: &str, policy: &str) {
+        self.cron_policies.with_label_values(&[name, namespace, policy]).inc();
+    }
+
+    /// Somebody has got a lock.
+    pub fn lock_taken(&self, lock: &LockName) {
+        self.locks_taken.with_label_values(&locks::labels(lock).map(|(_, value)| value)).inc();
+    }
+
+    /// A Pod's creation waits so long for the limit that is configured.
+    pub fn pod_delayed(&self, wait: Duration) {
+        self.pod_delays.observe(wait.as_secs_f64());
+    }
+
+    /// A request has waited so long for its turn.
+    pub fn request_delayed(&self, wait: Duration) {
+        self.request_delays.observe(wait.as_secs_f64());
     }
 
     /// Something went wrong that should not. argo: counter_error.go.
@@ -336,6 +428,12 @@ mod tests {
         metrics.workflow_entered("Running", "a");
         metrics.pod_pending("ContainerCreating: x", "a");
         metrics.pod_pending("PodInitializing", "a");
+        metrics.pod_restarted("Evicted", "The node had condition: [DiskPressure]. ", "a");
+        metrics.pod_restarted("NodeShutdown", "Pod was rejected [a b]: [", "a");
+        metrics.cron_triggered("c", "a");
+        metrics.cron_limited("c", "a", "Forbid");
+        metrics.lock_taken(&LockName::ConfigMap { namespace: "a".into(), name: "m".into(), key: "k".into() });
+        metrics.pod_delayed(Duration::from_millis(300));
         metrics.answered(&Answered { kind: "pods", verb: "Create", code: 201, took: Duration::from_millis(3) });
         let text = metrics.render(&[]);
         for line in [
@@ -345,6 +443,13 @@ mod tests {
             "argo_workflows_k8s_request_total{kind=\"pods\",status_code=\"201\",verb=\"Create\"} 1",
             "argo_workflows_k8s_request_duration_bucket{kind=\"pods\",status_code=\"201\",verb=\"Create\",le=\"0.005\"} 1",
             "argo_workflows_is_leader 0",
+            "argo_workflows_pod_restarts_total{condition=\"DiskPressure\",namespace=\"a\",reason=\"Evicted\"} 1",
+            "argo_workflows_pod_restarts_total{condition=\"\",namespace=\"a\",reason=\"NodeShutdown\"} 1",
+            "argo_workflows_cronworkflows_triggered_total{name=\"c\",namespace=\"a\"} 1",
+            "argo_workflows_cronworkflows_concurrencypolicy_triggered{concurrency_policy=\"Forbid\",name=\"c\",namespace=\"a\"} 1",
+            "argo_workflows_locks_taken_total{lock_name=\"m/k\",namespace=\"a\",storage=\"configmap\",type=\"semaphore\"} 1",
+            "argo_workflows_resource_rate_limiter_latency_bucket{le=\"0.5\"} 1",
+            "argo_workflows_error_count{cause=\"CronWorkflowSpecError\"} 0",
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }

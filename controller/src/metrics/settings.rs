@@ -57,8 +57,8 @@ impl Written {
     pub(crate) fn settings(self) -> Result<Settings, String> {
         if !matches!(self.temporality.as_str(), "" | "Cumulative") {
             return Err(format!(
-                "metricsConfig.temporality: {} is not supported by this version of Tiphys, which is asked for metrics and \
-                 does not send them: leave it out",
+                "metricsConfig.temporality: {} is not supported by this version of Tiphys, which sends metrics as they are \
+                 since its start (Cumulative): leave it out",
                 self.temporality
             ));
         }

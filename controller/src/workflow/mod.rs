@@ -20,6 +20,7 @@ mod status;
 pub(crate) mod strays;
 mod tally;
 mod tasks;
+mod trace;
 
 pub use actor::{Ending, drive};
 pub use collect::Collector;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
-use tiphys_contract::{container, label, path};
+use tiphys_contract::{TraceContext, container, label, path};
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
+use tiphys_otlp::Outcome;
 use tiphys_podspec::{Error as PodError, Input, PodConfig, Request, build};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::message::Message;
 use super::prepare::Prepared;
 use super::release::Release;
+use super::trace::Begun;
 use crate::cluster::Cluster;
 
 use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
@@ -40,6 +42,8 @@ pub(super) struct Preparation {
     pub prepared: Arc<OnceCell<Prepared>>,
     /// The artifact repository, as far as it is known.
     pub repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    /// What is told of the Pod's making, where anything is.
+    pub span: Option<Begun>,
 }
 
 impl Workplace {
@@ -51,13 +55,20 @@ impl Workplace {
     /// How long to wait before another Pod is created, where there is a limit.
     pub fn reserve(&self) -> Option<Duration> {
         let rate = self.cluster.pod_rate()?;
-        Some(self.cluster.pod_rate.reserve(rate, Instant::now())).filter(|wait| !wait.is_zero())
+        let wait = self.cluster.pod_rate.reserve(rate, Instant::now());
+        self.cluster.metrics.pod_delayed(wait);
+        Some(wait).filter(|wait| !wait.is_zero())
     }
 
     /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help. `since` is when the Pod ended
     /// after which this one comes.
     pub async fn create(self, request: PodRequest, spec: Arc<WorkflowSpec>, made: Preparation, since: Option<Instant>) {
-        let Preparation { prepared, repository } = made;
+        let Preparation { prepared, repository, span } = made;
+        let end = |span: Option<Begun>, outcome| {
+            if let Some(span) = span {
+                span.end(outcome);
+            }
+        };
         let node = request.node.clone();
         let refused =
             |message: String, transient| Message::Fact(Fact::PodRefused { node: node.clone(), message, transient });
@@ -67,14 +78,17 @@ impl Workplace {
         }
         let made = match prepared.get_or_try_init(|| self.prepare(&spec, repository)).await {
             Ok(prepared) => match self.guard(prepared, &spec, &request).await {
-                Ok(()) => self.build(request, &spec, prepared).await,
+                Ok(()) => self.build(request, &spec, prepared, span.as_ref().map(Begun::context)).await,
                 Err(message) => Err(message),
             },
             Err(message) => Err(message),
         };
         let (pod, config_map) = match made {
             Ok(made) => made,
-            Err(message) => return self.tell(refused(message, false)),
+            Err(message) => {
+                end(span, Outcome::Failed(message.clone()));
+                return self.tell(refused(message, false));
+            }
         };
         let mut backoff = Backoff::default();
         let mut told = String::new();
@@ -82,11 +96,13 @@ impl Workplace {
             let error = match self.submit(&pod, config_map.as_ref()).await {
                 Ok(pod) => {
                     since.iter().for_each(|since| self.cluster.metrics.hopped(since.elapsed()));
+                    end(span, Outcome::Unset);
                     return self.tell(Message::Created { node, pod: Box::new(pod) });
                 }
                 Err(error) => error,
             };
             if !error.is_transient() {
+                end(span, Outcome::Failed(error.to_string()));
                 return self.tell(refused(error.to_string(), false));
             }
             let message = error.to_string();
@@ -113,6 +129,7 @@ impl Workplace {
         request: PodRequest,
         spec: &WorkflowSpec,
         prepared: &Prepared,
+        trace: Option<TraceContext>,
     ) -> Result<(Value, Option<Value>), String> {
         let mut config = prepared.config.clone();
         let variables = request.all_variables();
@@ -128,6 +145,7 @@ impl Workplace {
             active_deadline_seconds: request.active_deadline_seconds,
             volumes: request.volumes.into_iter().chain(prepared.claims.iter().cloned()).collect(),
             avoid_hosts: request.avoid_hosts,
+            trace,
         };
         loop {
             let built = build(&Input {

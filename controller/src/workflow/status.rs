@@ -59,6 +59,8 @@ pub struct Written {
     pub version: String,
     /// Labels that the workflow gets besides its own.
     pub marks: BTreeMap<String, String>,
+    /// Annotations that it gets besides its own.
+    pub notes: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     /// The status without its nodes.
@@ -114,6 +116,7 @@ impl Written {
         written.going = written.going.max(self.going);
         (written.least, written.packed_bytes) = (self.least, self.packed_bytes);
         written.marks.clone_from(&self.marks);
+        written.notes.clone_from(&self.notes);
         written.labels.retain(|name, _| ours.metadata.labels.contains_key(name));
         written.annotations.retain(|name, _| ours.metadata.annotations.contains_key(name));
         written
@@ -152,11 +155,10 @@ impl Written {
         }
         let mut labels = workflow.metadata.labels.clone();
         labels.extend(self.marks.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut annotations = workflow.metadata.annotations.clone();
+        annotations.extend(self.notes.iter().map(|(name, value)| (name.clone(), value.clone())));
         let mut metadata = Map::new();
-        let texts = [
-            ("labels", &mut self.labels, &labels),
-            ("annotations", &mut self.annotations, &workflow.metadata.annotations),
-        ];
+        let texts = [("labels", &mut self.labels, &labels), ("annotations", &mut self.annotations, &annotations)];
         for (name, before, now) in texts {
             if before != now {
                 if let Some(change) = difference(&json!(before), &json!(now)) {

@@ -31,6 +31,8 @@ pub enum Verdict {
         reason: String,
         /// Whether trying again could come out otherwise without a change of the spec.
         settled: bool,
+        /// Whether it is `concurrencyPolicy: Forbid` that keeps it from being made.
+        forbidden: bool,
     },
     /// It is made.
     Run {
@@ -45,7 +47,7 @@ pub enum Verdict {
 ///
 /// `problem` is what validation says of it.
 pub fn begin(cron: &mut CronWorkflow, table: &Timetable, at: Timestamp, problem: Option<&str>) -> Verdict {
-    let skip = |reason: &str, settled| Verdict::Skip { reason: reason.to_owned(), settled };
+    let skip = |reason: &str, settled| Verdict::Skip { reason: reason.to_owned(), settled, forbidden: false };
     table.note(cron);
     found(cron, problem);
     if problem.is_some() {
@@ -71,7 +73,8 @@ pub fn begin(cron: &mut CronWorkflow, table: &Timetable, at: Timestamp, problem:
     let active = cron.status.active.iter().filter_map(|one| one["name"].as_str()).map(str::to_owned);
     let replaces = match cron.spec.concurrency_policy.as_str() {
         "Forbid" if !cron.status.active.is_empty() => {
-            return skip("'ConcurrencyPolicy: Forbid' and a run is active", false);
+            let reason = "'ConcurrencyPolicy: Forbid' and a run is active".to_owned();
+            return Verdict::Skip { reason, settled: false, forbidden: true };
         }
         "Replace" => active.collect(),
         _ => Vec::new(),
@@ -169,7 +172,7 @@ mod tests {
     }
 
     fn reason(verdict: &Verdict) -> (&str, bool) {
-        let Verdict::Skip { reason, settled } = verdict else { panic!("{verdict:?}") };
+        let Verdict::Skip { reason, settled, .. } = verdict else { panic!("{verdict:?}") };
         (reason, *settled)
     }
 

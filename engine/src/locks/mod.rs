@@ -112,6 +112,7 @@ impl Locks {
         for holder in self.workflows.get(workflow).cloned().unwrap_or_default() {
             let of_one = self.release(&holder);
             news.told.extend(of_one.told.into_iter().filter(|(told, _)| &*told.workflow != workflow));
+            news.taken.extend(of_one.taken);
             news.limits.extend(of_one.limits);
         }
         news
@@ -286,6 +287,7 @@ impl Locks {
         if let Some(party) = self.parties.get_mut(holder) {
             party.held.extend(locks.iter().cloned());
         }
+        news.taken.extend(locks.iter().cloned());
         news.told.push((holder.clone(), LockAnswer::Granted));
         locks
     }

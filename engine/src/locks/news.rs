@@ -48,6 +48,8 @@ pub struct LockWait {
 pub struct LockNews {
     /// Who is to be told what.
     pub told: Vec<(LockHolder, LockAnswer)>,
+    /// Locks that somebody has got, once for each who has.
+    pub taken: Vec<LockName>,
     /// Namespaces and names of ConfigMaps that hold limits: each is read once and told with [`crate::Locks::config_map`].
     pub limits: Vec<(String, String)>,
 }

@@ -23,6 +23,7 @@ pub fn run(
     cluster: impl FnOnce() -> Result<Option<Config>, ClusterError>,
 ) -> Result<i32, String> {
     own_work::run(paths, settings, cluster, |template| {
+        let _span = tracing::info_span!("processDataTemplate").entered();
         let failed = |reason: String| format!("unable to process data template: {reason}");
         let data = template.data.as_ref().ok_or_else(|| failed("no data template found".to_owned()))?;
         let source = source(paths, settings, data, template.archive_location.as_deref())

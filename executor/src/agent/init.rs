@@ -39,6 +39,7 @@ pub fn run(paths: &Paths, settings: &Settings) -> Result<(), String> {
 pub fn stage(paths: &Paths, settings: &Settings, json: &str, kept: Kept<'_>) -> Result<(), String> {
     let text = |error: FileError| error.to_string();
     let template = template::parse(json)?;
+    let staging = tracing::info_span!("stageFiles").entered();
     replace(&paths.template(), json.as_bytes(), 0o444).map_err(text)?;
     if let Some(script) = &template.script {
         // The structure of a script is a container's; its source is a field of its own.
@@ -48,6 +49,7 @@ pub fn stage(paths: &Paths, settings: &Settings, json: &str, kept: Kept<'_>) -> 
         }
         replace(&paths.script, source.as_bytes(), 0o755).map_err(text)?;
     }
+    drop(staging);
     inputs::load(paths, settings, &template, kept)
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tiphys_api::{Artifact, Template};
 use tiphys_artifact::Artifacts;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::settings::Settings;
 use super::{locations, template, transfers};
@@ -38,6 +40,15 @@ impl Kept<'_> {
 /// # Errors
 /// The text for the user: the first input, in the template's order, that is missing or could not be loaded.
 pub fn load(paths: &Paths, settings: &Settings, template: &Template, kept: Kept<'_>) -> Result<(), String> {
+    let span = tracing::info_span!("loadArtifacts", error = Empty);
+    let _entered = span.enter();
+    let loaded = load_all(paths, settings, template, kept);
+    loaded.inspect_err(|failure| {
+        span.record("error", failure.as_str());
+    })
+}
+
+fn load_all(paths: &Paths, settings: &Settings, template: &Template, kept: Kept<'_>) -> Result<(), String> {
     let mut jobs = Vec::new();
     for artifact in &template.inputs.artifacts {
         if locations::is_supplied(artifact) {
@@ -55,7 +66,14 @@ pub fn load(paths: &Paths, settings: &Settings, template: &Template, kept: Kept<
         return Ok(());
     }
     let results = transfers::run(paths, settings, async |artifacts| {
-        transfers::all(jobs.iter().map(|(target, artifact)| load_one(artifacts, artifact, target))).await
+        let load = async |(target, artifact): &(PathBuf, Artifact)| {
+            let span = tracing::info_span!("loadArtifact", path = artifact.path.as_str(), error = Empty);
+            let loaded = load_one(artifacts, artifact, target).instrument(span.clone()).await;
+            loaded.inspect_err(|failure| {
+                span.record("error", failure.as_str());
+            })
+        };
+        transfers::all(jobs.iter().map(load)).await
     })?;
     results.into_iter().collect()
 }

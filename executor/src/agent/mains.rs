@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tiphys_contract::exit;
 use tiphys_contract::path::ctr;
 
+use super::trace;
 use crate::emissary::exit_code_of;
 use crate::exit_file;
 use crate::mailbox;
@@ -68,6 +69,15 @@ impl<'a> Mains<'a> {
             mailbox::send(&self.paths.ctr(name).join(ctr::SIGNAL), signal)?;
         }
         Ok(())
+    }
+}
+
+/// Tells the span of a container that has ended: when it did by its exit code, when it began by its lock.
+pub fn tell(paths: &Paths, container: &str) {
+    let folder = paths.ctr(container);
+    let changed = |file: &str| folder.join(file).symlink_metadata().and_then(|meta| meta.modified()).ok();
+    if let (Some(code), Some(end)) = (exit_code_of(paths, container), changed(ctr::EXIT_CODE)) {
+        trace::main_has_run(container, changed(ctr::ALIVE).unwrap_or(end), end, code);
     }
 }
 

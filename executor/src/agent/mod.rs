@@ -36,11 +36,12 @@ use std::process::ExitCode;
 
 use tiphys_contract::{env, exit};
 
+use crate::args::{self, Args};
 use crate::cluster::Config;
 use crate::emissary;
 use crate::paths::Paths;
 use crate::shared_files::report_failure;
-use crate::{args, kill, log, sidecar, tasks};
+use crate::{kill, log, sidecar, tasks};
 use settings::Settings;
 
 /// What there is, for messages.
@@ -68,8 +69,19 @@ pub fn run_below(paths: &Paths, args: impl Iterator<Item = OsString>) -> ExitCod
 fn run(paths: &Paths, args: impl Iterator<Item = OsString>) -> Result<i32, String> {
     let parsed = args::parse(args.skip(1))?;
     log::begin(parsed.log_level.as_deref(), parsed.log_format.as_deref())?;
-    trace::begin();
     let variable = |name: &str| std::env::var(name).ok();
+    trace::begin(paths, parsed.command.as_deref(), variable);
+    let done = dispatch(paths, parsed, variable);
+    let failure = match &done {
+        Ok(0) => None,
+        Ok(code) => Some(format!("exit code {code}")),
+        Err(message) => Some(message.clone()),
+    };
+    trace::finish(failure.as_deref());
+    done
+}
+
+fn dispatch(paths: &Paths, parsed: Args, variable: impl Fn(&str) -> Option<String> + Copy) -> Result<i32, String> {
     let cluster = || Config::find(paths, &parsed.cluster, variable);
     let done = |result: Result<(), String>| result.map(|()| 0);
     match parsed.command.as_deref() {

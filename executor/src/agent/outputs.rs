@@ -11,6 +11,8 @@ use tiphys_artifact::{Artifacts, Body, Opened, Source, Unresolved, strategy};
 use tiphys_contract::key::{self, Packing};
 use tiphys_contract::path::ctr;
 use tokio::sync::Semaphore;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::ending::Ending;
 use super::journal::Journal;
@@ -54,6 +56,20 @@ impl Job {
     /// What an earlier process has saved.
     fn done(reported: &Artifact) -> Self {
         Self { id: String::new(), reported: reported.clone(), whole: Artifact::default(), content: Content::Saved }
+    }
+
+    /// What is told of the upload.
+    fn span(&self, of_artifacts: &Span, of_logs: &Span) -> Span {
+        match self.content {
+            Content::Tar(_) | Content::Itself(_) => {
+                tracing::info_span!(parent: of_artifacts, "saveArtifact", error = Empty)
+            }
+            Content::Log(_) => {
+                let container = self.reported.name.strip_suffix("-logs").unwrap_or(&self.reported.name);
+                tracing::info_span!(parent: of_logs, "saveContainerLogs", container_name = container, error = Empty)
+            }
+            Content::Saved => Span::none(),
+        }
     }
 
     fn failed(&self, reason: impl Display) -> String {
@@ -110,11 +126,17 @@ pub fn save(what: &What<'_>, journal: &mut Journal, ending: &Ending) -> Saved {
         true => Ok(jobs.iter().map(|_| Ok(())).collect()),
         false => {
             let journal = RefCell::new(journal);
+            let (of_artifacts, of_logs) = spans(&jobs);
             transfers::run_saving(paths, settings, ending, async |artifacts| {
                 let large = Semaphore::new(1);
                 let upload = async |job: &Job| {
-                    let in_time = ending.transfers.bound(in_turn(artifacts, job, &large)).await;
-                    in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)))?;
+                    let span = job.span(&of_artifacts, &of_logs);
+                    let in_time =
+                        ending.transfers.bound(in_turn(artifacts, job, &large)).instrument(span.clone()).await;
+                    let saved = in_time.unwrap_or_else(|| Err(job.failed(transfers::OUT_OF_TIME)));
+                    saved.inspect_err(|failure| {
+                        span.record("error", failure.as_str());
+                    })?;
                     if !matches!(job.content, Content::Saved) {
                         journal.borrow_mut().note_saved(&job.id, &job.reported);
                     }
@@ -145,6 +167,15 @@ pub fn save(what: &What<'_>, journal: &mut Journal, ending: &Ending) -> Saved {
         saved.errors.insert(0, failures.join("; "));
     }
     saved
+}
+
+/// What is told of all uploads of artifacts, and of all of logs, where there are any.
+fn spans(jobs: &[Job]) -> (Span, Span) {
+    let is_log = |job: &Job| matches!(job.content, Content::Log(_));
+    let is_artifact = |job: &Job| matches!(job.content, Content::Tar(_) | Content::Itself(_));
+    let artifacts = if jobs.iter().any(is_artifact) { tracing::info_span!("saveArtifacts") } else { Span::none() };
+    let logs = if jobs.iter().any(is_log) { tracing::info_span!("saveLogs") } else { Span::none() };
+    (artifacts, logs)
 }
 
 /// The job of an output; none for an optional one that is not there.

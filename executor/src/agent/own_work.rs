@@ -36,6 +36,7 @@ pub fn run(
     let reports = Reports::open(paths, settings, &template, &ending, cluster)?;
     let done = work(&template);
     let failure = done.as_ref().err().cloned().unwrap_or_default();
+    let _span = tracing::info_span!("createTaskResult").entered();
     let delivered = reports.deliver(TaskResult { outputs: done.ok(), ..TaskResult::default() }, &failure);
     let arrived = delivered.failures.is_empty();
     match [failure].into_iter().chain(delivered.failures).find(|failure| !failure.is_empty()) {

@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::mains::Mains;
 use super::report::{By, Reports};
 use super::settings::Settings;
-use super::{ends, outputs, own_work, progress, results, template};
+use super::{ends, mains, outputs, own_work, progress, results, template};
 use crate::cluster::{ClusterError, Config};
 use crate::kill::COLLECT;
 use crate::paths::Paths;
@@ -74,10 +74,15 @@ impl Wait<'_> {
         let mains = Mains::watch(paths, template::mains(self.template), &mut self.events);
         let mut watch =
             Watch { paths, settings, ending: self.ending, progress: Progress::default(), past_deadline: false };
+        let waiting = tracing::info_span!("waitWorkload").entered();
         let waited = mains
             .map_err(|error| error.to_string())
             .and_then(|mains| watch.until_over(mains, &mut self.events, &mut self.reports));
+        drop(waiting);
         let Watch { progress, past_deadline, .. } = watch;
+        if self.template.resource.is_none() {
+            template::mains(self.template).iter().for_each(|name| mains::tell(paths, name));
+        }
         self.ending.listen(self.events);
         tracing::info!("the user's containers have ended");
 
@@ -97,7 +102,15 @@ impl Wait<'_> {
             None if past_deadline => DEADLINE_MESSAGE.to_owned(),
             None => String::new(),
         };
-        let delivered = self.reports.deliver(result, &told);
+        let delivered = {
+            let span = tracing::info_span!("createTaskResult", error = tracing::field::Empty);
+            let _entered = span.enter();
+            let delivered = self.reports.deliver(result, &told);
+            delivered.failures.first().into_iter().for_each(|failure| {
+                span.record("error", failure.as_str());
+            });
+            delivered
+        };
         // Nothing is saved after this.
         sidecar::end_all(paths, &settings.plugin_containers);
         let arrived = delivered.failures.is_empty();
@@ -147,6 +160,7 @@ impl Left<'_> {
         };
         if has_outputs {
             if settings.include_output && template::has_result(template) {
+                let _span = tracing::info_span!("captureScriptResult").entered();
                 match results::script_result(paths, keeps_last) {
                     Ok(script) => {
                         outputs.result = script.text;
@@ -155,7 +169,10 @@ impl Left<'_> {
                     Err(error) => failures.push(error),
                 }
             }
+            let span =
+                (!template.outputs.parameters.is_empty()).then(|| tracing::info_span!("saveParameters").entered());
             let (parameters, failure) = results::parameters(paths, template);
+            drop(span);
             outputs.parameters = parameters;
             failures.extend(failure.err());
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tiphys_contract::env;
+use tiphys_contract::{TraceParent, env};
 
 /// What the driver and the user set on the container.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub pause_after: bool,
     /// The Pod has no init container, which would have had the input artifacts mounted.
     pub links_inputs: bool,
+    /// The span that the container's own comes below.
+    pub trace: Option<TraceParent>,
     /// The template, where no file has it.
     pub template: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Settings {
             pause_before: flag(env::DEBUG_PAUSE_BEFORE),
             pause_after: flag(env::DEBUG_PAUSE_AFTER),
             links_inputs: flag(env::WAIT_FOR_READY) || flag(env::INITLESS_POD),
+            trace: set(env::TRACEPARENT).and_then(|text| TraceParent::parse(&text)),
             template: set(env::TEMPLATE),
         })
     }

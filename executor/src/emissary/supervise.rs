@@ -10,8 +10,10 @@ use super::capture::{Capture, Keep};
 use super::memory;
 use super::template::Template;
 use super::{EmissaryError, Settings, exit_code_of, reason};
+use tiphys_contract::env;
 use tiphys_contract::path::ctr;
 
+use crate::args::is_executor_name;
 use crate::log::{self, Level};
 use crate::paths::Paths;
 use crate::process::{self, Event, Events, Terminal};
@@ -75,6 +77,13 @@ impl Job<'_> {
     fn start(&self, events: &mut Events) -> Result<Ended, EmissaryError> {
         let mut command = Command::new(self.program);
         command.args(self.args);
+        if let Some(trace) = &self.settings.trace {
+            // What the command tells comes below its container's span, which is told when that has ended.
+            command.env(env::TRACEPARENT, trace.of_main(&self.settings.container).to_string());
+            if is_executor_name(self.program.as_os_str()) {
+                command.env(env::OUTER_TRACEPARENT, trace.to_string());
+            }
+        }
         process::unblock_signals(&mut command);
         let on_terminal = process::is_terminal();
         let keep = Keep {

@@ -39,6 +39,7 @@ impl Corpus {
             active_deadline_seconds: pod["spec"]["activeDeadlineSeconds"].as_i64(),
             volumes,
             avoid_hosts: Vec::new(),
+            trace: None,
         };
         let config = config(repository);
         let input = Input {

@@ -1,6 +1,7 @@
 //! The executor's own containers.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tiphys_contract::{TraceContext, TraceParent};
 use tiphys_podspec::{ExecutorDefaults, KubeConfig};
 
 use crate::support::{carried, container, container_setup, mounts, names, setup, variable, volume};
@@ -59,7 +60,7 @@ fn a_resource_template_is_locked_down_and_waits_only_to_save_logs() {
         assert_eq!(context["readOnlyRootFilesystem"], read_only);
     }
     let manifest = carried(&pod)["resource"]["manifest"].as_str().unwrap().to_owned();
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["metadata"]["ownerReferences"][0]["uid"], json!("uid"));
 
     let pod = setup(template).with_config(|config| config.archive_logs = true).build();
@@ -85,6 +86,29 @@ fn every_container_knows_its_deadline() {
     for name in ["init", "wait", "main"] {
         assert_eq!(variable(container(&pod, name), "ARGO_DEADLINE"), Some("2026-01-02T03:04:05Z"));
     }
+}
+
+#[test]
+fn a_trace_is_handed_on_to_every_container() {
+    let state = |pod: &Value, name: &str| {
+        let pod = container(pod, name);
+        ["TRACEPARENT", "TRACESTATE"].map(|name| variable(pod, name).map(str::to_owned))
+    };
+    let setup = container_setup("metadata: {annotations: {workflows.argoproj.io/span-id: mine}}");
+    let plain = setup.build();
+    for name in ["init", "wait", "main"] {
+        assert_eq!(state(&plain, name), [None, None]);
+    }
+    assert_eq!(plain["metadata"]["annotations"].get("workflows.argoproj.io/trace-id"), None);
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = TraceContext { parent: TraceParent::parse(text).unwrap(), state: "workflow=ns/wf".into() };
+    let pod = setup.with_request(|request| request.trace = Some(trace)).build();
+    for name in ["init", "wait", "main"] {
+        assert_eq!(state(&pod, name), [Some(text.to_owned()), Some("workflow=ns/wf".to_owned())]);
+    }
+    let annotation = |name: &str| &pod["metadata"]["annotations"][format!("workflows.argoproj.io/{name}")];
+    assert_eq!(annotation("trace-id"), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(annotation("span-id"), "00f067aa0ba902b7");
 }
 
 #[test]

@@ -41,6 +41,8 @@ impl Actor {
         // Nobody else takes it away, or labels it as done with.
         pod.released = true;
         if !std::mem::replace(&mut pod.ending, true) {
+            let (reason, message) = &pod.failure;
+            self.place.cluster.metrics.pod_restarted(reason, message, &self.place.namespace);
             tokio::spawn(self.place.clone().delete(name, uid, None));
         }
     }

@@ -40,9 +40,11 @@ use super::prepare::Prepared;
 use super::status::Written;
 use super::tally::Tally;
 use super::tasks::{self, Tasks};
+use super::trace::Trace;
 use crate::cluster::{Cluster, Turn};
 use crate::locks;
 use tiphys_kubernetes::{ApiError, Backoff, Kind, Pod};
+use tiphys_otlp::Outcome;
 
 /// How many messages are taken in before the engine is asked what follows from them.
 const BATCH: usize = 256;
@@ -128,6 +130,8 @@ struct KnownPod {
     phase: PodPhase,
     labels: std::collections::BTreeMap<String, String>,
     annotations: std::collections::BTreeMap<String, String>,
+    /// Why it failed as a whole, by its own status: reason and message.
+    failure: (String, String),
     /// Containers that run.
     running: Vec<String>,
     grace: Option<u64>,
@@ -151,6 +155,8 @@ struct Actor {
     prepared: Arc<OnceCell<Prepared>>,
     events: Events,
     tally: Tally,
+    /// What is told of it as spans, where anything is.
+    trace: Option<Box<Trace>>,
     /// When a Pod ended, of whose end nothing has followed yet.
     ended: Option<Instant>,
     written: Written,
@@ -230,10 +236,12 @@ impl Actor {
         let config = place.cluster.config();
         let adopted = !workflow.status.nodes.is_empty();
         let over = workflow.status.phase.is_completed();
-        let written = Written::of(&workflow, held, config.limits);
+        let mut written = Written::of(&workflow, held, config.limits);
         let events = Events::of(place.clone(), &workflow);
         let tally = Tally::of(place.cluster.metrics.clone(), place.namespace.clone(), place.uid.clone(), &workflow);
         admission::begin_anew(&mut workflow);
+        let trace = Trace::of(place.cluster.traces.as_ref(), &workflow);
+        written.notes.extend(trace.iter().map(|trace| (label::TRACE_ID.to_owned(), trace.id())));
         let run = Run::restore(workflow, config.engine(), Timestamp::now());
         let mut actor = Actor {
             place,
@@ -241,6 +249,7 @@ impl Actor {
             prepared: Arc::default(),
             events,
             tally,
+            trace,
             ended: None,
             clearing: false,
             told_over: [false, over],
@@ -352,6 +361,9 @@ impl Actor {
                         self.creating.remove(node);
                     }
                 }
+                if let Some(trace) = &mut self.trace {
+                    trace.told(&fact);
+                }
                 self.observe(fact);
             }
             Message::Created { node, pod } => {
@@ -387,7 +399,10 @@ impl Actor {
     /// Asks the engine what follows, does it, and writes it.
     fn plan(&mut self) {
         let began = Instant::now();
+        let turn = self.trace.as_ref().map(|trace| trace.begin("reconcileWorkflow"));
         let Plan { changed, status_changed, actions, needs, wake_at } = self.run.plan(Timestamp::now());
+        // One that changes nothing is not worth a span.
+        let turn = turn.filter(|_| status_changed || !changed.is_empty());
         self.unwritten |= status_changed || !changed.is_empty();
         if status_changed {
             self.events.workflow(self.run.workflow());
@@ -397,6 +412,9 @@ impl Actor {
             let node = self.run.node(id.as_str());
             let pod = self.pods.get(&id).map(|pod| (pod.name.as_str(), pod.uid.as_str()));
             node.into_iter().for_each(|node| self.events.node(node, pod));
+            if let (Some(trace), Some(node)) = (&mut self.trace, node) {
+                trace.node(node);
+            }
             let over = node.is_some_and(|node| node.phase.is_fulfilled());
             if over && self.pods.contains_key(&id) {
                 self.releases[1].push(id.clone());
@@ -416,6 +434,13 @@ impl Actor {
         self.ended = None;
         self.create_pods();
         self.write();
+        if let Some(trace) = self.trace.as_mut().filter(|_| status_changed) {
+            // Its nodes' ends come before its own.
+            trace.workflow(self.run.workflow());
+        }
+        if let Some(turn) = turn {
+            turn.end(Outcome::Unset);
+        }
         self.place.cluster.metrics.operated(began.elapsed());
     }
 
@@ -426,7 +451,12 @@ impl Actor {
             Action::ReplacePod { node, pod_name, uid } => self.replace_pod(node, pod_name, uid),
             Action::EndSidecars { node, .. } => self.signal(&node),
             Action::AcquireLocks(_) if !self.place.cluster.is_first => self.begin_to_move(),
-            Action::AcquireLocks(request) => self.place.cluster.locks.acquire(&self.place.cluster, *request),
+            Action::AcquireLocks(request) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.asks(&request);
+                }
+                self.place.cluster.locks.acquire(&self.place.cluster, *request);
+            }
             Action::ReleaseLocks(holder) => self.place.cluster.locks.release(&self.place.cluster, &holder),
             Action::Measure(measurement) => {
                 if let Err(message) = self.tally.measure(*measurement) {
@@ -481,7 +511,8 @@ impl Actor {
             let node = request.node.clone();
             let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
             let known = (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
-            let made = Preparation { prepared, repository: known.flatten() };
+            let span = self.trace.as_ref().map(|trace| trace.pod(node.as_str()));
+            let made = Preparation { prepared, repository: known.flatten(), span };
             let task = tokio::spawn(self.place.clone().create(*request, spec, made, since));
             self.unanswered.insert(node.clone());
             self.creating.insert(node, task.abort_handle());

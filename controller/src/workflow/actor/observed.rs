@@ -87,6 +87,7 @@ impl Actor {
         if is_over(phase) && !is_over(known.phase) {
             self.ended.get_or_insert(seen_at);
         }
+        known.failure = (pod.status.reason, pod.status.message);
         known.name = pod.metadata.name;
         known.uid = pod.metadata.uid;
         known.phase = phase;

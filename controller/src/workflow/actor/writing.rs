@@ -7,6 +7,7 @@ use tiphys_api::Workflow;
 use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::Kind;
+use tiphys_otlp::Outcome;
 
 use super::Actor;
 use super::moving::Moving;
@@ -58,6 +59,7 @@ impl Actor {
         }
         self.told_over[0] = self.run.workflow().status.phase.is_completed();
         let (place, spec) = (self.place.clone(), self.run.spec().clone());
+        let span = self.trace.as_ref().map(|trace| trace.begin("persistUpdates"));
         tokio::spawn(async move {
             let begun = Instant::now();
             let written = async {
@@ -73,6 +75,10 @@ impl Actor {
             };
             let outcome = written.await;
             drop(turn);
+            if let Some(span) = span {
+                let failure = outcome.as_ref().err().map(|error: &Refusal| Outcome::Failed(error.to_string()));
+                span.end(failure.unwrap_or_default());
+            }
             place.tell(Message::Written(outcome));
         });
     }
