@@ -177,7 +177,7 @@ async fn others_decide(plain: &AnyPool, engine: &Engine) {
 
 /// Many at once: never more holders than a limit allows, and everybody gets what he waits for.
 async fn crowd(plain: &AnyPool, engine: &Engine) {
-    const EACH: usize = 12;
+    const EACH: usize = 4;
     execute(plain, "insert into sync_limit values ('ns/crowd', 2)").await;
     let keys = [mutex("crowd"), semaphore("crowd", None)];
     let work = |controller: &'static str| {
@@ -197,7 +197,7 @@ async fn crowd(plain: &AnyPool, engine: &Engine) {
                         other => panic!("{other:?}"),
                     }
                 };
-                assert_eq!(standings[0].holders, [place.holder.clone()]);
+                assert_eq!(standings[0].holders.join("+"), place.holder);
                 seen += 1;
                 let names: Vec<String> = keys.iter().map(|key| key.key.clone()).collect();
                 tables.release(&place.holder, &names).await.unwrap();

@@ -6,12 +6,15 @@
 mod archiving;
 mod collecting;
 mod options;
+mod server;
 mod settings;
 
 pub use archiving::{is_awaited, keep};
 pub use collecting::collect;
 pub use options::PersistenceOptions;
-pub use settings::{DatabaseSettings, Persistence, SecretKey, WrittenPersistence};
+pub use server::{DatabaseSettings, SecretKey};
+pub(crate) use server::{WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers, wrong};
+pub use settings::{Persistence, WrittenPersistence};
 
 use std::collections::BTreeMap;
 
@@ -97,7 +100,7 @@ impl Connection {
         if let Some((_, before)) = open.take() {
             before.close().await;
         }
-        let settings = persistence.database.with(&Secrets { cluster }).await?;
+        let settings = persistence.database.with(&Secrets::of(cluster)).await?;
         let database = Database::new(&settings)?;
         match persistence.skip_migration {
             true => database.is_migrated(&persistence.table).await?,
@@ -129,7 +132,11 @@ struct SecretObject {
     data: BTreeMap<String, String>,
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    pub(crate) fn of(cluster: &'a Cluster) -> Secrets<'a> {
+        Secrets { cluster }
+    }
+
     pub(crate) async fn credentials(
         &self,
         user: &SecretKey,

@@ -19,6 +19,7 @@ mod own;
 mod recorded;
 mod schedules;
 mod sharding;
+mod shared_locks;
 mod steps;
 mod verdict;
 mod workflows;
@@ -116,8 +117,14 @@ pub fn run(args: &[String]) -> Result<()> {
         runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
         count.part("shards", begun);
     }
-    if options.only.as_ref().is_some_and(|only| sharding::NAME.contains(only.as_str())) {
-        // It needs no image, and its name is no other's.
+    if options.layout.is_none() {
+        let begun = Instant::now();
+        runtime.block_on(shared_locks::run_all(&options, &cluster, &mut count))?;
+        count.part("locks in a database", begun);
+    }
+    let imageless = [sharding::NAME, shared_locks::NAME];
+    if options.only.as_ref().is_some_and(|only| imageless.iter().any(|name| name.contains(only.as_str()))) {
+        // They need no image, and their names are no others'.
         return count.end();
     }
     let begun = Instant::now();
@@ -142,7 +149,7 @@ pub fn run(args: &[String]) -> Result<()> {
         let begun = Instant::now();
         let outcome =
             databases::run_tests().err().map_or(Outcome::Passed, |error| Outcome::Failed(format!("{error:#}")));
-        count.add("archive: its suite on PostgreSQL and MariaDB", begun, &outcome);
+        count.add("archive and locks: their suites on PostgreSQL and MariaDB", begun, &outcome);
         count.part("archive", begun);
     }
     if options.only.as_ref().is_none_or(|only| "chart".contains(only.as_str())) {
