@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, ConnectOptions as _, Row as _};
+use sqlx::{Any, AnyPool, ConnectOptions as _, Row as _, Transaction};
 
 use crate::dialect::Dialect;
 use crate::statement::Statement;
@@ -113,9 +113,18 @@ impl Database {
         .await
     }
 
+    /// Begins what others see as done at one moment, if they read and write in such a way themselves.
+    pub(crate) async fn serializable(&self, what: &'static str) -> Result<Transaction<'static, Any>, Error> {
+        let begun = self.pool.begin_with(self.dialect.begin_serializable()).await;
+        begun.map_err(|error| Error::of(what, error))
+    }
+
     /// Tries again while the server is away, as often as the settings say. What is tried may be done twice: whoever calls
     /// this takes care that it does no harm.
-    async fn patiently<T, F: Future<Output = Result<T, Error>>>(&self, attempt: impl Fn() -> F) -> Result<T, Error> {
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error> {
         let mut failures = 0;
         loop {
             match attempt().await {

@@ -38,6 +38,41 @@ impl Dialect {
         }
     }
 
+    /// The same as a driver for Go says it, who gives UTC and does not say so: the server takes it for its own time. argo:
+    /// the moments of locks, which are compared with each other alone.
+    pub fn plain_moment(self) -> (&'static str, &'static str) {
+        match self {
+            // Our sessions are in UTC.
+            Dialect::MySql => ("convert_tz(", ", @@global.time_zone, '+00:00')"),
+            Dialect::PostgreSql | Dialect::Sqlite => self.moment(),
+        }
+    }
+
+    /// A text as a whole number: what goes before it and behind it.
+    pub fn integer(self) -> (&'static str, &'static str) {
+        match self {
+            Dialect::PostgreSql => ("cast(", " as int)"),
+            Dialect::MySql | Dialect::Sqlite => ("", ""),
+        }
+    }
+
+    /// What begins a transaction that others see as done at one moment.
+    pub fn begin_serializable(self) -> &'static str {
+        match self {
+            Dialect::PostgreSql => "begin isolation level serializable",
+            Dialect::MySql => "set transaction isolation level serializable; start transaction",
+            Dialect::Sqlite => "begin immediate",
+        }
+    }
+
+    /// An insertion that does nothing where there is such a row: what begins it, and what ends it.
+    pub fn insert_if_new(self) -> (&'static str, &'static str) {
+        match self {
+            Dialect::PostgreSql | Dialect::Sqlite => ("insert into", " on conflict do nothing"),
+            Dialect::MySql => ("insert ignore into", ""),
+        }
+    }
+
     /// A column with a moment as text: `2026-01-31 23:59:59`.
     pub fn moment_as_text(self, column: &str) -> String {
         match self {
@@ -49,6 +84,14 @@ impl Dialect {
 
     /// A column with JSON as text.
     pub fn json_as_text(self, column: &str) -> String {
+        match self {
+            Dialect::PostgreSql | Dialect::Sqlite => format!("cast({column} as text)"),
+            Dialect::MySql => format!("cast({column} as char)"),
+        }
+    }
+
+    /// A column with a whole number as text.
+    pub fn integer_as_text(self, column: &str) -> String {
         match self {
             Dialect::PostgreSql | Dialect::Sqlite => format!("cast({column} as text)"),
             Dialect::MySql => format!("cast({column} as char)"),

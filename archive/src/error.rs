@@ -12,6 +12,9 @@ pub enum Error {
     /// It cannot be reached, is starting or ending, or is overloaded.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
+    /// It could not carry out transactions of several at a time as if they came one after the other, and gave this one up.
+    #[error("the database gave up a transaction for the sake of another: {0}")]
+    Contended(String),
     /// It refused a statement.
     #[error("the database refuses {what}: {reason}")]
     Refused {
@@ -50,7 +53,7 @@ pub enum Error {
 impl Error {
     /// Whether the same can succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Unreachable(_))
+        matches!(self, Error::Unreachable(_) | Error::Contended(_))
     }
 
     /// What came of a statement.
@@ -61,6 +64,7 @@ impl Error {
                 match Class::of(&code, error.message()) {
                     Class::Credentials => Error::Credentials,
                     Class::Passing => Error::Unreachable(error.message().to_owned()),
+                    Class::Contended => Error::Contended(error.message().to_owned()),
                     Class::Lasting => Error::Refused { what, reason: error.message().to_owned() },
                 }
             }
@@ -81,6 +85,7 @@ impl Error {
 enum Class {
     Credentials,
     Passing,
+    Contended,
     Lasting,
 }
 
@@ -92,10 +97,11 @@ impl Class {
             // invalid authorization; access denied to a database
             code if code.starts_with("28") => Class::Credentials,
             "42000" if message.starts_with("Access denied") => Class::Credentials,
-            // connections, resources, an operator's doing, serialisation and deadlocks, read-only while it fails over
-            code if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) && code.len() == 5 => {
-                Class::Passing
-            }
+            // connections, resources, an operator's doing
+            code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) && code.len() == 5 => Class::Passing,
+            // serialisation, deadlocks
+            code if code.starts_with("40") && code.len() == 5 => Class::Contended,
+            // read-only while it fails over
             "25006" | "55P03" => Class::Passing,
             // busy, locked
             "5" | "6" | "261" | "262" | "517" => Class::Passing,
@@ -123,7 +129,7 @@ mod tests {
             ("1", "no such table", false, false),
         ] {
             let class = Class::of(code, message);
-            let found = (matches!(class, Class::Passing), matches!(class, Class::Credentials));
+            let found = (matches!(class, Class::Passing | Class::Contended), matches!(class, Class::Credentials));
             assert_eq!(found, (transient, credentials), "{code} {message}");
         }
     }

@@ -1,14 +1,16 @@
 //! Finished workflows, and nodes that are too many for an object of Kubernetes, in a database: PostgreSQL, MySQL, MariaDB or
-//! SQLite, with Argo's tables and columns (argo: persist/sqldb), so that either reads what the other has written.
+//! SQLite, with Argo's tables and columns (argo: persist/sqldb), so that either reads what the other has written. Locks that
+//! controllers share, in the same way (argo: util/sync/db).
 //!
-//! [`Database`] is the connection, [`Archive`] the finished workflows, [`OffloadedNodes`] the nodes. Nothing here knows of
-//! Kubernetes' API: who opens a database brings the user's name and the password.
+//! [`Database`] is the connection, [`Archive`] the finished workflows, [`OffloadedNodes`] the nodes, [`LockTables`] the locks.
+//! Nothing here knows of Kubernetes' API: who opens a database brings the user's name and the password.
 
 mod archive;
 mod database;
 mod dialect;
 mod error;
 mod filter;
+mod locks;
 mod migrate;
 mod offload;
 mod schema;
@@ -20,6 +22,7 @@ pub use archive::Archive;
 pub use database::Database;
 pub use error::Error;
 pub use filter::{Filter, NameFilter};
+pub use locks::{LockKey, LockLimit, LockPlace, LockRow, LockTables, Standing, TableNames, Took};
 pub use offload::{OffloadedNodes, Version};
 pub use selector::{Operator, Requirement, SelectorError};
 pub use settings::{Credentials, Encryption, Engine, PoolSize, Reconnection, Server, Settings};

@@ -17,32 +17,10 @@ impl Database {
     /// [`Error::TooOld`], or the database refuses.
     pub async fn migrate(&self, nodes: &str) -> Result<(), Error> {
         is_name(nodes)?;
-        let version = match self.version().await {
-            // There is no such table.
-            Err(Error::Refused { .. }) => {
-                self.execute(WHAT, &self.statement(schema::history())).await?;
-                self.version().await?
-            }
-            version => version?,
-        };
-        let version = match version {
-            None => {
-                let first = format!("insert into {HISTORY} values (-1)");
-                self.execute(WHAT, &self.statement(first)).await?;
-                -1
-            }
-            Some(version) => version,
-        };
-        match version {
+        match self.begin_history(HISTORY).await? {
             -1 => self.make(nodes).await,
             version if version < OLDEST => Err(Error::TooOld { version }),
-            version => {
-                for next in version + 1..=NOW {
-                    let change = schema::change(next, self.dialect).map(|change| self.statement(change));
-                    self.once(WHAT, &self.counted(next, next - 1), change.as_ref()).await?;
-                }
-                Ok(())
-            }
+            version => self.change(HISTORY, version, NOW, |number| schema::change(number, self.dialect)).await,
         }
     }
 
@@ -52,7 +30,7 @@ impl Database {
     /// [`Error::NotMigrated`], or the database refuses.
     pub async fn is_migrated(&self, nodes: &str) -> Result<(), Error> {
         is_name(nodes)?;
-        match self.version().await? {
+        match self.version(HISTORY).await? {
             Some(version) if version >= NOW => Ok(()),
             version => Err(Error::NotMigrated { version: version.unwrap_or(-1) }),
         }
@@ -61,16 +39,48 @@ impl Database {
     async fn make(&self, nodes: &str) -> Result<(), Error> {
         let mut steps: Vec<_> =
             schema::tables(self.dialect, nodes).into_iter().map(|table| self.statement(table)).collect();
-        steps.push(self.counted(NOW, -1));
+        steps.push(self.counted(HISTORY, NOW, -1));
         self.together(WHAT, &steps).await
     }
 
-    fn counted(&self, now: i64, before: i64) -> Statement {
-        self.statement(format!("update {HISTORY} set schema_version = {now} where schema_version = {before}"))
+    /// How many changes a database has seen, by the table that counts them; the table is made where there is none.
+    pub(crate) async fn begin_history(&self, history: &str) -> Result<i64, Error> {
+        let version = match self.version(history).await {
+            // There is no such table.
+            Err(Error::Refused { .. }) => {
+                self.execute(WHAT, &self.statement(schema::history(history))).await?;
+                self.version(history).await?
+            }
+            version => version?,
+        };
+        if version.is_none() {
+            let first = format!("insert into {history} values (-1)");
+            self.execute(WHAT, &self.statement(first)).await?;
+        }
+        Ok(version.unwrap_or(-1))
     }
 
-    async fn version(&self) -> Result<Option<i64>, Error> {
-        let asked = self.statement(format!("select cast(schema_version as {}) from {HISTORY}", self.integer()));
+    /// Carries out the changes that a database has not seen, each by one of those who try.
+    pub(crate) async fn change(
+        &self,
+        history: &str,
+        version: i64,
+        now: i64,
+        change: impl Fn(i64) -> Option<String>,
+    ) -> Result<(), Error> {
+        for next in version + 1..=now {
+            let change = change(next).map(|change| self.statement(change));
+            self.once(WHAT, &self.counted(history, next, next - 1), change.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    fn counted(&self, history: &str, now: i64, before: i64) -> Statement {
+        self.statement(format!("update {history} set schema_version = {now} where schema_version = {before}"))
+    }
+
+    async fn version(&self, history: &str) -> Result<Option<i64>, Error> {
+        let asked = self.statement(format!("select cast(schema_version as {}) from {history}", self.integer()));
         let rows = self.rows(WHAT, &asked).await?;
         rows.first().map(|row| number(row, 0)).transpose()
     }
@@ -86,9 +96,14 @@ impl Database {
 
 /// A table's name becomes part of statements.
 pub(crate) fn is_name(name: &str) -> Result<(), Error> {
+    is_named("tableName", name)
+}
+
+/// The same for a table that another field names.
+pub(crate) fn is_named(field: &str, name: &str) -> Result<(), Error> {
     let letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     match !name.is_empty() && name.len() <= 50 && letters(name) && !name.as_bytes()[0].is_ascii_digit() {
         true => Ok(()),
-        false => Err(Error::Settings(format!("tableName '{name}' must be letters, digits and underscores"))),
+        false => Err(Error::Settings(format!("{field} '{name}' must be letters, digits and underscores"))),
     }
 }

@@ -18,8 +18,8 @@ pub(crate) const LABELS: &str = "argo_archived_workflows_labels";
 pub(crate) const HISTORY: &str = "schema_history";
 
 /// The table with one number.
-pub(crate) fn history() -> String {
-    format!("create table if not exists {HISTORY} (schema_version int not null, primary key (schema_version))")
+pub(crate) fn history(name: &str) -> String {
+    format!("create table if not exists {name} (schema_version int not null, primary key (schema_version))")
 }
 
 /// All tables, for a database that has none; what is there already stays. `nodes` is the name of the table of nodes.

@@ -105,8 +105,8 @@ impl Default for Reconnection {
 
 impl Reconnection {
     /// The pause after this attempt; 0 is the first.
-    pub(crate) fn pause(&self, attempt: u32) -> Duration {
-        let seconds = self.first.as_secs_f64() * f64::from(attempt + 1) * self.multiple;
+    pub fn pause(&self, attempt: u32) -> Duration {
+        let seconds = self.first.as_secs_f64() * f64::from(attempt.saturating_add(1)) * self.multiple;
         Duration::try_from_secs_f64(seconds).unwrap_or(self.longest).min(self.longest)
     }
 }

@@ -36,6 +36,18 @@ impl Statement {
         self.wrapped(wrap, text_of(moment))
     }
 
+    /// A moment of locks, to the second.
+    pub fn plain_moment(self, moment: Timestamp) -> Statement {
+        let wrap = self.dialect.plain_moment();
+        self.wrapped(wrap, text_of(moment))
+    }
+
+    /// A whole number.
+    pub fn integer(self, number: i64) -> Statement {
+        let wrap = self.dialect.integer();
+        self.wrapped(wrap, number.to_string())
+    }
+
     /// JSON for a column of this type.
     pub fn json(self, kind: &'static str, json: String) -> Statement {
         let wrap = self.dialect.json(kind);

@@ -13,6 +13,7 @@ use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
 use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
+use crate::locks::{Synchronization, WrittenSynchronization};
 use crate::metrics::{self, Settings};
 use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
@@ -41,7 +42,7 @@ pub enum ConfigError {
     #[error("{key} is not supported by this version of Tiphys: remove it from the configuration")]
     Unsupported {
         /// The key.
-        key: &'static str,
+        key: String,
     },
 }
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub metrics: Settings,
     /// The database.
     pub persistence: Option<Persistence>,
+    /// The database in which controllers share locks.
+    pub synchronization: Option<Synchronization>,
     /// How large workflows may get.
     pub limits: SizeLimits,
     /// Whether events about nodes are told of their Pods.
@@ -127,7 +130,7 @@ struct Written {
     resource_rate_limit: Option<WrittenRate>,
     retention_policy: Option<Policy>,
     sso: Value,
-    synchronization: Option<Value>,
+    synchronization: Option<WrittenSynchronization>,
     #[serde(rename = "telemetryConfig")]
     _telemetry_config: metrics::Written,
     workflow_defaults: Option<Workflow>,
@@ -244,7 +247,6 @@ impl Config {
         // Numbers are written as text in some, as Go's YAML reader takes either.
         let written: Written =
             serde_json::from_value(Value::Object(fields)).map_err(|error| ConfigError::Shape(error.to_string()))?;
-        written.unsupported()?;
         written.over(given)
     }
 
@@ -267,15 +269,6 @@ impl Config {
 }
 
 impl Written {
-    /// Keys that change what becomes of a workflow, and that nobody here looks at.
-    fn unsupported(&self) -> Result<(), ConfigError> {
-        let refused = [("synchronization", self.synchronization.is_some())];
-        match refused.into_iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(ConfigError::Unsupported { key }),
-            None => Ok(()),
-        }
-    }
-
     fn over(self, given: &Config) -> Result<Config, ConfigError> {
         // What only the server, the user interface, or a log of Argo's looks at.
         let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
@@ -350,6 +343,7 @@ impl Written {
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
         config.persistence = self.persistence.map(WrittenPersistence::read).transpose()?;
+        config.synchronization = self.synchronization.map(WrittenSynchronization::read).transpose()?;
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }
@@ -425,7 +419,7 @@ mod tests {
             ("metricsConfig", "metricsTTL: soon", "metricsConfig.metricsTTL: "),
             ("metricsConfig", "temporality: Delta", "metricsConfig.temporality: Delta is not supported"),
             ("podGCDeleteDelayDuration", "soon", "podGCDeleteDelayDuration: "),
-            ("synchronization", "{}", "synchronization is not supported"),
+            ("synchronization", "{}", "synchronization: name one of postgresql and mysql"),
         ] {
             let error = read(&[(key, text)]).unwrap_err().to_string();
             assert!(error.contains(words), "{key}: {error}");

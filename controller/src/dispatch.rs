@@ -176,6 +176,7 @@ impl Whole {
         tasks.spawn(retention::keep(all, namespace, instance));
         tasks.spawn(parallelism::follow_namespaces(cluster.clone(), self.namespace.clone()));
         tasks.spawn(persistence::collect(cluster.clone(), self.persistence.clone()));
+        tasks.spawn(locks::keep(cluster.clone()));
         tasks
     }
 }
@@ -267,6 +268,8 @@ impl Dispatch {
         self.unswept.remove(&shard);
         if shard == FIRST {
             self.all.abort_all();
+            // What its workflows hold in the database is theirs still, under whoever drives them now.
+            self.cluster.locks.forget_all();
             self.cluster.metrics.leads(false);
         }
         let theirs = self.workflows.iter().filter(|(_, known)| known.shard == shard);

@@ -40,7 +40,13 @@ pub struct Options {
     /// Shape of steps' Pods: `legacy` (init, wait and main, as Argo makes them), `image-volume` (no init container; for
     /// clusters that mount images), `solo` (main alone where nothing is wanted of a step but how it ends, else legacy),
     /// `auto` (main alone where that will do, else image-volume where the cluster mounts images, else legacy)
-    #[arg(long, env = "TIPHYS_LAYOUT", default_value = "solo", default_value_if("shadow", "true", "legacy"), value_enum)]
+    #[arg(
+        long,
+        env = "TIPHYS_LAYOUT",
+        default_value = "solo",
+        default_value_if("shadow", "true", "legacy"),
+        value_enum
+    )]
     pub layout: PodLayout,
     /// Where memoized results are kept: in ConfigMaps, of at most 1 MiB each, or in the artifact repository, as
     /// `caches/NAMESPACE/NAME/KEY`

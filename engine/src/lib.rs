@@ -52,7 +52,10 @@ pub use collect::{Collection, CollectionStrategy, collection_label, collections,
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use field_selector::NodeSelector;
 pub use id::{NodeId, PodNameFormat, fnv1a_32, pod_name};
-pub use locks::{LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks};
+pub use locks::{
+    LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, LockWait, Locks, SharedLock,
+    SharedRequest, SharedState, SharedWork,
+};
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use manual_set::{SetNodes, resume_workflow, set_nodes};
 pub use plan::{Action, GaugeOperation, Measured, Measurement, Need, Plan, PodRequest, TaskRequest};

@@ -61,6 +61,9 @@ impl Run {
         if self.stage == Stage::Done || holder.workflow != self.holder(None).workflow {
             return;
         }
+        if let LockAnswer::Lost { message } = answer {
+            return self.lose_lock(&message);
+        }
         let hold = match &holder.node {
             None => self.own_hold.as_mut(),
             Some(node) => self.holds.get_mut(node),
@@ -69,7 +72,7 @@ impl Run {
         let state = match answer {
             LockAnswer::Granted => HoldState::Granted,
             LockAnswer::Waiting(wait) => HoldState::Waiting(Some(wait)),
-            LockAnswer::Refused { message } => HoldState::Refused(message),
+            LockAnswer::Refused { message } | LockAnswer::Lost { message } => HoldState::Refused(message),
         };
         let (waits, granted) = (matches!(state, HoldState::Waiting(_)), matches!(state, HoldState::Granted));
         let waited = matches!(std::mem::replace(&mut hold.state, state), HoldState::Waiting(_));
@@ -84,6 +87,18 @@ impl Run {
             Some(key) => self.push(Event::Begin(*key)),
             None => self.push(Event::Workflow),
         }
+    }
+
+    /// What was begun under a lock goes on without it: everything ends. argo: controller.go, initManagers.
+    fn lose_lock(&mut self, message: &str) {
+        let message = format!("Failed to re-establish synchronization lock at controller startup: {message}");
+        for key in 0..self.frames.len() {
+            let works = self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled());
+            if works && matches!(self.frames[key].body, Body::Pod(_)) {
+                self.end_pod_node(key, &message);
+            }
+        }
+        self.end(WorkflowPhase::Failed, &message);
     }
 
     /// The locks of a call. Until they are there it goes no further.

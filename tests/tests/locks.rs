@@ -7,7 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tiphys_api::Workflow;
-use tiphys_engine::{LockAnswer, LockHolder, LockName, LockNews, LockRequest, LockState, Locks, NodeId};
+use tiphys_engine::{
+    LockAnswer, LockHolder, LockKind, LockName, LockNews, LockRequest, LockState, Locks, NodeId, SharedState,
+    SharedWork,
+};
 
 fn mutex(name: &str) -> LockName {
     LockName::Mutex { namespace: "ns".into(), name: name.into() }
@@ -37,6 +40,7 @@ fn told(news: LockNews) -> Vec<String> {
         LockAnswer::Granted => format!("{holder} granted"),
         LockAnswer::Waiting(wait) => format!("{holder} {}", wait.message),
         LockAnswer::Refused { message } => format!("{holder} refused: {message}"),
+        LockAnswer::Lost { message } => format!("{holder} lost: {message}"),
     };
     news.told.into_iter().map(words).collect()
 }
@@ -138,10 +142,132 @@ fn a_lock_that_cannot_be_is_refused() {
     assert_eq!(told(locks.release(&holder("a", ""))), [""; 0]);
     assert_eq!(locks.states().count(), 0);
     assert_eq!(told(locks.config_map("ns", "limits", None)), [""; 0]);
-    let database = [LockName::parse("ns/Database/d", tiphys_engine::LockKind::Semaphore).expect("a name")];
+    let database = [LockName::parse("ns/Database/d", LockKind::Semaphore).expect("a name")];
     let refused = "ns/a refused: database session is not available for semaphore ns/Database/d";
     assert_eq!(acquire(&mut locks, "a", &database, 0, 1), [refused]);
     assert_eq!(locks.states().count(), 0);
+}
+
+fn shared(key: &str) -> LockName {
+    LockName::Database { namespace: "ns".into(), key: key.into(), kind: LockKind::Mutex }
+}
+
+fn with_database() -> Locks {
+    let mut locks = Locks::default();
+    locks.set_database(true);
+    locks
+}
+
+/// What is wanted of the database, in words; and the last attempt.
+fn wanted(news: &LockNews) -> (Vec<String>, u64) {
+    let names = |locks: &[LockName]| locks.iter().map(LockName::database_key).collect::<Vec<_>>().join(" ");
+    let mut last = 0;
+    let words = news.shared.iter().map(|work| match work {
+        SharedWork::Queue(request) => format!("queue {}", request.holder),
+        SharedWork::Take { request, attempt } => {
+            last = *attempt;
+            format!("take {}", request.holder)
+        }
+        SharedWork::Look(locks) => format!("look {}", locks[0].name.database_key()),
+        SharedWork::GiveUp { holder, locks } => format!("give up {holder} {}", names(locks)),
+        SharedWork::Keep { holder, lock } => format!("keep {holder} {}", lock.database_key()),
+    });
+    (words.collect(), last)
+}
+
+fn state_of(name: &LockName, holders: &[&str], free: bool) -> SharedState {
+    let holders = holders.iter().map(|text| LockHolder::parse(text).expect("a holder")).collect();
+    SharedState { name: name.clone(), limit: 1, holders, free }
+}
+
+#[test]
+fn whoever_is_next_here_tries_the_database_and_passes_on_what_it_lets_go_of() {
+    let (mut locks, d) = (with_database(), shared("d"));
+    let news = locks.acquire(request(holder("a", ""), std::slice::from_ref(&d), 0, 1));
+    let (words, attempt) = wanted(&news);
+    assert_eq!(words, ["queue ns/a", "take ns/a"]);
+    // Somebody who comes meanwhile stands in line there as well; nothing is told before it is known.
+    let news = locks.acquire(request(holder("b", ""), std::slice::from_ref(&d), 0, 2));
+    assert_eq!((wanted(&news).0, told(news)), (vec!["queue ns/b".to_string()], vec![]));
+    let news = locks.taken(&holder("a", ""), attempt, &[state_of(&d, &["ns/a"], true)]);
+    let (_, next) = wanted(&news);
+    assert_eq!((wanted(&news).0, told(news)), (vec!["take ns/b".to_string()], vec!["ns/a granted".to_string()]));
+    const WAIT: &str = "ns/b Waiting for ns/Database/d lock (mtx/ns/d). Lock status: 1/1";
+    let full = [state_of(&d, &["ns/a"], false)];
+    assert_eq!(told(locks.not_taken(&holder("b", ""), next, &full)), [WAIT]);
+    // It is tried again when something may have changed there, and the same is not told twice.
+    let news = locks.look_again();
+    let (words, next) = wanted(&news);
+    assert_eq!(words, ["take ns/b"]);
+    assert_eq!(told(locks.not_taken(&holder("b", ""), next, &full)), [""; 0]);
+    // What is let go of here is tried at once, behind letting go of it.
+    let news = locks.release(&holder("a", ""));
+    let (words, next) = wanted(&news);
+    assert_eq!(words, ["give up ns/a mtx/ns/d", "take ns/b"]);
+    // An answer to what is no longer asked changes nothing.
+    assert_eq!(told(locks.taken(&holder("b", ""), next - 1, &[])), [""; 0]);
+    assert_eq!(told(locks.taken(&holder("b", ""), next, &[state_of(&d, &["ns/b"], true)])), ["ns/b granted"]);
+    assert_eq!(wanted(&locks.forget("ns/b")).0, ["give up ns/b mtx/ns/d"]);
+    assert_eq!(locks.states().count(), 0);
+}
+
+#[test]
+fn what_is_here_is_kept_while_the_database_is_asked_and_not_longer() {
+    let (mut locks, d, m) = (with_database(), shared("d"), mutex("m"));
+    let both = [d.clone(), m.clone()];
+    let (_, attempt) = wanted(&locks.acquire(request(holder("both", ""), &both, 0, 1)));
+    let wait = "Waiting for ns/Mutex/m lock. Lock status: 0/1";
+    assert_eq!(acquire(&mut locks, "own", &[mutex("m")], 0, 2), [format!("ns/own {wait}")]);
+    let busy = [state_of(&d, &["other/x"], false)];
+    let news = told(locks.not_taken(&holder("both", ""), attempt, &busy));
+    assert_eq!(news, ["ns/both Waiting for ns/Database/d lock (mtx/ns/d). Lock status: 1/1"]);
+    // It does not hold the other one meanwhile, but is first in line for it.
+    let held: usize = locks.states().map(|state| state.holders.len()).sum();
+    assert_eq!(held, 0);
+    // Who goes away while the database is asked leaves nothing, whatever the answer is.
+    let (_, attempt) = wanted(&locks.look_again());
+    let news = locks.release(&holder("both", ""));
+    assert_eq!((wanted(&news).0, told(news)), (vec!["give up ns/both mtx/ns/d".into()], vec!["ns/own granted".into()]));
+    assert_eq!(told(locks.taken(&holder("both", ""), attempt, &busy)), [""; 0]);
+    // Who waits for something here is told what it waits for when the database's part is known.
+    let news = locks.acquire(request(holder("both", ""), &both, 0, 3));
+    assert_eq!(wanted(&news).0, ["queue ns/both", "look mtx/ns/d"]);
+    assert_eq!(told(locks.seen(&busy)), [format!("ns/both {wait}")]);
+    let (words, attempt) = wanted(&locks.release(&holder("own", "")));
+    assert_eq!(words, ["take ns/both"]);
+    assert_eq!(told(locks.taken(&holder("both", ""), attempt, &busy)), ["ns/both granted"]);
+    assert!(both.iter().all(|lock| locks.holds(&holder("both", ""), lock)));
+}
+
+#[test]
+fn a_database_that_is_away_keeps_everybody_waiting() {
+    let (mut locks, d) = (with_database(), shared("d"));
+    let (_, attempt) = wanted(&locks.acquire(request(holder("a", ""), std::slice::from_ref(&d), 0, 1)));
+    drop(locks.acquire(request(holder("b", ""), std::slice::from_ref(&d), 0, 2)));
+    let words = |name: &str| format!("ns/{name} Waiting for ns/Database/d lock (mtx/ns/d): it is away");
+    assert_eq!(told(locks.away("it is away")), [words("a"), words("b")]);
+    assert_eq!(told(locks.away("it is away")), [""; 0]);
+    locks.back();
+    let news = told(locks.not_taken(&holder("a", ""), attempt, &[state_of(&d, &["other/x"], false)]));
+    let waits = |name: &str| format!("ns/{name} Waiting for ns/Database/d lock (mtx/ns/d). Lock status: 1/1");
+    assert_eq!(news, [waits("a"), waits("b")]);
+    assert_eq!(told(locks.refused(&holder("a", ""), "no")), ["ns/a refused: no"]);
+    assert_eq!(told(locks.refused(&holder("a", ""), "no")), [""; 0]);
+}
+
+#[test]
+fn what_a_status_holds_in_the_database_is_asked_of_it() {
+    let (mut locks, news) =
+        restored(&json!({"mutex": {"holding": [{"mutex": "ns/Database/d", "holder": "ns/wf/n1"}]}}));
+    locks.set_database(true);
+    assert_eq!(wanted(&news).0, ["keep ns/wf/n1 mtx/ns/d"]);
+    let n1 = holder("wf", "n1");
+    assert_eq!(told(locks.lost(&n1, &shared("d"), "gone")), ["ns/wf/n1 lost: gone"]);
+    assert_eq!(wanted(&locks.forget("ns/wf")).0, ["give up ns/wf/n1 mtx/ns/d"]);
+    assert_eq!(told(locks.lost(&n1, &shared("d"), "gone")), [""; 0]);
+    // What the database has of somebody who asks for it again is his.
+    drop(locks.found(n1.clone(), shared("d")));
+    assert_eq!(told(locks.acquire(request(n1, &[shared("d")], 0, 1))), ["ns/wf/n1 granted"]);
 }
 
 fn restored(status: &Value) -> (Locks, LockNews) {
@@ -256,7 +382,7 @@ impl Driver {
                     }
                 }
                 LockAnswer::Waiting(_) => assert!(self.waiting.contains_key(&holder), "{holder} does not wait"),
-                LockAnswer::Refused { message } => panic!("{holder}: {message}"),
+                LockAnswer::Refused { message } | LockAnswer::Lost { message } => panic!("{holder}: {message}"),
             }
         }
         for (namespace, name) in news.limits {

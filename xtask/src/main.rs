@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND
       --arch ARCH             amd64 or arm64; this machine's unless told; both make one image for both
       --out FOLDER            where the archives go
       --rootfs FOLDER         only the files of the image, for an engine to copy
-  databases                   the archive's tests on a real PostgreSQL and MariaDB, which it starts and ends; e2e does so too
+  databases                   the tests of the archive and of shared locks on a real PostgreSQL and MariaDB, which it starts and ends; e2e does so too
   e2e [OPTIONS]               our executor in real Pods: on the cluster of KUBECONFIG, TIPHYS_E2E_S3 and TIPHYS_E2E_REGISTRY,
                               else on the test cluster beside the repository (TIPHYS_CLUSTER)
       --corpus FOLDER         the corpus, whose Pods are run (default: TIPHYS_CORPUS, or ../shared/corpus)

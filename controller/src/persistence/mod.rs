@@ -6,12 +6,15 @@
 mod archiving;
 mod collecting;
 mod options;
+mod server;
 mod settings;
 
 pub use archiving::{is_awaited, keep};
 pub use collecting::collect;
 pub use options::PersistenceOptions;
-pub use settings::{DatabaseSettings, Persistence, SecretKey, WrittenPersistence};
+pub use server::{DatabaseSettings, SecretKey};
+pub(crate) use server::{WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers, wrong};
+pub use settings::{Persistence, WrittenPersistence};
 
 use std::collections::BTreeMap;
 

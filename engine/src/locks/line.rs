@@ -42,17 +42,50 @@ pub(super) struct Line {
     pub limit: Limit,
     pub holders: BTreeSet<LockHolder>,
     pub queue: BTreeMap<Place, LockHolder>,
+    /// Those whose turn it is here, and for whom the database is asked about other locks of theirs.
+    pub reserved: BTreeSet<LockHolder>,
+    /// What the database said last; None where the lock is this driver's own.
+    pub shared: Option<Shared>,
+}
+
+/// A lock that controllers share, as the database knows it.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Who holds it, under whatever controller.
+    pub holders: Vec<LockHolder>,
+    /// Whether it was not to be had, and nothing has changed since as far as is known here.
+    pub blocked: bool,
 }
 
 impl Line {
     pub fn new(name: &LockName) -> Line {
-        let limit = if name.kind() == LockKind::Mutex { Limit::Known(1) } else { Limit::Unknown };
-        Line { limit, holders: BTreeSet::new(), queue: BTreeMap::new() }
+        let shared = name.is_shared().then(Shared::default);
+        let own_mutex = shared.is_none() && name.kind() == LockKind::Mutex;
+        let limit = if own_mutex { Limit::Known(1) } else { Limit::Unknown };
+        Line { limit, holders: BTreeSet::new(), queue: BTreeMap::new(), reserved: BTreeSet::new(), shared }
     }
 
-    /// Whether one more may hold it.
+    /// Whether one more may hold it, or may ask the database for it: one at a time does.
     pub fn has_room(&self) -> bool {
-        matches!(self.limit, Limit::Known(limit) if self.held() < limit)
+        match &self.shared {
+            Some(shared) => !shared.blocked && self.reserved.is_empty(),
+            None => matches!(self.limit, Limit::Known(limit) if self.held() < limit),
+        }
+    }
+
+    /// Something has changed: the database may be asked again.
+    pub fn unblock(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.blocked = false;
+        }
+    }
+
+    /// Who holds it, for those who wait.
+    pub fn shown_holders(&self) -> Vec<LockHolder> {
+        match &self.shared {
+            Some(shared) => shared.holders.clone(),
+            None => self.holders.iter().cloned().collect(),
+        }
     }
 
     /// Who is first in line.
@@ -65,9 +98,14 @@ impl Line {
         self.holders.is_empty() && self.queue.is_empty()
     }
 
-    /// What somebody who waits for it is told. argo: semaphore.go, checkAcquire.
+    /// What somebody who waits for it is told: of what is free, or of what is held where it is shared. argo: semaphore.go and
+    /// database_semaphore.go, checkAcquire.
     pub fn message(&self, name: &LockName) -> String {
         match self.limit {
+            Limit::Known(limit) if let Some(shared) = &self.shared => {
+                let (key, held) = (name.database_key(), shared.holders.len());
+                format!("Waiting for {name} lock ({key}). Lock status: {held}/{limit}")
+            }
             Limit::Unknown | Limit::Known(0) => format!("Failed to get semaphore limit for {name}"),
             Limit::Known(limit) => {
                 format!("Waiting for {name} lock. Lock status: {}/{limit}", limit.saturating_sub(self.held()))
@@ -76,6 +114,6 @@ impl Line {
     }
 
     fn held(&self) -> i64 {
-        i64::try_from(self.holders.len()).unwrap_or(i64::MAX)
+        i64::try_from(self.holders.len() + self.reserved.len()).unwrap_or(i64::MAX)
     }
 }

@@ -8,10 +8,15 @@
 //! a lock is not passed by others, by priority and then by the workflow's age; a limit that shrinks evicts nobody. There a
 //! workflow that holds one lock and needs another may stand in line for ever behind somebody who waits for the first;
 //! here it passes.
+//!
+//! Locks that controllers share are in a database, which this table knows by what it is told of it. Who is next among this
+//! driver's own is decided here, as for any other lock; whether that is before those of other controllers, there
+//! ([`SharedWork`]).
 
 mod line;
 mod name;
 mod news;
+mod shared;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,7 +26,9 @@ use tiphys_api::Workflow;
 
 pub(crate) use name::locks_of;
 pub use name::{LockHolder, LockKind, LockName};
-pub use news::{LockAnswer, LockNews, LockRequest, LockState, LockWait};
+pub use news::{
+    LockAnswer, LockNews, LockRequest, LockState, LockWait, SharedLock, SharedRequest, SharedState, SharedWork,
+};
 pub(crate) use status::{acquired, held_by, is_holding, released, waits, waits_no_longer};
 
 use line::{Limit, Line, Place};
@@ -31,6 +38,10 @@ use line::{Limit, Line, Place};
 struct Party {
     held: BTreeSet<LockName>,
     waits: Option<(LockRequest, Place)>,
+    /// The attempt that is being made in the database.
+    attempt: Option<u64>,
+    /// What it was told last of what it waits for.
+    told: Option<LockWait>,
 }
 
 /// The locks of all workflows of a driver.
@@ -43,6 +54,9 @@ pub struct Locks {
     stalled: BTreeSet<LockName>,
     /// How many requests there were: it breaks ties.
     requests: u64,
+    /// Whether there is a database for the locks that controllers share, and how often it was tried to take some.
+    has_database: bool,
+    attempts: u64,
 }
 
 impl Locks {
@@ -53,7 +67,11 @@ impl Locks {
         let holder = request.holder.clone();
         let mut touched = self.waited_locks(&holder);
         let known = self.leave_lines(&holder);
-        if let Some(name) = request.locks.iter().find(|name| matches!(name, LockName::Database { .. })) {
+        let left: Vec<LockName> = touched.iter().filter(|name| !request.locks.contains(name)).cloned().collect();
+        self.give_up(&holder, &left, &mut news);
+        if !self.has_database
+            && let Some(name) = request.locks.iter().find(|name| name.is_shared())
+        {
             let kind = if name.kind() == LockKind::Mutex { "mutex" } else { "semaphore" };
             let message = format!("database session is not available for {kind} {name}");
             news.told.push((holder.clone(), LockAnswer::Refused { message }));
@@ -70,21 +88,29 @@ impl Locks {
         self.workflows.entry(holder.workflow.clone()).or_default().insert(holder.clone());
         let party = self.parties.entry(holder.clone()).or_default();
         let needed: Vec<&LockName> = request.locks.iter().filter(|name| !party.held.contains(*name)).collect();
-        let has_all = needed.is_empty();
+        let (has_all, has_shared) = (needed.is_empty(), needed.iter().any(|name| name.is_shared()));
         for name in needed {
             let line = self.lines.entry(name.clone()).or_insert_with(|| {
                 news.limits.extend(config_map_of(name));
                 Line::new(name)
             });
             line.queue.insert(place, holder.clone());
+            if line.first() == Some(&holder) {
+                line.unblock();
+            }
         }
         party.waits = Some((request, place));
+        party.told = None;
         if has_all {
             self.grant(&holder, &mut news);
+        } else if has_shared {
+            news.shared.extend(self.shared_request(&holder).map(SharedWork::Queue));
         }
         self.settle(touched, &mut news);
         if self.is_decided(&holder) {
             self.tell_wait(&holder, &mut news);
+        } else {
+            self.look(&holder, &mut news);
         }
         news
     }
@@ -102,6 +128,7 @@ impl Locks {
         touched.extend(self.waited_locks(holder));
         self.leave_lines(holder);
         self.tidy(holder);
+        self.give_up(holder, &touched, &mut news);
         self.settle(touched, &mut news);
         news
     }
@@ -110,10 +137,9 @@ impl Locks {
     pub fn forget(&mut self, workflow: &str) -> LockNews {
         let mut news = LockNews::default();
         for holder in self.workflows.get(workflow).cloned().unwrap_or_default() {
-            let of_one = self.release(&holder);
-            news.told.extend(of_one.told.into_iter().filter(|(told, _)| &*told.workflow != workflow));
-            news.taken.extend(of_one.taken);
-            news.limits.extend(of_one.limits);
+            let mut of_one = self.release(&holder);
+            of_one.told.retain(|(told, _)| &*told.workflow != workflow);
+            news.add(of_one);
         }
         news
     }
@@ -123,15 +149,22 @@ impl Locks {
     pub fn restore(&mut self, workflow: &Workflow) -> LockNews {
         let mut news = LockNews::default();
         for (name, holder) in status::holdings(workflow) {
-            let line = self.lines.entry(name.clone()).or_insert_with(|| {
-                news.limits.extend(config_map_of(&name));
-                Line::new(&name)
-            });
-            line.holders.insert(holder.clone());
-            self.workflows.entry(holder.workflow.clone()).or_default().insert(holder.clone());
-            self.parties.entry(holder).or_default().held.insert(name);
+            if name.is_shared() {
+                news.shared.push(SharedWork::Keep { holder: holder.clone(), lock: name.clone() });
+            }
+            self.hold(name, holder, &mut news);
         }
         news
+    }
+
+    fn hold(&mut self, name: LockName, holder: LockHolder, news: &mut LockNews) {
+        let line = self.lines.entry(name.clone()).or_insert_with(|| {
+            news.limits.extend(config_map_of(&name));
+            Line::new(&name)
+        });
+        line.holders.insert(holder.clone());
+        self.workflows.entry(holder.workflow.clone()).or_default().insert(holder.clone());
+        self.parties.entry(holder).or_default().held.insert(name);
     }
 
     /// The data of a ConfigMap that holds limits, as it is now; None where there is no such ConfigMap. To be called when
@@ -195,14 +228,21 @@ impl Locks {
             self.lines.get(lock).map(|line| line.queue.values().cloned().collect()).unwrap_or_default();
         let mut touched = Vec::new();
         for holder in waiting {
-            touched.extend(self.waited_locks(&holder));
-            self.leave_lines(&holder);
-            self.tidy(&holder);
             let message = format!("failed to initialize semaphore {lock} with limit");
-            news.told.push((holder, LockAnswer::Refused { message }));
+            touched.extend(self.turn_away(&holder, message, news));
         }
         touched.push(lock.clone());
         self.settle(touched, news);
+    }
+
+    /// Takes a holder out of every line. Returns the locks that it waited for.
+    fn turn_away(&mut self, holder: &LockHolder, message: String, news: &mut LockNews) -> Vec<LockName> {
+        let waited = self.waited_locks(holder);
+        self.leave_lines(holder);
+        self.tidy(holder);
+        self.give_up(holder, &waited, news);
+        news.told.push((holder.clone(), LockAnswer::Refused { message }));
+        waited
     }
 
     /// Grants what can be, once something has changed about these locks.
@@ -211,7 +251,7 @@ impl Locks {
         open.extend(self.stalled.iter().cloned());
         while let Some(name) = open.pop_first() {
             while let Some(holder) = self.next_for(&name) {
-                open.extend(self.grant(&holder, news));
+                open.extend(self.give(&holder, news));
             }
             open.remove(&name);
             let Some(line) = self.lines.get(&name) else {
@@ -275,6 +315,15 @@ impl Locks {
         found
     }
 
+    /// Gives a holder whose turn it is what it waits for, or asks the database first. Returns the locks whose lines it left.
+    fn give(&mut self, holder: &LockHolder, news: &mut LockNews) -> Vec<LockName> {
+        if self.waited_locks(holder).iter().any(LockName::is_shared) {
+            self.attempt(holder, news);
+            return Vec::new();
+        }
+        self.grant(holder, news)
+    }
+
     /// Gives a holder what it waits for. Returns the locks whose lines it left.
     fn grant(&mut self, holder: &LockHolder, news: &mut LockNews) -> Vec<LockName> {
         let locks = self.waited_locks(holder);
@@ -301,10 +350,13 @@ impl Locks {
 
     /// Takes a holder out of every line. Returns the number of the request that it had there.
     fn leave_lines(&mut self, holder: &LockHolder) -> Option<u64> {
-        let (request, place) = self.parties.get_mut(holder)?.waits.take()?;
+        let party = self.parties.get_mut(holder)?;
+        party.attempt = None;
+        let (request, place) = party.waits.take()?;
         for name in &request.locks {
             if let Some(line) = self.lines.get_mut(name) {
                 line.queue.remove(&place);
+                line.reserved.remove(holder);
             }
         }
         Some(place.number())
@@ -326,24 +378,32 @@ impl Locks {
 
     /// Whether a holder waits, and all is known that an answer needs.
     fn is_decided(&self, holder: &LockHolder) -> bool {
+        if self.parties.get(holder).is_some_and(|party| party.attempt.is_some()) {
+            return false;
+        }
         let locks = self.waited_locks(holder);
         let known = |name: &LockName| self.lines.get(name).is_some_and(|line| line.limit != Limit::Unknown);
         !locks.is_empty() && locks.iter().all(known)
     }
 
     /// Tells a holder what it waits for. argo: semaphore.go, checkAcquire; sync_manager.go, tryAcquireImpl.
-    fn tell_wait(&self, holder: &LockHolder, news: &mut LockNews) {
-        let Some((request, _)) = self.parties.get(holder).and_then(|party| party.waits.as_ref()) else { return };
+    fn tell_wait(&mut self, holder: &LockHolder, news: &mut LockNews) {
+        let Some(wait) = self.wait_of(holder) else { return };
+        if let Some(party) = self.parties.get_mut(holder) {
+            party.told = Some(wait.clone());
+        }
+        news.told.push((holder.clone(), LockAnswer::Waiting(wait)));
+    }
+
+    fn wait_of(&self, holder: &LockHolder) -> Option<LockWait> {
+        let (request, _) = self.parties.get(holder)?.waits.as_ref()?;
         let waited = self.waited_locks(holder);
         let lines = || waited.iter().filter_map(|name| Some((name, self.lines.get(name)?)));
-        let Some((lock, line)) = lines().find(|(_, line)| !self.is_turn_of(holder, line)).or_else(|| lines().next())
-        else {
-            return;
-        };
+        let (lock, line) = lines().find(|(_, line)| !self.is_turn_of(holder, line)).or_else(|| lines().next())?;
         let message = line.message(lock);
-        let holders = |name: &LockName| self.lines.get(name).map(|line| line.holders.iter().cloned().collect());
-        let held_by = request.locks.iter().map(|name| (name.clone(), holders(name).unwrap_or_default())).collect();
-        news.told.push((holder.clone(), LockAnswer::Waiting(LockWait { lock: lock.clone(), message, held_by })));
+        let holders = |name: &LockName| self.lines.get(name).map(Line::shown_holders).unwrap_or_default();
+        let held_by = request.locks.iter().map(|name| (name.clone(), holders(name))).collect();
+        Some(LockWait { lock: lock.clone(), message, held_by })
     }
 }
 

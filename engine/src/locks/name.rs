@@ -56,6 +56,34 @@ impl LockName {
         }
     }
 
+    /// Whether controllers share it, by way of a database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, LockName::Database { .. })
+    }
+
+    /// What it is called in the database: `sem/<namespace>/<key>` or `mtx/<namespace>/<key>`; its own name where it is in
+    /// none. argo: database_semaphore.go, longDBKey.
+    pub fn database_key(&self) -> String {
+        match self {
+            LockName::Database { namespace, key, kind: LockKind::Semaphore } => format!("sem/{namespace}/{key}"),
+            LockName::Database { namespace, key, kind: LockKind::Mutex } => format!("mtx/{namespace}/{key}"),
+            other => other.to_string(),
+        }
+    }
+
+    /// Reads what the database calls a lock; None where it is none.
+    pub fn parse_database_key(text: &str) -> Option<LockName> {
+        let mut parts = text.splitn(3, '/');
+        let kind = match parts.next()? {
+            "sem" => LockKind::Semaphore,
+            "mtx" => LockKind::Mutex,
+            _ => return None,
+        };
+        let (namespace, key) = (parts.next()?.to_string(), parts.next()?.to_string());
+        let name = LockName::Database { namespace, key, kind };
+        name.check().is_ok().then_some(name)
+    }
+
     /// Reads a lock key of a workflow's status; None where it is none.
     pub fn parse(text: &str, kind: LockKind) -> Option<LockName> {
         let mut parts = text.splitn(3, '/');
@@ -206,6 +234,12 @@ mod tests {
             for kind in [LockKind::Mutex, LockKind::Semaphore] {
                 assert_eq!(LockName::parse(text, kind).unwrap().to_string(), text);
             }
+        }
+        for text in ["sem/n/s", "mtx/own/a/b"] {
+            assert_eq!(LockName::parse_database_key(text).unwrap().database_key(), text);
+        }
+        for text in ["", "sem/n", "n/s/x", "mtx//x", "sem/n/"] {
+            assert_eq!(LockName::parse_database_key(text), None, "{text}");
         }
         for text in ["", "a/Mutex", "a/Other/b", "a/ConfigMap/b", "/Mutex/b", "a/ConfigMap/b/c/d", "a/Mutex/"] {
             assert_eq!(LockName::parse(text, LockKind::Mutex), None, "{text}");

@@ -1,4 +1,4 @@
-//! The archive's tests on a real PostgreSQL and a real MariaDB: Debian's packages, started as ordinary processes on loopback
+//! The tests of the archive and of shared locks on a real PostgreSQL and a real MariaDB: Debian's packages, started as ordinary processes on loopback
 //! for as long as the tests take.
 
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ pub const PASSWORD: &str = "e2e";
 /// Their administrator.
 pub const USER: &str = "e2e";
 
-/// Runs the archive's tests with both servers.
+/// Runs the tests of the archive and of shared locks with both servers.
 ///
 /// # Errors
 /// When a server cannot be had, or a test fails.
@@ -28,7 +28,7 @@ pub fn run_tests() -> Result<()> {
     let postgres = Server::postgres(&folder.path().join("postgres"))?;
     let mariadb = Server::mariadb(&folder.path().join("mariadb"))?;
     // With the whole workspace chosen, as in `cargo test`, nothing is built anew.
-    let mut tests = cargo(&["test", "--workspace", "--test", "databases"]);
+    let mut tests = cargo(&["test", "--workspace", "--test", "databases", "--test", "lock_tables"]);
     tests.env("TIPHYS_TEST_POSTGRES", &postgres.url).env("TIPHYS_TEST_MYSQL", &mariadb.url);
     run(tests)
 }

@@ -20,6 +20,7 @@ mod recorded;
 mod schedules;
 mod shadow;
 mod sharding;
+mod shared_locks;
 mod steps;
 mod verdict;
 mod workflows;
@@ -133,8 +134,14 @@ pub fn run(args: &[String]) -> Result<()> {
         runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
         count.part("shards", begun);
     }
-    if options.only.as_ref().is_some_and(|only| sharding::NAME.contains(only.as_str())) {
-        // It needs no image, and its name is no other's.
+    if options.layout.is_none() {
+        let begun = Instant::now();
+        runtime.block_on(shared_locks::run_all(&options, &cluster, &mut count))?;
+        count.part("locks in a database", begun);
+    }
+    let imageless = [sharding::NAME, shared_locks::NAME];
+    if options.only.as_ref().is_some_and(|only| imageless.iter().any(|name| name.contains(only.as_str()))) {
+        // They need no image, and their names are no others'.
         return count.end();
     }
     let begun = Instant::now();
@@ -156,7 +163,7 @@ pub fn run(args: &[String]) -> Result<()> {
         count.add("stores: the conformance suite on the S3 server", begun, &stores(&cluster).into());
         count.part("stores", begun);
         let begun = Instant::now();
-        count.add("archive: its suite on PostgreSQL and MariaDB", begun, &databases::run_tests().into());
+        count.add("archive and locks: their suites on PostgreSQL and MariaDB", begun, &databases::run_tests().into());
         count.part("archive", begun);
     }
     if options.wants("chart") {

@@ -204,7 +204,7 @@ impl Shadow {
             let node = request.node.clone();
             let built = async {
                 let prepared = prepared.get_or_try_init(|| place.foresee(&spec, known)).await?;
-                place.build(*request, &spec, prepared).await
+                place.build(*request, &spec, prepared, None).await
             };
             if let Err(message) = built.await {
                 place.tell(Message::Fact(Fact::PodRefused { node, message, transient: false }));

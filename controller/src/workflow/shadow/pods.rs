@@ -143,7 +143,7 @@ pub async fn compare_pair(
     };
     let built = async {
         let prepared = prepared.get_or_try_init(|| place.foresee(&spec, None)).await?;
-        place.build(*pair.request, &spec, prepared).await
+        place.build(*pair.request, &spec, prepared, None).await
     };
     let ours = match built.await {
         Ok((ours, _)) => ours,

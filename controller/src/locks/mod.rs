@@ -1,7 +1,14 @@
 //! Mutexes and semaphores of all workflows: one table, from which workflows are told what became of their requests.
 //!
 //! The table is in nobody's storage: after a restart it is what the workflows' statuses say. So nobody gets a lock before
-//! every workflow that was there at the start has said what it holds.
+//! every workflow that was there at the start has said what it holds. What controllers share is in a database beside that
+//! ([`database`]).
+
+mod database;
+mod settings;
+
+pub use database::keep;
+pub use settings::{Synchronization, WrittenSynchronization};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +18,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tiphys_api::Workflow;
 use tiphys_engine::{Fact, LockHolder, LockNews, LockRequest, LockState, Locks};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::cluster::Cluster;
 use crate::workflow::Message;
+use database::Job;
 use tiphys_kubernetes::{Backoff, Kind, Metadata, Pages};
 
 /// Workflows a page.
@@ -26,7 +34,6 @@ pub struct LockDesk {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     table: Locks,
     /// Workflows by `<namespace>/<name>`.
@@ -37,6 +44,27 @@ struct State {
     awaited: Option<FxHashSet<String>>,
     /// What was asked for before everybody had.
     early: Vec<LockRequest>,
+    /// Whether everybody has, and that was told to whoever keeps the database.
+    opened: bool,
+    /// What is to be done in the database, and its other end until somebody takes it.
+    database: UnboundedSender<Job>,
+    jobs: Option<UnboundedReceiver<Job>>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        let (database, jobs) = mpsc::unbounded_channel();
+        State {
+            table: Locks::default(),
+            workflows: FxHashMap::default(),
+            entered: FxHashSet::default(),
+            awaited: None,
+            early: Vec::new(),
+            opened: false,
+            database,
+            jobs: Some(jobs),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,6 +121,7 @@ impl LockDesk {
     pub fn acquire(&self, cluster: &Arc<Cluster>, request: LockRequest) {
         let mut state = self.state();
         if state.is_open() {
+            state.table.set_database(cluster.config().synchronization.is_some());
             let news = state.table.acquire(request);
             state.tell(cluster, news);
         } else {
@@ -119,6 +148,13 @@ impl LockDesk {
             tokio::spawn(read_limits(cluster.clone(), namespace.to_owned(), name.to_owned()));
         }
     }
+
+    /// What the database says of its locks changes the table.
+    fn told(&self, cluster: &Arc<Cluster>, change: impl FnOnce(&mut Locks) -> LockNews) {
+        let mut state = self.state();
+        let news = change(&mut state.table);
+        state.tell(cluster, news);
+    }
 }
 
 impl State {
@@ -138,6 +174,10 @@ impl State {
         if !self.is_open() {
             return;
         }
+        if !std::mem::replace(&mut self.opened, true) {
+            let _ = self.database.send(Job::Opened);
+        }
+        self.table.set_database(cluster.config().synchronization.is_some());
         for request in std::mem::take(&mut self.early) {
             let news = self.table.acquire(request);
             self.tell(cluster, news);
@@ -153,6 +193,10 @@ impl State {
         }
         for (namespace, name) in news.limits {
             tokio::spawn(read_limits(cluster.clone(), namespace, name));
+        }
+        for work in news.shared {
+            // Nobody takes it any more once these locks are kept elsewhere.
+            let _ = self.database.send(Job::Work(work));
         }
     }
 }
