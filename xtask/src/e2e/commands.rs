@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -66,6 +66,8 @@ spec:
   - name: pause
     suspend: {}
 ";
+/// How long the controller may take to archive what is over.
+const ARCHIVING: Duration = Duration::from_secs(60);
 const TEMPLATE: &str = "
 apiVersion: argoproj.io/v1alpha1
 kind: WorkflowTemplate
@@ -113,10 +115,12 @@ impl Printed {
 type Test = fn(&Commands) -> Result<()>;
 
 /// What is shown, each by itself.
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 7] = [
     ("submit, wait, get, logs, retry, resubmit", again),
     ("suspend, node set, resume, stop, terminate, list, delete", orders),
     ("compressed nodes", large),
+    ("archive list, get, resubmit, retry, delete", archive),
+    ("cp", copy),
     ("template, cron, backfill, submit --from, lint", templates),
     ("what is not there", missing),
 ];
@@ -171,6 +175,17 @@ impl Commands {
 
     fn object(&self, name: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.run(&["get", name, "--output", "json"], "")?.is(0)?)?)
+    }
+
+    /// Asks until the answer is yes: what is asked for happens behind the workflow's end, which no watch tells.
+    fn until(&self, args: &[&str]) -> Result<String> {
+        let begun = Instant::now();
+        loop {
+            let printed = self.run(args, "")?;
+            if printed.code == 0 || begun.elapsed() > ARCHIVING {
+                return printed.is(0);
+            }
+        }
     }
 
     /// Watches a workflow until a line of what is shown has a text.
@@ -268,6 +283,43 @@ fn large(tiphys: &Commands) -> Result<()> {
     tiphys.run(&["resume", &name], "")?.is(0)?;
     tiphys.run(&["wait", &name], "")?.is(0)?;
     tiphys.run(&["delete", &name], "")?.is(0).map(|_| ())
+}
+
+fn archive(tiphys: &Commands) -> Result<()> {
+    let name = tiphys.submit(FAILING)?;
+    tiphys.run(&["wait", &name], "")?.is(1)?;
+    let kept: Value = serde_json::from_str(&tiphys.until(&["archive", "get", &name, "-o", "json"])?)?;
+    ensure!(node(&kept, "use")?["phase"] == "Failed", "archived: {}", kept["status"]);
+    contains(&tiphys.run(&["archive", "list", "-o", "name"], "")?.is(0)?, &format!("{name}\n"))?;
+    let phases = ["archive", "list-label-values", "-l", "workflows.argoproj.io/phase"];
+    contains(&tiphys.run(&phases, "")?.is(0)?, "Failed\n")?;
+    let again = ["archive", "resubmit", name.as_str(), "--memoized", "-p", "code=0", "--wait", "-o", "name"];
+    let out = tiphys.run(&again, "")?.is(0)?;
+    let new = tiphys.object(out.lines().next().unwrap_or_default())?;
+    contains(node(&new, "make")?["message"].as_str().unwrap_or_default(), "original pod: ")?;
+    // It is still there, and then it is not.
+    tiphys.run(&["archive", "retry", &name], "")?.is(1)?;
+    tiphys.run(&["delete", &name], "")?.is(0)?;
+    let uid = kept["metadata"]["uid"].as_str().unwrap_or_default();
+    tiphys.run(&["archive", "retry", uid, "-p", "code=0", "--wait"], "")?.is(0)?;
+    let after = tiphys.object(&name)?;
+    ensure!(node(&kept, "make")? == node(&after, "make")?, "what went well was run again");
+    ensure!(node(&after, "use")?["phase"] == "Succeeded", "retried: {}", after["status"]);
+    tiphys.run(&["archive", "delete", uid], "")?.is(0)?;
+    tiphys.run(&["archive", "get", uid], "")?.is(1).map(|_| ())
+}
+
+fn copy(tiphys: &Commands) -> Result<()> {
+    let name = tiphys.submit(FAILING)?;
+    tiphys.run(&["wait", &name], "")?.is(1)?;
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let target = folder.path().to_str().context("the folder's path is no text")?;
+    let wanted = ["--artifact-name", "main-logs", "--path", "{templateName}"];
+    let out = tiphys.run(&[&["cp", name.as_str(), target], &wanted[..]].concat(), "")?.is(0)?;
+    ensure!(out.lines().count() == 2, "two steps have a log, copied are {out:?}");
+    let text = std::fs::read_to_string(folder.path().join("make/main.log"))?;
+    ensure!(text == "made\n", "the log of a step is {text:?}");
+    Ok(())
 }
 
 fn templates(tiphys: &Commands) -> Result<()> {
