@@ -12,6 +12,7 @@ use super::controller::{CONFIGURATION, Controller, Setup};
 use super::databases::{self, Server};
 use super::namespace::Namespace;
 use super::{Count, Options, Outcome};
+use crate::shell::build;
 
 /// What is shown.
 pub const NAME: &str = "locks: two controllers, one database";
@@ -28,6 +29,8 @@ pub async fn run_all(options: &Options, cluster: &Cluster, count: &mut Count) ->
     if !options.only.as_ref().is_none_or(|only| NAME.contains(only.as_str())) {
         return Ok(());
     }
+    // That may take longer than all that follows.
+    build("tiphys-controller")?;
     let api = Api::open(&cluster.kubeconfig)?;
     let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let one = Namespace::make(&api, &format!("tiphys-e2e-{stamp}-one"), "restricted", &cluster.s3).await?;
@@ -68,7 +71,7 @@ async fn shared(one: &Namespace<'_>, other: &Namespace<'_>, cluster: &Cluster) -
     one.until("workflows", "behind", LIMIT, waits).await?;
     let waiting = other.until("workflows", "waits", LIMIT, |_| true).await?;
     ensure!(waits(&waiting), "it did not wait for the lock: {}", waiting["status"]);
-    one.patch("workflows", "holds", &json!({"spec": {"shutdown": "Terminate"}})).await?;
+    one.patch(&one.argo("workflows"), "holds", &json!({"spec": {"shutdown": "Terminate"}})).await?;
     for (namespace, name) in [(other, "waits"), (other, "later"), (one, "behind")] {
         let over = |workflow: &Value| !workflow["status"]["finishedAt"].is_null();
         let workflow = namespace.until("workflows", name, LIMIT, over).await?;
