@@ -53,11 +53,20 @@ impl Database {
             }
             version => version?,
         };
-        if version.is_none() {
-            let first = format!("insert into {history} values (-1)");
-            self.execute(WHAT, &self.statement(first)).await?;
+        if let Some(version) = version {
+            return Ok(version);
         }
-        Ok(version.unwrap_or(-1))
+        // One row, whoever else begins at the same moment: a second one would count anew what the first has seen.
+        let first = match self.dialect {
+            Dialect::PostgreSql | Dialect::Sqlite => "select -1",
+            Dialect::MySql => "select -1 from dual",
+        };
+        let first = format!("insert into {history} {first} where not exists (select 1 from {history})");
+        // In PostgreSQL nobody sees a row that another is about to write.
+        let alone = (self.dialect == Dialect::PostgreSql).then(|| format!("lock table {history} in exclusive mode"));
+        let steps: Vec<_> = alone.into_iter().chain([first]).map(|step| self.statement(step)).collect();
+        self.together(WHAT, &steps).await?;
+        Ok(self.version(history).await?.unwrap_or(-1))
     }
 
     /// Carries out the changes that a database has not seen, each by one of those who try.

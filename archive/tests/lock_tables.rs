@@ -259,11 +259,13 @@ async fn is_argos(named: &Named, recorded: &str) {
     assert_eq!(words(ours.take(&place, &keys).await.unwrap()), "all: ns/ours/1 ns/ours/2");
 
     let (made, engine) = named.make("tiphys_made_locks").await;
-    let (one, other) = (tables(&engine, "one"), tables(&engine, "other"));
-    let (first, second) = tokio::join!(one.migrate(), other.migrate());
-    // Two that begin at once may get into each other's way; then they have to ask again.
-    let _ = (first, second);
-    one.migrate().await.unwrap();
+    let all = ["one", "two", "three", "four"].map(|name| tables(&engine, name));
+    let [one, two, three, four] = &all;
+    // Those that begin at once may get into each other's way; then they have to ask again.
+    let _ = tokio::join!(one.migrate(), two.migrate(), three.migrate(), four.migrate());
+    for one in &all {
+        one.migrate().await.unwrap();
+    }
     assert_eq!(described(&made, postgres).await, argos);
 }
 

@@ -72,6 +72,10 @@ pub(crate) fn wrap(draft: &mut Draft, input: &Input<'_>, template: &Template) ->
         let ours = !container::is_user(&made.name);
         if !ours {
             run_with_emissary(made, input)?;
+            // A patch may have brought it, after all others were told their names.
+            if !made.env.iter().any(|known| known["name"] == env::CONTAINER_NAME) {
+                made.env.push(variable(env::CONTAINER_NAME, &made.name));
+            }
             if input.config.layout == Layout::ImageVolume {
                 if supervised {
                     made.env.push(variable(env::WAIT_FOR_READY, "true"));

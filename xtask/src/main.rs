@@ -36,6 +36,7 @@ usage: cargo xtask COMMAND
       --corpus FOLDER         the corpus, whose Pods are run (default: TIPHYS_CORPUS, or ../shared/corpus)
       --only TEXT             only Pods of which the name holds TEXT
       --layout NAME           the whole corpus with this layout of Pods, and nothing else: legacy, image-volume, solo or auto
+      --all-recorded          all Pods of the corpus by our executor alone, instead of one case for each kind of step
       --keep                  leave the namespaces for a look at them
   bench                       steps a second, the emissary's size, memory and delay, the engine's cost an event";
 

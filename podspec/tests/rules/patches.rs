@@ -69,3 +69,14 @@ fn quotes_in_a_value_stay_quotes() {
     assert_eq!(carried(&pod)["container"]["args"], said);
     assert_eq!(pod["metadata"]["annotations"]["say"], said[0]);
 }
+
+#[test]
+fn a_container_that_a_patch_brings_is_told_its_name() {
+    let patch = r#"{"containers": [{"name": "proxy", "image": "known", "command": ["proxy"]}]}"#;
+    let pod = container_setup("{}").with_spec(&format!("podSpecPatch: {}", json!(patch))).build();
+    for name in ["main", "proxy"] {
+        let made = container(&pod, name);
+        assert_eq!(made["command"][1], "emissary");
+        assert_eq!(variable(made, "ARGO_CONTAINER_NAME"), Some(name));
+    }
+}

@@ -26,6 +26,11 @@ const BETTER: [(&str, &str); 1] = [
 /// A Pod's name in what is printed, when it was begun, and what came of it.
 type Told = (String, Instant, Outcome);
 
+/// Whether the case's Pods can be run by themselves.
+pub fn is_within_reach(case: &Case) -> bool {
+    !OTHERS.iter().any(|tag| case.tags.contains(*tag))
+}
+
 /// Runs the case's Pods.
 pub async fn run(case: &Case, number: usize, namespace: &Namespace<'_>, image: &str, s3: &S3) -> Vec<Told> {
     if let Some(tag) = OTHERS.iter().find(|tag| case.tags.contains(**tag)) {

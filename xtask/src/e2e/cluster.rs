@@ -57,15 +57,12 @@ impl Cluster {
         if !script.is_file() {
             bail!("no cluster: set KUBECONFIG, or TIPHYS_CLUSTER to a script that starts one ({})", script.display());
         }
-        let told = |what: &str| {
-            let mut command = Command::new(&script);
-            command.arg(what);
-            output(command)
-        };
-        let mut line = told("up")?;
+        let mut line = up(&script)?;
+        let mut status = Command::new(&script);
+        status.arg("status");
         // What ends while the rest starts is started again.
-        if told("status")?.lines().any(|part| part.ends_with(" down")) {
-            line = told("up")?;
+        if output(status)?.lines().any(|part| part.ends_with(" down")) {
+            line = up(&script)?;
         }
         let kubeconfig =
             line.trim().strip_prefix("export KUBECONFIG=").context("the cluster's script names no KUBECONFIG")?;
@@ -130,10 +127,20 @@ impl ApiServer {
         run(kill)?;
         // The script would take a process for alive that is still on its way out.
         std::fs::remove_file(&self.process).with_context(|| self.process.display().to_string())?;
-        let mut up = Command::new(&self.script);
-        up.arg("up");
-        output(up).map(|_| ())
+        up(&self.script).map(|_| ())
     }
+}
+
+/// Starts what does not run; gives the line that names the kubeconfig. Starting twice does no harm, and a first attempt may find
+/// the machine between two states.
+fn up(script: &Path) -> Result<String> {
+    const ATTEMPTS: u32 = 4;
+    let told = || {
+        let mut up = Command::new(script);
+        up.arg("up");
+        output(up)
+    };
+    (1..ATTEMPTS).find_map(|_| told().ok()).map_or_else(told, Ok)
 }
 
 fn script_push(script: &Path) -> Command {

@@ -55,6 +55,8 @@ struct Options {
     corpus: Option<PathBuf>,
     /// The whole corpus with this layout, and nothing else.
     layout: Option<String>,
+    /// All recorded Pods, instead of one case for each kind of step.
+    all_recorded: bool,
     keep: bool,
 }
 
@@ -197,6 +199,7 @@ fn parse(args: &[String]) -> Result<Options> {
                 }
                 options.layout = Some(layout.clone());
             }
+            "--all-recorded" => options.all_recorded = true,
             "--keep" => options.keep = true,
             other => bail!("unknown option {other}"),
         }
@@ -264,6 +267,9 @@ async fn pods(
         ),
         Some(folder) => {
             let mut cases = corpus::cases(&folder);
+            if options.only.is_none() && !options.all_recorded {
+                cases = recorded::one_of_each(cases.into_iter().filter(case::is_within_reach).collect());
+            }
             cases.retain(|case| options.wants(&case.name));
             cases.sort_by(corpus::longest_first);
             let one = |(number, case)| case::run(case, number, &namespace, executor, &cluster.s3);

@@ -56,6 +56,42 @@ pub fn pods(case: &Case, names: &Names<'_>) -> Result<Vec<std::result::Result<Re
     Ok(recorded.iter().map(|pod| one(pod, names)).collect())
 }
 
+/// Of each kind of step the first case that has one: what an ordinary run takes of the recordings. Steps are of one kind when
+/// the same fields of their templates, outputs and inputs are set, and the same of their artifacts and outputs' sources.
+pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
+    let mut seen = BTreeSet::new();
+    let mut is_new = |case: &Case| {
+        let text = std::fs::read_to_string(case.path.join("pods.json")).unwrap_or_default();
+        let pods: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+        // Each is looked at: whatever is in this case need not be in another.
+        pods.iter().filter(|pod| seen.insert(kind(pod))).count() > 0
+    };
+    cases.into_iter().filter(|case| is_new(case)).collect()
+}
+
+/// The names of the fields that tell one kind of step from others.
+fn kind(pod: &Value) -> BTreeSet<String> {
+    let fields = |value: &Value, of: &str| -> Vec<String> {
+        let names = value.as_object().into_iter().flatten().map(|(name, _)| format!("{of}.{name}"));
+        names.collect()
+    };
+    let containers = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+    let variables = containers.into_iter().flatten().flatten().filter_map(|one| one["env"].as_array()).flatten();
+    let template = variables.filter(|one| one["name"] == env::TEMPLATE).find_map(|one| one["value"].as_str());
+    let template: Value = template.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut kind: BTreeSet<String> = fields(&template, "template").into_iter().collect();
+    for side in ["inputs", "outputs"] {
+        kind.extend(fields(&template[side], side));
+        for artifact in template[side]["artifacts"].as_array().into_iter().flatten() {
+            kind.extend(fields(artifact, "artifact"));
+        }
+    }
+    for parameter in template["outputs"]["parameters"].as_array().into_iter().flatten() {
+        kind.extend(fields(&parameter["valueFrom"], "valueFrom"));
+    }
+    kind
+}
+
 fn one(recorded: &Value, names: &Names<'_>) -> std::result::Result<Recorded, String> {
     let annotation = |key: &str| recorded["annotations"][key].as_str();
     let Some(node) = annotation(label::NODE_NAME) else {
@@ -215,5 +251,26 @@ mod tests {
         assert_eq!(made.pod["spec"]["containers"], recorded["spec"]["containers"]);
         assert_eq!(made.makes.into_iter().collect::<Vec<_>>(), ["wf/wf-step-1000000007/a.tgz"]);
         assert!(made.pod["metadata"]["name"].as_str().unwrap().starts_with("wf-t-"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_step_is_in_an_ordinary_run() {
+        let Some(folder) = tiphys_tests::corpus::folder() else { return };
+        let all = tiphys_tests::corpus::cases(&folder);
+        let kinds = |cases: &[Case]| -> BTreeSet<BTreeSet<String>> {
+            let pods = cases.iter().flat_map(|case| {
+                let text = std::fs::read_to_string(case.path.join("pods.json")).unwrap_or_default();
+                serde_json::from_str::<Vec<Value>>(&text).unwrap_or_default()
+            });
+            pods.map(|pod| kind(&pod)).collect()
+        };
+        let chosen = one_of_each(all.clone());
+        assert_eq!(kinds(&chosen), kinds(&all));
+        assert!(chosen.len() * 2 < all.len(), "{} of {}", chosen.len(), all.len());
     }
 }
