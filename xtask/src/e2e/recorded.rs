@@ -252,11 +252,6 @@ mod tests {
         assert_eq!(made.makes.into_iter().collect::<Vec<_>>(), ["wf/wf-step-1000000007/a.tgz"]);
         assert!(made.pod["metadata"]["name"].as_str().unwrap().starts_with("wf-t-"));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn every_kind_of_step_is_in_an_ordinary_run() {
