@@ -393,13 +393,13 @@ impl Workplace {
 /// What ends a container from inside: the Pod's own command for it, else the executor's, where it lies in this Pod.
 pub(super) fn kill_command(
     annotations: &BTreeMap<String, String>,
-    running: &[String],
+    initless: bool,
     container: &str,
     signal: i32,
 ) -> Vec<String> {
     let executor = match container {
         container::SUPERVISOR => "argoexec",
-        _ if running.iter().any(|name| name == container::SUPERVISOR) => path::IMAGE_EMISSARY,
+        _ if initless => path::IMAGE_EMISSARY,
         _ => path::EMISSARY,
     };
     let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
@@ -418,17 +418,13 @@ mod tests {
     fn a_pod_names_its_own_way_to_end() {
         let annotations =
             BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, &[], "side", 15), ["stop", "-15"]);
-        assert_eq!(
-            kill_command(&annotations, &["wait".into()], "main", 9),
-            ["/var/run/argo/argoexec", "kill", "9", "1"]
-        );
+        assert_eq!(kill_command(&annotations, false, "side", 15), ["stop", "-15"]);
+        assert_eq!(kill_command(&annotations, false, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
     }
 
     #[test]
     fn a_pod_without_init_container_has_the_executor_elsewhere() {
-        let running = ["main".to_owned(), "supervisor".to_owned()];
-        let of = |container| kill_command(&BTreeMap::new(), &running, container, 15)[0].clone();
+        let of = |container| kill_command(&BTreeMap::new(), true, container, 15)[0].clone();
         assert_eq!((of("main").as_str(), of("supervisor").as_str()), ("/argo-bin/bin/argoexec", "argoexec"));
     }
 }

@@ -57,7 +57,7 @@ impl Actor {
         }
         let grace = Duration::from_secs(pod.grace.unwrap_or(GRACE_SECONDS));
         for (signal, after) in [(libc_signal::TERM, Duration::ZERO), (libc_signal::KILL, grace)] {
-            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, &pod.running, name, signal));
+            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, pod.initless, name, signal));
             let commands = pod.running.iter().map(command).collect();
             tokio::spawn(self.place.clone().signal(pod.name.clone(), commands, after));
         }

@@ -134,6 +134,8 @@ struct KnownPod {
     failure: (String, String),
     /// Containers that run.
     running: Vec<String>,
+    /// Whether it has a supervisor in place of an init container.
+    initless: bool,
     grace: Option<u64>,
     /// Whether it was labelled or deleted, or will be.
     released: bool,

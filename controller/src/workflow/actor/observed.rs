@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 use tiphys_api::NodeType;
-use tiphys_contract::label;
+use tiphys_contract::{container, label};
 use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 
@@ -94,6 +94,8 @@ impl Actor {
         known.labels = pod.metadata.labels;
         known.annotations = pod.metadata.annotations;
         known.grace = pod.spec.termination_grace_period_seconds;
+        // Also when its supervisor has ended before the others.
+        known.initless = pod.status.container_statuses.iter().any(|one| one.name == container::SUPERVISOR);
         let running = |status: &&tiphys_kubernetes::ContainerStatus| status.state.running.is_some();
         known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
         self.releases[1].push(node.clone());
