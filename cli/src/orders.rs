@@ -46,11 +46,7 @@ pub fn retry(global: &Global, args: RetryArgs) -> Result<(), Failure> {
         ("--selector", !args.selectors.selector.is_empty()),
         ("--field-selector", !args.selectors.field_selector.is_empty()),
     ])?;
-    let options = RetryOptions {
-        restart_successful: args.restart_successful,
-        nodes: args.node_field_selector.clone(),
-        parameters: args.parameters.clone(),
-    };
+    let options = RetryOptions::from(args.rerun.clone());
     for run in &names.local {
         let start = Start::Retry { name: existing_run(global, run)?.name().clone(), options: options.clone() };
         drive(global, args.output, data_dir(global)?, start)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tiphys_contract::carry::{self, CarryError};
 use tiphys_contract::{Offloaded, TaskResult, container, exit, label};
-use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, PodPhase, PodState};
+use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, Fact, NodeId, PodPhase, PodState};
 use tiphys_podspec::usage;
 
 use tiphys_kubernetes::{ContainerStatus, Pod, SpecContainer};
@@ -35,6 +35,18 @@ impl Seen {
     pub fn offloaded(&self) -> Option<&Offloaded> {
         let report = self.report.as_ref().filter(|report| report.complete)?;
         report.result.offloaded.as_ref()
+    }
+
+    /// What the engine is told of the node's Pod: its results, then its state. `reporting` says that an object of its own tells
+    /// when the results are complete.
+    pub fn facts(self, node: NodeId, reporting: bool) -> impl Iterator<Item = Fact> {
+        let results = self.report.map(|report| Fact::TaskResult {
+            node: node.clone(),
+            outputs: Box::new(report.result.outputs.unwrap_or_default()),
+            progress: report.result.progress,
+            complete: report.complete && !reporting,
+        });
+        results.into_iter().chain([Fact::Pod { node, state: Box::new(self.state) }])
     }
 }
 

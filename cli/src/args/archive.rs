@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Afterwards, GetOutput, Output, Selectors};
+use super::{Afterwards, Again, GetOutput, Output, Rerun, Selectors};
 
 #[derive(Debug, Subcommand)]
 pub enum ArchiveCommand {
@@ -79,15 +79,8 @@ pub struct ArchiveResubmitArgs {
     pub identified: Identified,
     #[command(flatten)]
     pub selectors: Selectors,
-    /// Take over what went well in a workflow that failed
-    #[arg(long)]
-    pub memoized: bool,
-    /// Set a parameter of the workflow
-    #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
-    pub parameters: Vec<String>,
-    /// Priority of the workflow
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub priority: Option<i32>,
+    #[command(flatten)]
+    pub again: Again,
     #[command(flatten)]
     pub afterwards: Afterwards,
     /// How to print the workflow
@@ -104,15 +97,8 @@ pub struct ArchiveRetryArgs {
     pub identified: Identified,
     #[command(flatten)]
     pub selectors: Selectors,
-    /// Set a parameter of the workflow
-    #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
-    pub parameters: Vec<String>,
-    /// Run steps that went well again, too: those that --node-field-selector selects
-    #[arg(long, requires = "node_field_selector")]
-    pub restart_successful: bool,
-    /// Steps, such as displayName=build,templateName!=test
-    #[arg(long, value_name = "SELECTOR", default_value = "")]
-    pub node_field_selector: String,
+    #[command(flatten)]
+    pub rerun: Rerun,
     #[command(flatten)]
     pub afterwards: Afterwards,
     /// How to print the workflow

@@ -242,13 +242,9 @@ pub struct DeleteArgs {
     pub force: bool,
 }
 
+/// What a workflow that is submitted once more gets besides what the old one has.
 #[derive(Debug, Args)]
-pub struct ResubmitArgs {
-    /// Workflows; @latest is the one created last
-    #[arg(value_name = "WORKFLOW", required_unless_present_any = ["selector", "field_selector"])]
-    pub workflows: Vec<String>,
-    #[command(flatten)]
-    pub selectors: Selectors,
+pub struct Again {
     /// Take over what went well in a workflow that failed
     #[arg(long)]
     pub memoized: bool,
@@ -258,6 +254,17 @@ pub struct ResubmitArgs {
     /// Priority of the workflow
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub priority: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResubmitArgs {
+    /// Workflows; @latest is the one created last
+    #[arg(value_name = "WORKFLOW", required_unless_present_any = ["selector", "field_selector"])]
+    pub workflows: Vec<String>,
+    #[command(flatten)]
+    pub selectors: Selectors,
+    #[command(flatten)]
+    pub again: Again,
     #[command(flatten)]
     pub afterwards: Afterwards,
     /// How to print the workflow

@@ -371,6 +371,18 @@ pub struct RetryArgs {
     pub names: Vec<String>,
     #[command(flatten)]
     pub selectors: Selectors,
+    #[command(flatten)]
+    pub rerun: Rerun,
+    #[command(flatten)]
+    pub afterwards: Afterwards,
+    /// Print the Workflow on standard output: of a run when it is over
+    #[arg(long, short, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// What of a workflow that failed runs again, and with what.
+#[derive(Debug, Clone, Args)]
+pub struct Rerun {
     /// Set a parameter of the workflow
     #[arg(long = "parameter", short, value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
@@ -380,11 +392,6 @@ pub struct RetryArgs {
     /// Steps, such as displayName=build,templateName!=test
     #[arg(long, value_name = "SELECTOR", default_value = "")]
     pub node_field_selector: String,
-    #[command(flatten)]
-    pub afterwards: Afterwards,
-    /// Print the Workflow on standard output: of a run when it is over
-    #[arg(long, short, value_enum)]
-    pub output: Option<Output>,
 }
 
 #[derive(Debug, Args)]

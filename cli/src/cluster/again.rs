@@ -9,18 +9,18 @@ use tiphys_local::RunName;
 
 use super::submit::tell;
 use super::{Cluster, neither, none_local, within};
-use crate::args::{Global, ResubmitArgs, RetryArgs};
+use crate::args::{Again, Global, Rerun, ResubmitArgs, RetryArgs};
 use crate::failure::Failure;
 use crate::output;
 
-/// What a workflow that is submitted once more gets besides what the old one has.
-pub(super) struct Again {
-    /// Whether what went well is taken over.
-    pub memoized: bool,
-    /// Parameters as `NAME=VALUE`.
-    pub parameters: Vec<String>,
-    /// Its priority, where that is given.
-    pub priority: Option<i32>,
+impl From<Rerun> for RetryOptions {
+    fn from(rerun: Rerun) -> RetryOptions {
+        RetryOptions {
+            restart_successful: rerun.restart_successful,
+            nodes: rerun.node_field_selector,
+            parameters: rerun.parameters,
+        }
+    }
 }
 
 /// How often a retry is tried while others change the workflow, too.
@@ -53,12 +53,11 @@ pub fn resubmit(global: &Global, args: &ResubmitArgs) -> Result<(), Failure> {
             output::print("no workflows found\n");
         }
         one_to_watch(args.afterwards.watch, names.len())?;
-        let again = Again { memoized: args.memoized, parameters: args.parameters.clone(), priority: args.priority };
         let mut made = Vec::new();
         for name in &names {
             let old = cluster.workflow(name).await?;
-            let old = if again.memoized { old.with_nodes()?.0 } else { old.workflow };
-            let workflow = cluster.made_again(&old, &again).await?;
+            let old = if args.again.memoized { old.with_nodes()?.0 } else { old.workflow };
+            let workflow = cluster.made_again(&old, &args.again).await?;
             tell(&workflow, args.output, args.afterwards, "submitted", global.quiet);
             made.push(workflow.metadata.name);
         }

@@ -13,7 +13,7 @@ use super::Archived;
 use super::chosen::Chosen;
 use crate::args::{Afterwards, ArchiveResubmitArgs, ArchiveRetryArgs, Global};
 use crate::cluster::Cluster;
-use crate::cluster::again::{Again, one_to_watch};
+use crate::cluster::again::one_to_watch;
 use crate::failure::Failure;
 use crate::output;
 
@@ -21,11 +21,10 @@ impl Archived {
     pub(super) async fn resubmit(&self, global: &Global, args: ArchiveResubmitArgs) -> Result<(), Failure> {
         let cluster = self.cluster()?;
         let chosen = Chosen::new(args.workflows, args.identified, args.selectors);
-        let again = Again { memoized: args.memoized, parameters: args.parameters, priority: args.priority };
         let found = self.some(&chosen, args.afterwards).await?;
         let mut made = Vec::new();
         for old in found {
-            let new = cluster.made_again(&old, &again).await?;
+            let new = cluster.made_again(&old, &args.again).await?;
             tell(&new, args.output, args.afterwards, "submitted", global.quiet);
             made.push(new);
         }
@@ -34,11 +33,7 @@ impl Archived {
 
     pub(super) async fn retry(&self, global: &Global, args: ArchiveRetryArgs) -> Result<(), Failure> {
         let cluster = self.cluster()?;
-        let options = RetryOptions {
-            restart_successful: args.restart_successful,
-            nodes: args.node_field_selector,
-            parameters: args.parameters,
-        };
+        let options = RetryOptions::from(args.rerun);
         let chosen = Chosen::new(args.workflows, args.identified, args.selectors);
         let found = self.some(&chosen, args.afterwards).await?;
         let mut made = Vec::new();

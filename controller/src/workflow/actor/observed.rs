@@ -107,12 +107,8 @@ impl Actor {
 
     /// What a step's Pod has to tell goes to the engine.
     pub(super) fn tell_pod(&mut self, node: NodeId, seen: Seen) {
-        if let Some(report) = seen.report {
-            let outputs = Box::new(report.result.outputs.unwrap_or_default());
-            let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
-            self.observe(Fact::TaskResult { node: node.clone(), outputs, progress, complete });
-        }
-        self.observe(Fact::Pod { node, state: Box::new(seen.state) });
+        let reporting = self.reporting.contains(&node);
+        seen.facts(node, reporting).for_each(|fact| self.observe(fact));
     }
 
     pub(super) fn pod_gone(&mut self, pod: Pod) {

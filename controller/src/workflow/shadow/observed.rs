@@ -63,12 +63,8 @@ impl Shadow {
             self.away.insert(node, pod);
             return;
         }
-        if let Some(report) = seen.report {
-            let outputs = Box::new(report.result.outputs.unwrap_or_default());
-            let (progress, complete) = (report.result.progress, report.complete && !self.reporting.contains(&node));
-            self.observe(Fact::TaskResult { node: node.clone(), outputs, progress, complete });
-        }
-        self.observe(Fact::Pod { node, state: Box::new(seen.state) });
+        let reporting = self.reporting.contains(&node);
+        seen.facts(node, reporting).for_each(|fact| self.observe(fact));
     }
 
     pub(super) fn pod_gone(&mut self, pod: Pod) {
