@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tiphys_api::document::{Document, Object};
 use tiphys_api::{AnyString, CronWorkflow, ObjectMeta, Parameter, Workflow, WorkflowSpec, WorkflowTemplateRef};
+use tiphys_engine::{CRON_WORKFLOW, of_template};
 
 use crate::args::{RunArgs, SubmitOptions};
 use crate::duration;
@@ -139,13 +140,12 @@ fn of_reference(input: &Input, from: &str) -> Result<Workflow, Failure> {
 
 /// A workflow that takes a template as a whole.
 pub fn referring(name: &str, cluster_scope: bool, spec: &WorkflowSpec) -> Workflow {
-    let label = if cluster_scope { "cluster-workflow-template" } else { "workflow-template" };
     let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
     if let Some(metadata) = &spec.workflow_metadata {
         labels.clone_from(&metadata.labels);
         annotations.clone_from(&metadata.annotations);
     }
-    labels.insert(format!("workflows.argoproj.io/{label}"), name.to_owned());
+    labels.insert(of_template(cluster_scope).to_owned(), name.to_owned());
     let reference = WorkflowTemplateRef { name: name.to_owned(), cluster_scope, ..WorkflowTemplateRef::default() };
     Workflow {
         metadata: ObjectMeta { generate_name: format!("{name}-"), labels, annotations, ..ObjectMeta::default() },
@@ -163,7 +163,7 @@ pub fn scheduled(cron: &CronWorkflow) -> Workflow {
         metadata.annotations.clone_from(&given.annotations);
         metadata.finalizers.clone_from(&given.finalizers);
     }
-    metadata.labels.insert("workflows.argoproj.io/cron-workflow".to_owned(), name.clone());
+    metadata.labels.insert(CRON_WORKFLOW.to_owned(), name.clone());
     let now = tiphys_api::Time(jiff::Timestamp::now());
     metadata.annotations.insert("workflows.argoproj.io/scheduled-time".to_owned(), now.to_string());
     Workflow { metadata, spec: cron.spec.workflow_spec.clone(), ..Workflow::default() }

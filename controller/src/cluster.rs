@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::baselines::Baselines;
 use crate::config::Config;
 use crate::health::Health;
 use crate::images::Images;
@@ -114,6 +115,8 @@ pub struct Cluster {
     pub parallelism: Arc<Parallelism>,
     /// When the next Pod may be created.
     pub pod_rate: Arc<PodRate>,
+    /// By which workflows durations are estimated.
+    pub baselines: Baselines,
     /// The database of `persistence`.
     pub database: Arc<Connection>,
     /// Whether this is the first shard's: it decides what concerns all workflows, and keeps the locks.
@@ -156,6 +159,7 @@ impl Cluster {
             locks: Arc::default(),
             parallelism,
             pod_rate: Arc::default(),
+            baselines: Baselines::default(),
             database: Arc::default(),
             is_first: false,
             shards: config.shards.max(1),

@@ -95,6 +95,10 @@ pub struct Config {
     pub memoization: Memoization,
     /// Whether another controller works, and this one only looks on.
     pub shadow: bool,
+    /// Whether durations are not estimated.
+    pub no_estimates: bool,
+    /// Whether artifacts are kept, whatever workflows say of them.
+    pub keeps_artifacts: bool,
 }
 
 /// The fields as they are written.

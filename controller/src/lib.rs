@@ -4,6 +4,7 @@
 //! server does not have: after a kill at any moment the next controller finds the same workflows, Pods and results and
 //! goes on.
 
+pub mod baselines;
 pub mod cluster;
 pub mod config;
 pub mod config_watch;
@@ -18,6 +19,7 @@ pub mod metrics;
 pub mod options;
 pub mod parallelism;
 pub mod persistence;
+pub mod pod_options;
 pub mod pod_rate;
 mod pod_state;
 pub mod retention;

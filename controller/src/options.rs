@@ -1,6 +1,6 @@
 //! The command line. Names are Argo's where it has the option.
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tiphys_contract::env;
@@ -10,6 +10,7 @@ use tiphys_podspec::{Layout, PodConfig};
 use crate::cluster::Limits;
 use crate::config::Config;
 use crate::persistence::PersistenceOptions;
+use crate::pod_options::PodOptions;
 use crate::workflow::{ExecutorPlugins, Memoization};
 
 /// Runs the workflows of a Kubernetes cluster.
@@ -84,6 +85,12 @@ pub struct Options {
     /// Lets workflows bring executor plugins of their own (spec.executorPlugins)
     #[arg(long, env = "ARGO_WORKFLOW_LEVEL_EXECUTOR_PLUGINS")]
     pub workflow_level_executor_plugins: bool,
+    /// Does not estimate how long workflows and their nodes will take
+    #[arg(long, env = "SKIP_WORKFLOW_DURATION_ESTIMATION")]
+    pub no_estimates: bool,
+    /// Whether the artifacts of workflows that say so are deleted (artifactGC)
+    #[arg(long, env = "ARGO_ARTIFACT_GC_ENABLED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub artifact_gc: bool,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
@@ -93,6 +100,9 @@ pub struct Options {
     /// Form of the log
     #[arg(long, env = "ARGO_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+    /// What Pods are told and given
+    #[command(flatten)]
+    pub pods: PodOptions,
     /// How many requests are under way at a time
     #[command(flatten)]
     pub limits: Limits,
@@ -148,7 +158,7 @@ impl Options {
             executor_image_pull_policy: self.executor_image_pull_policy.clone(),
             log_level: self.loglevel.clone(),
             log_format: self.log_format.clone(),
-            ..PodConfig::default()
+            ..self.pods.apply(PodConfig::default())
         };
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
         let allowed = self.allow_override.iter().map(|field| field.trim().to_owned());
@@ -164,6 +174,8 @@ impl Options {
             shards: self.shards,
             memoization: self.memoization,
             shadow: self.shadow,
+            no_estimates: self.no_estimates,
+            keeps_artifacts: !self.artifact_gc,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }
@@ -179,5 +191,14 @@ mod tests {
     #[test]
     fn options_do_not_get_in_each_others_way() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn artifacts_are_collected_unless_that_is_switched_off() {
+        let kept = |more: &[&str]| {
+            let options = Options::try_parse_from(["tiphys-controller"].iter().chain(more)).unwrap();
+            options.config().keeps_artifacts
+        };
+        assert!(!kept(&[]) && !kept(&["--artifact-gc", "true"]) && kept(&["--artifact-gc", "false"]));
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tiphys_api::{ArtifactRepositoryRefStatus, NodePhase, NodeResult, Outputs, Time, WorkflowSpec};
 
+use crate::estimate::Baseline;
 use crate::id::NodeId;
 use crate::locks::{LockAnswer, LockHolder};
 
@@ -92,6 +93,8 @@ pub enum Fact {
     },
     /// Which artifact repository the workflow's artifacts go to, for those who look for them (argo: operator.go, operate).
     ArtifactRepository(Box<ArtifactRepositoryRefStatus>),
+    /// A workflow before this one, by which durations are estimated.
+    Baseline(Box<Baseline>),
     /// The volume claims that exist for the workflow (argo: operator.go, createPVCs, deletePVCs).
     VolumeClaims(Vec<Value>),
     /// The answer to [`crate::Action::AcquireLocks`], as the table of locks tells it.

@@ -12,6 +12,7 @@ mod collect;
 pub mod cron;
 mod dag;
 mod depends;
+mod estimate;
 mod expand;
 mod fact;
 mod field_selector;
@@ -49,6 +50,7 @@ pub mod validate;
 mod workflow;
 
 pub use collect::{Collection, CollectionStrategy, collection_label, collections, is_all_collected, is_collected};
+pub use estimate::{Baseline, CRON_WORKFLOW, ORIGINS, of_template, origin};
 pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
 pub use field_selector::NodeSelector;
 pub use id::{NodeId, PodNameFormat, fnv1a_32, pod_name};

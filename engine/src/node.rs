@@ -81,6 +81,7 @@ impl Run {
     /// Puts a new node into the status. Every later change goes through [`Run::change`].
     pub(crate) fn insert(&mut self, id: &NodeId, mut node: NodeStatus) {
         complete_progress(&mut node);
+        node.estimated_duration = self.estimated(&node.name);
         let (kind, blank) = (node.r#type, Summary::of(&NodeStatus::default()));
         self.account(id, kind, &blank, &Summary::of(&node));
         self.wf.status.nodes.insert(id.to_string(), node);

@@ -39,7 +39,11 @@ impl Run {
         } else if self.frame_node(key).is_some_and(|node| node.started_at.is_none()) {
             // It failed in the workflow that this one was made from (memoized resubmit), and begins only now.
             let (id, now) = (self.frames[key].id.clone(), Time::from_second(self.now.as_second()));
-            self.change(&id, |node| node.started_at = Some(now));
+            let estimated = self.frame_node(key).map_or(0, |node| self.estimated(&node.name));
+            self.change(&id, |node| {
+                node.started_at = Some(now);
+                node.estimated_duration = estimated;
+            });
         }
         self.frames[key].body = Body::Pod(PodBody {
             pod_name,

@@ -12,6 +12,7 @@ use tiphys_api::{
 use tiphys_expr::ambient;
 use tiphys_expr::template::Variables;
 
+use crate::estimate::Baseline;
 use crate::fact::{ConfigMapData, Fact, MemoEntry, Shutdown};
 use crate::frame::{Body, Counts, Frame, Key};
 use crate::globals::Globals;
@@ -155,6 +156,8 @@ pub struct Run {
     pub(crate) adopted_places: FxHashSet<NodeId>,
     /// Whether the status was taken over from an earlier run of the engine.
     pub(crate) restoring: bool,
+    /// What durations are estimated by.
+    pub(crate) baseline: Option<Baseline>,
 }
 
 /// What a timer is for.
@@ -235,6 +238,7 @@ impl Run {
             adopted_counts: FxHashMap::default(),
             adopted_places: FxHashSet::default(),
             restoring,
+            baseline: None,
         };
         run.distrust_status();
         run
@@ -305,6 +309,7 @@ impl Run {
                 self.out.status_changed |= self.wf.status.artifact_repository_ref.as_ref() != Some(&reference);
                 self.wf.status.artifact_repository_ref = Some(reference);
             }
+            Fact::Baseline(baseline) => self.estimate_by(*baseline),
             Fact::VolumeClaims(claims) => {
                 self.out.status_changed |= self.wf.status.persistent_volume_claims != claims;
                 self.wf.status.persistent_volume_claims = claims;

@@ -12,6 +12,7 @@ use tiphys_api::{
 };
 use tiphys_expr::lang;
 
+use crate::estimate::of_template;
 use crate::plan::Need;
 use crate::restrictions::{CHANGED, Restriction};
 use crate::run::{Run, Stop, parse_shutdown};
@@ -109,12 +110,7 @@ impl Run {
         let template = found.map_err(|stop| self.wait_for(stop))?;
         let spec = join(&self.wf.spec, Some(&template), defaults.as_deref()).map_err(error)?;
         self.wf.status.stored_workflow_template_spec = Some(Box::new(spec.clone()));
-        let label = if reference.cluster_scope {
-            "workflows.argoproj.io/cluster-workflow-template"
-        } else {
-            "workflows.argoproj.io/workflow-template"
-        };
-        self.wf.metadata.labels.insert(label.into(), reference.name.clone());
+        self.wf.metadata.labels.insert(of_template(reference.cluster_scope).into(), reference.name.clone());
         self.out.status_changed = true;
         Ok(spec)
     }

@@ -335,12 +335,29 @@ fn settings_are_checked_before_anything_runs() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-emissary"))
         .args(["emissary", "--", "true"])
         .env_clear()
+        .env("ARGO_CONTAINER_NAME", "../wait")
         .output()
         .unwrap();
     assert_eq!(code(&output), 64);
-    assert_eq!(text(&output.stderr), "Error: ARGO_CONTAINER_NAME must hold the container's name\n");
+    assert_eq!(text(&output.stderr), "Error: ARGO_CONTAINER_NAME is \"../wait\": expected the container's name\n");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-emissary")).arg("version").output().unwrap();
     assert_eq!(text(&output.stdout), format!("tiphys-emissary {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// As Argo's controller leaves a container that `podSpecPatch` brings.
+#[test]
+fn a_container_without_a_name_runs() {
+    let pod = Pod::container();
+    let unnamed = || {
+        let mut command = pod.emissary("main", "echo done; exit 3");
+        command.env_remove("ARGO_CONTAINER_NAME");
+        run(command)
+    };
+    let outputs = [unnamed(), unnamed()];
+    assert!(outputs.iter().all(|output| code(output) == 3 && text(&output.stdout) == "done\n"), "{outputs:?}");
+    let folders = fs::read_dir(pod.paths.ctr("main").parent().unwrap()).unwrap();
+    let codes = folders.map(|folder| fs::read_to_string(folder.unwrap().path().join("exitcode")).unwrap());
+    assert_eq!(codes.collect::<Vec<_>>(), ["3", "3"], "each has a folder of its own");
 }
 
 /// A container whose files cannot grow beyond 50 KiB, as on a full disk.

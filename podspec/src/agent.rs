@@ -189,11 +189,17 @@ fn executor(of: &Agent<'_>, name: &str, word: &str) -> Value {
             variable(env::PLUGIN_ADDRESSES, addresses(of.plugins).to_string()),
             variable(env::PLUGIN_NAMES, names_of.to_string()),
         ],
-        "resources": {"requests": {"cpu": "10m", "memory": "64M"}, "limits": {"cpu": "100m", "memory": "256M"}},
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "64M"},
+            "limits": {"cpu": config.agent.cpu_limit, "memory": config.agent.memory_limit},
+        },
         // As `main`, whose root is read-only, also while it begins.
         "securityContext": locked_down(container::MAIN),
         "volumeMounts": [mount(names::VAR_RUN_VOLUME, path::SHARED)],
     });
+    if let (Some(workers), Some(variables)) = (config.agent.task_workers, made["env"].as_array_mut()) {
+        variables.push(json!(variable(env::AGENT_TASK_WORKERS, workers.to_string())));
+    }
     if !config.executor_image_pull_policy.is_empty() {
         made["imagePullPolicy"] = config.executor_image_pull_policy.as_str().into();
     }
@@ -203,6 +209,7 @@ fn executor(of: &Agent<'_>, name: &str, word: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AgentConfig;
 
     fn pod(spec: Value, plugins: Value, config: &PodConfig) -> Result<Value, Error> {
         let spec: WorkflowSpec = serde_json::from_value(spec).unwrap();
@@ -246,6 +253,21 @@ mod tests {
             assert_eq!(one["args"][1], word);
             assert_eq!(one["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
         }
+    }
+
+    #[test]
+    fn an_agent_has_the_limits_that_are_configured() {
+        let limits = |config: &PodConfig| {
+            let spec = pod(json!({}), json!([]), config).unwrap()["spec"].clone();
+            let main = &spec["containers"][0];
+            let variables = main["env"].as_array().unwrap();
+            let workers = variables.iter().find(|one| one["name"] == env::AGENT_TASK_WORKERS).cloned();
+            (main["resources"]["limits"].clone(), workers.map(|one| one["value"].clone()))
+        };
+        assert_eq!(limits(&PodConfig::default()), (json!({"cpu": "100m", "memory": "256M"}), None));
+        let agent = AgentConfig { cpu_limit: "2".into(), memory_limit: "1G".into(), task_workers: Some(32) };
+        let configured = limits(&PodConfig { agent, ..PodConfig::default() });
+        assert_eq!(configured, (json!({"cpu": "2", "memory": "1G"}), Some(json!("32"))));
     }
 
     #[test]

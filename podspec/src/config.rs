@@ -58,6 +58,8 @@ pub struct PodConfig {
     pub pod_gc_delay: Duration,
     /// Node label by which hosts are told apart when a retry must avoid some.
     pub host_label: String,
+    /// Agents' Pods.
+    pub agent: AgentConfig,
     /// Hold finished Pods with a finalizer until their status is seen.
     pub status_finalizer: bool,
 }
@@ -84,8 +86,26 @@ impl Default for PodConfig {
             archive_logs: false,
             pod_gc_delay: Duration::from_secs(5),
             host_label: "kubernetes.io/hostname".into(),
+            agent: AgentConfig::default(),
             status_finalizer: false,
         }
+    }
+}
+
+/// What the agent of a workflow may take (argo: workflow/controller/agent.go).
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Limit of processors, as a quantity.
+    pub cpu_limit: String,
+    /// Limit of memory, as a quantity.
+    pub memory_limit: String,
+    /// Tasks at a time; None leaves it to the executor.
+    pub task_workers: Option<u16>,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig { cpu_limit: "100m".into(), memory_limit: "256M".into(), task_workers: None }
     }
 }
 

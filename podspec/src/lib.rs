@@ -37,7 +37,7 @@ pub use agent::{Agent, agent};
 pub use archive::repository_location;
 pub use artifact_gc::{ArtifactGc, artifact_gc};
 pub use build::build;
-pub use config::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
+pub use config::{AgentConfig, ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 pub use draft::Pod;
 pub use error::Error;
 pub use input::{Input, Request};

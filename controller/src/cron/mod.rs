@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 use tiphys_api::CronWorkflow;
+use tiphys_engine::CRON_WORKFLOW;
 use tiphys_engine::cron::Child;
 use tiphys_kubernetes::{Collection, Event, Kind, List, METADATA_ALONE, Metadata, ObjectMeta, watch};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -20,9 +21,6 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use actor::{Actor, Message};
-
-/// Label of the workflows of CronWorkflows.
-const CRON_WORKFLOW: &str = "workflows.argoproj.io/cron-workflow";
 
 /// What one of the watches tells.
 enum Told {

@@ -69,7 +69,8 @@ struct Task {
 impl Collector {
     /// A workflow that is over was seen: new, changed, or deleted.
     pub fn look(self: &Arc<Self>, cluster: &Arc<Cluster>, metadata: &Metadata) {
-        if !metadata.finalizers.iter().any(|one| one == FINALIZER) {
+        // argo: what is switched off for an emergency leaves the finalizer where it is.
+        if cluster.config().keeps_artifacts || !metadata.finalizers.iter().any(|one| one == FINALIZER) {
             return;
         }
         let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);

@@ -116,7 +116,7 @@ impl Workplace {
 
     /// Before the first Pod with artifacts that are collected, the workflow is kept from going without them.
     async fn guard(&self, prepared: &Prepared, spec: &WorkflowSpec, request: &PodRequest) -> Result<(), String> {
-        if is_collected(spec, &request.template) {
+        if !self.cluster.config().keeps_artifacts && is_collected(spec, &request.template) {
             let guarded = prepared.guarded.get_or_try_init(|| self.guard_artifacts()).await;
             guarded.map_err(|error| format!("the finalizer for artifact collection is not set: {error}"))?;
         }

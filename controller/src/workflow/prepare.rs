@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_contract::label;
-use tiphys_engine::Fact;
+use tiphys_engine::{Fact, origin};
 use tiphys_podspec::{Layout, PodConfig, owner_reference};
 use tokio::sync::OnceCell;
 
 use super::message::Message;
 use super::pods::Workplace;
+use crate::baselines;
 use tiphys_kubernetes::{ApiError, Kind, ObjectMeta};
 
 /// Keeps a claim while Pods that are over still name it.
@@ -97,6 +98,21 @@ impl Workplace {
             config.artifact_repository = (**repository).clone();
         }
         Ok(Arc::new(config))
+    }
+
+    /// Looks for what the workflow's durations are estimated by. It begins without: estimates come to what is there already.
+    pub fn look_for_baseline(self, workflow: &Workflow) {
+        let Some((label, value)) = origin(workflow) else { return };
+        let value = value.to_owned();
+        tokio::spawn(async move {
+            match baselines::find(&self.cluster, &self.namespace, (label, &value)).await {
+                Ok(Some(baseline)) => self.tell(Message::Fact(Fact::Baseline(Box::new(baseline)))),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(namespace = %self.namespace, workflow = %self.workflow, %error, "durations are not estimated");
+                }
+            }
+        });
     }
 
     /// Owner references of what belongs to the workflow.

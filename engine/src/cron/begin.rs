@@ -8,9 +8,8 @@ use super::children::Child;
 use super::status::{SPEC_ERROR, SUBMISSION_ERROR, is_stopped, set_condition, stop_if_due};
 use super::timetable::Timetable;
 use super::variables;
+use crate::estimate::CRON_WORKFLOW;
 
-/// Label of a run: its CronWorkflow's name.
-pub(super) const CRON_WORKFLOW: &str = "workflows.argoproj.io/cron-workflow";
 /// Annotation of a run: when it was due.
 pub(super) const SCHEDULED_TIME: &str = "workflows.argoproj.io/scheduled-time";
 const API_VERSION: &str = "argoproj.io/v1alpha1";

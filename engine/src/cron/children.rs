@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tiphys_api::{CronWorkflow, Time, WorkflowPhase};
 
-use super::begin::{CRON_WORKFLOW, SCHEDULED_TIME, is_active, reference, run_name, started};
+use super::begin::{SCHEDULED_TIME, is_active, reference, run_name, started};
 use super::status::stop_if_due;
+use crate::estimate::CRON_WORKFLOW;
 
 /// How many runs are kept where the spec does not say: of those that succeeded, and of the others.
 const KEPT: (i64, i64) = (3, 1);

@@ -11,6 +11,7 @@ use super::spec::Subject;
 use super::template::Validation;
 use super::{Options, Templates};
 use crate::cron::{Schedule, time_zone};
+use crate::estimate::CRON_WORKFLOW;
 
 /// Longest name: the workflows' names are it and a time, and are labels.
 const LONGEST_NAME: usize = 52;
@@ -55,7 +56,7 @@ fn check(cron: &CronWorkflow, validation: &mut Validation<'_>) -> Outcome {
     }
 
     let added = [
-        ("workflows.argoproj.io/cron-workflow".to_string(), name.clone()),
+        (CRON_WORKFLOW.to_string(), name.clone()),
         ("workflows.argoproj.io/scheduled-time".to_string(), String::new()),
     ];
     let [label, annotation] = added.map(|pair| BTreeMap::from([pair]));

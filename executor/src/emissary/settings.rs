@@ -1,7 +1,7 @@
 //! The emissary's settings, read once from the environment.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tiphys_contract::{TraceParent, env};
 
@@ -36,14 +36,12 @@ impl Settings {
     /// Reads the settings through a look-up function.
     ///
     /// # Errors
-    /// The text for the user when the container's name is missing or the grace period is no number.
+    /// The text for the user when the container's name leads elsewhere or the grace period is no number.
     pub fn from(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let set = |name| lookup(name).filter(|value| !value.is_empty());
         let flag = |name| set(name).as_deref() == Some("true");
         Ok(Self {
-            container: set(env::CONTAINER_NAME)
-                .filter(|name| !name.contains('/') && name != ".." && name != ".")
-                .ok_or_else(|| format!("{} must hold the container's name", env::CONTAINER_NAME))?,
+            container: container(set(env::CONTAINER_NAME))?,
             include_output: flag(env::INCLUDE_SCRIPT_OUTPUT),
             keep_stderr: flag(env::KEEP_STDERR),
             wait_for_ready: flag(env::WAIT_FOR_READY),
@@ -55,6 +53,25 @@ impl Settings {
             trace: set(env::TRACEPARENT).and_then(|text| TraceParent::parse(&text)),
             template: set(env::TEMPLATE),
         })
+    }
+}
+
+/// The name under which the container's files are kept. Argo's controller tells none to a container that `podSpecPatch`
+/// brings, and nobody looks for its files: they get a folder that no other container has.
+///
+/// # Errors
+/// The text for the user when it is no name of a file.
+fn container(name: Option<String>) -> Result<String, String> {
+    let unnamed = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("unnamed-{}-{}", now.as_nanos(), std::process::id())
+    };
+    match name {
+        Some(name) if name.contains('/') || name == ".." || name == "." => {
+            Err(format!("{} is {name:?}: expected the container's name", env::CONTAINER_NAME))
+        }
+        Some(name) => Ok(name),
+        None => Ok(unnamed()),
     }
 }
 

@@ -244,6 +244,9 @@ impl Actor {
         admission::begin_anew(&mut workflow);
         let trace = Trace::of(place.cluster.traces.as_ref(), &workflow);
         written.notes.extend(trace.iter().map(|trace| (label::TRACE_ID.to_owned(), trace.id())));
+        if !over && !config.no_estimates {
+            place.clone().look_for_baseline(&workflow);
+        }
         let run = Run::restore(workflow, config.engine(), Timestamp::now());
         let mut actor = Actor {
             place,
