@@ -125,8 +125,10 @@ mod tests {
                 {"name": "pod", "container": {"image": "x"}}]}}));
         for late in [false, true] {
             let at = Timestamp::from_second(1_700_000_000).unwrap();
-            let config = EngineConfig { artifact_repository: Some(Box::default()), ..EngineConfig::default() };
-            let mut run = Run::new(object.clone(), config, at);
+            let mut run = Run::new(object.clone(), EngineConfig::default(), at);
+            run.plan(at);
+            let (namespace, name) = ("n".to_owned(), "artifact-repositories".to_owned());
+            run.observe(Fact::ConfigMap { namespace, name, found: None }, at);
             if late {
                 run.plan(at);
             }
