@@ -21,9 +21,16 @@ fn prepared(pod: &Pod, before: &str, script: &str, keeps_output: bool) -> Comman
         .chain(emissary.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''")))
         .collect();
-    let mut command = Command::new("script");
+    // Whoever runs the tests may ignore the interrupt key, as a shell does for what it runs in the background.
+    let mut command = Command::new("env");
     command
-        .args(["-qefc", &format!("{before} exec {}", quoted.join(" ")), "/dev/null"])
+        .args([
+            "--default-signal=INT,QUIT",
+            "script",
+            "-qefc",
+            &format!("{before} exec {}", quoted.join(" ")),
+            "/dev/null",
+        ])
         .env_clear()
         .env("PATH", "/usr/bin:/bin");
     command.env("ARGO_CONTAINER_NAME", "main").env("ARGO_INCLUDE_SCRIPT_OUTPUT", keeps_output.to_string());

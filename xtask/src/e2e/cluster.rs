@@ -58,10 +58,8 @@ impl Cluster {
             bail!("no cluster: set KUBECONFIG, or TIPHYS_CLUSTER to a script that starts one ({})", script.display());
         }
         let mut line = up(&script)?;
-        let mut status = Command::new(&script);
-        status.arg("status");
         // What ends while the rest starts is started again.
-        if output(status)?.lines().any(|part| part.ends_with(" down")) {
+        if is_down(&script)? {
             line = up(&script)?;
         }
         let kubeconfig =
@@ -71,6 +69,32 @@ impl Cluster {
         run(images)?;
         let s3 = S3 { host: "10.200.0.1:9000".into(), access: "admin".into(), secret: "password".into() };
         Ok(Self { kubeconfig: kubeconfig.into(), s3, script: Some(script) })
+    }
+
+    /// Starts again what has ended of a cluster of our own, so that the tests that follow do not wait for it in vain.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn mend(&self) -> Result<()> {
+        match &self.script {
+            Some(script) if is_down(script)? => {
+                println!("        a part of the cluster has ended, and is started again");
+                up(script).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops a cluster of our own and starts it again; another one is left as it is.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&self) -> Result<()> {
+        let Some(script) = &self.script else { return Ok(()) };
+        let mut down = Command::new(script);
+        down.arg("down");
+        run(down)?;
+        up(script).map(|_| ())
     }
 
     /// The API server, where it is one that may be killed.
@@ -141,6 +165,13 @@ fn up(script: &Path) -> Result<String> {
         output(up)
     };
     (1..ATTEMPTS).find_map(|_| told().ok()).map_or_else(told, Ok)
+}
+
+/// Whether a part of the cluster does not run.
+fn is_down(script: &Path) -> Result<bool> {
+    let mut status = Command::new(script);
+    status.arg("status");
+    Ok(output(status)?.lines().any(|part| part.ends_with(" down")))
 }
 
 fn script_push(script: &Path) -> Command {

@@ -1,7 +1,8 @@
 //! The corpus with the shapes of Pods that are not Argo's: of each workflow must come the same.
 //!
-//! An ordinary run takes [`CHOSEN`] cases, in which every kind of step is; `--layout` takes all of them. Without logs to save:
-//! with them no step's Pod is the user's container alone.
+//! An ordinary run takes what is not run with Argo's Pods with the layout that the controller has by itself, and [`CHOSEN`] cases, in
+//! which every kind of step is, without init containers; `--layout` takes all of them. Without logs to save: with them no step's Pod is
+//! the user's container alone.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,14 +16,18 @@ use super::between::{Between, Change};
 use super::cluster::Cluster;
 use super::controller::{Controller, Furniture, Setup, furnish};
 use super::namespace::Namespace;
+use super::recorded;
 use super::steps::{self, Images};
 use super::workflows::{self, Rule};
 use super::{Count, Options};
 
-/// The layouts, by the controller's names. Argo's is what everything else here is run with.
+/// The layouts, by the controller's names.
 pub const LAYOUTS: [&str; 4] = ["legacy", "image-volume", "solo", "auto"];
 
-/// The cases of an ordinary run: each kind of step, and each way in which one ends.
+/// What the controller does where nothing is said.
+const DEFAULT: &str = "solo";
+
+/// Each kind of step, and each way in which one ends.
 const CHOSEN: [&str; 26] = [
     "e2e-expectedfailures-exit-handlers-0",
     "e2e-expectedfailures-oom-kill-0",
@@ -52,6 +57,14 @@ const CHOSEN: [&str; 26] = [
     "examples-retry-container-to-completion-0",
 ];
 
+/// Of a user's container alone, and of one with an executor. Which Pods come of `auto` is another layout's on each cluster.
+const FEW: [&str; 4] = [
+    "e2e-functional-artifact-passing-0",
+    "e2e-functional-output-parameter-0",
+    "e2e-testdata-exit-1-0",
+    "e2e-testdata-sidecar-workflow-0",
+];
+
 /// Cases that come out otherwise in Pods without an init container. docs/conformance-kubernetes.md has the same.
 const IMAGE_VOLUME_DIFFERENT: &[(&str, &str, &str)] = &[
     ("e2e-expectedfailures-output-artifact-not-optional-0", "/nodes/{wf}[0].generate-artifact/message", NO_WAIT),
@@ -65,7 +78,7 @@ const ENDING: Duration = Duration::from_secs(25);
 /// The longest until a step runs.
 const STARTING: Duration = Duration::from_secs(60);
 
-/// Runs the cases of an ordinary run without init containers, and with whatever the cluster can do.
+/// Runs the cases of an ordinary run: with the default layout, without init containers, and with whatever the cluster can do.
 ///
 /// # Errors
 /// When the cluster refuses a namespace, or a controller does not start.
@@ -77,10 +90,17 @@ pub async fn run_chosen(
     count: &mut Count,
 ) -> Result<()> {
     let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
-    for layout in ["image-volume", "auto"] {
-        let is_wanted = |name: &str| options.wants(&format!("{layout}: workflow {name}"));
-        let mut cases = corpus::cases(&folder);
-        cases.retain(|case| CHOSEN.contains(&case.name.as_str()) && is_wanted(&case.name));
+    let all = corpus::cases(&folder);
+    let as_argo = recorded::one_of_each(&all);
+    let is_as_argo = |case: &Case| as_argo.iter().any(|other| other.name == case.name);
+    for layout in [DEFAULT, "image-volume", "auto"] {
+        let mut cases = all.clone();
+        cases.retain(|case| match layout {
+            DEFAULT => !is_as_argo(case),
+            "auto" => FEW.contains(&case.name.as_str()),
+            _ => CHOSEN.contains(&case.name.as_str()),
+        });
+        cases.retain(|case| options.wants(&format!("{layout}: workflow {}", case.name)));
         let begun = Instant::now();
         run(layout, (&folder, &cases), options, cluster, (executor, images), count).await?;
         count.part(layout, begun);
@@ -134,7 +154,8 @@ async fn run(
     let api = Api::open(&cluster.kubeconfig)?;
     let name = name_of(layout)?;
     let namespace = Namespace::make(&api, &name, "privileged", &cluster.s3).await?;
-    furnish(&namespace, cluster, folder, &Furniture { database: None, logs: false }).await?;
+    let is_argos = layout == "legacy";
+    furnish(&namespace, cluster, folder, &Furniture { database: None, logs: is_argos }).await?;
     // Where the container runtime mounts no images, Pods get a copy of what would be in the volume.
     let image = images.executor.clone();
     let stand_in: Change = Box::new(move |pod| steps::stand_in(pod, &image));
@@ -155,7 +176,7 @@ async fn run(
     let controller = Controller::start(&setup)?;
     let cases: Vec<&Case> = cases.iter().collect();
     let different = if layout == "image-volume" { IMAGE_VOLUME_DIFFERENT } else { &[] };
-    let rule = Rule { logs: false, pods: None, different };
+    let rule = Rule { logs: is_argos, pods: is_argos.then_some(executor), different };
     workflows::run_all(&cases, (&format!("{layout}: "), 0), rule, &namespace, count).await;
     for own in own {
         let begun = Instant::now();

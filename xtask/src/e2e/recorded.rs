@@ -58,7 +58,7 @@ pub fn pods(case: &Case, names: &Names<'_>) -> Result<Vec<std::result::Result<Re
 
 /// Of each kind of step the first case that has one: what an ordinary run takes of the recordings. Steps are of one kind when
 /// the same fields of their templates, outputs and inputs are set, and the same of their artifacts and outputs' sources.
-pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
+pub fn one_of_each(cases: &[Case]) -> Vec<Case> {
     let mut seen = BTreeSet::new();
     let mut is_new = |case: &Case| {
         let text = std::fs::read_to_string(case.path.join("pods.json")).unwrap_or_default();
@@ -66,7 +66,7 @@ pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
         // Each is looked at: whatever is in this case need not be in another.
         pods.iter().filter(|pod| seen.insert(kind(pod))).count() > 0
     };
-    cases.into_iter().filter(|case| is_new(case)).collect()
+    cases.iter().filter(|case| is_new(case)).cloned().collect()
 }
 
 /// The names of the fields that tell one kind of step from others.
@@ -264,7 +264,7 @@ mod tests {
             });
             pods.map(|pod| kind(&pod)).collect()
         };
-        let chosen = one_of_each(all.clone());
+        let chosen = one_of_each(&all);
         assert_eq!(kinds(&chosen), kinds(&all));
         assert!(chosen.len() * 2 < all.len(), "{} of {}", chosen.len(), all.len());
     }

@@ -49,7 +49,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// When the cluster refuses the namespace.
 pub async fn run_all(options: &Options, cluster: &Cluster, executor: &str, count: &mut Count) -> Result<()> {
     let Some(folder) = options.corpus.clone().or_else(corpus::folder) else { return Ok(()) };
-    if !options.only.as_ref().is_none_or(|only| NAME.contains(only.as_str())) {
+    if !options.wants(NAME) {
         return Ok(());
     }
     build("tiphys-controller")?;

@@ -26,7 +26,7 @@ const WAITS: &str = "Waiting for all/Database/m lock (mtx/all/m). Lock status: 1
 /// # Errors
 /// When the cluster refuses a namespace.
 pub async fn run_all(options: &Options, cluster: &Cluster, count: &mut Count) -> Result<()> {
-    if !options.only.as_ref().is_none_or(|only| NAME.contains(only.as_str())) {
+    if !options.wants(NAME) {
         return Ok(());
     }
     // That may take longer than all that follows.

@@ -16,7 +16,9 @@ use super::{Count, WORKFLOWS};
 use crate::difference::difference;
 
 /// The longest that a workflow may take.
-pub const LIMIT: Duration = Duration::from_secs(420);
+pub const LIMIT: Duration = Duration::from_secs(240);
+/// So many that fail one after the other are no fault of their own: the others are not begun.
+const GIVE_UP: usize = 2 * WORKFLOWS;
 /// What is added to the numbers of workflows that are run once more: no run has so many.
 const AGAIN: usize = 1000;
 /// The namespace in which the corpus was recorded.
@@ -75,7 +77,8 @@ pub struct Rule<'a> {
 
 /// Runs cases, [`WORKFLOWS`] at a time, the longest first. Their names in what is printed begin with `before`, those of their
 /// workflows end with a number, from `first` on. One that fails is run once more when nothing else runs: many workflows set
-/// times to steps that a busy machine does not keep. The end of the run names it.
+/// times to steps that a busy machine does not keep. The end of the run names it. When [`GIVE_UP`] have failed in a row, that is told
+/// as one failure, and nothing more is run: on a cluster that is out of order each would take its whole time.
 pub async fn run_all(
     cases: &[&Case],
     (before, first): (&str, usize),
@@ -88,14 +91,21 @@ pub async fn run_all(
     let one = async |(number, case)| (case, run(case, first + number, namespace, rule).await);
     let mut over = stream::iter(cases.into_iter().enumerate()).map(one).buffer_unordered(WORKFLOWS);
     let (all, mut compared) = (Instant::now(), Compared::default());
-    let mut failed = Vec::new();
+    let (mut failed, mut in_a_row) = (Vec::new(), 0);
     while let Some((case, (name, begun, outcome, pods))) = over.next().await {
         if let Outcome::Failed(difference) = outcome {
             let lines: String = difference.lines().map(|line| format!("\n                  {line}")).collect();
             println!("  again {:6.1} s  {before}{name}{lines}", begun.elapsed().as_secs_f64());
             failed.push(case);
+            in_a_row += 1;
+            if in_a_row == GIVE_UP {
+                let reason = format!("{GIVE_UP} workflows failed one after the other: what is left is not run");
+                count.add(&format!("{before}the corpus"), all, &Outcome::Failed(reason));
+                return;
+            }
             continue;
         }
+        in_a_row = 0;
         count.add(&format!("{before}{name}"), begun, &outcome);
         compared.add(pods);
     }
