@@ -130,13 +130,15 @@ pub(crate) async fn find(
     };
     if let Some(name) = newest {
         let _turn = cluster.other.acquire().await;
-        let mut workflow: Workflow = match cluster.api.get(&Kind::Workflow.within(namespace).named(&name)).await {
-            Ok(workflow) => workflow,
-            Err(error) if error.is_not_found() => return Ok(None),
+        match cluster.api.get::<Workflow>(&Kind::Workflow.within(namespace).named(&name)).await {
+            Ok(mut workflow) => {
+                make_whole(cluster, &mut workflow, "").await?;
+                return Ok(Some(Baseline::of(&workflow)));
+            }
+            // It has gone since.
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
-        };
-        make_whole(cluster, &mut workflow, "").await?;
-        return Ok(Some(Baseline::of(&workflow)));
+        }
     }
     match cluster.config().persistence.as_ref().is_some_and(|persistence| persistence.archive) {
         true => of_archive(cluster, namespace, origin).await,

@@ -396,6 +396,11 @@ async fn whole(
         let outcome = own::archived(&namespace, &database).await;
         count.add(&format!("workflow {}", own::ARCHIVED), begun, &outcome.into());
     }
+    if wanted(own::ESTIMATED) {
+        let begun = Instant::now();
+        let outcome = own::estimated(&namespace).await;
+        count.add(&format!("workflow {}", own::ESTIMATED), begun, &outcome.into());
+    }
     count.part("workflows of our own", begun);
     let begun = Instant::now();
     commands::test(cluster, name, |name| options.wants(name), |name, begun, outcome| count.add(name, begun, outcome))?;

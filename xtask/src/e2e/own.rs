@@ -14,6 +14,9 @@ use super::workflows::{LIMIT, complete, read};
 /// What [`archived`] shows.
 pub const ARCHIVED: &str = "what is over is archived";
 
+/// What [`estimated`] shows.
+pub const ESTIMATED: &str = "durations are estimated by a workflow that is there, and by one that is archived";
+
 /// A workflow that the corpus does not have, and what must hold when it is over.
 pub struct Own {
     /// What it shows.
@@ -203,6 +206,47 @@ spec:
     let archive = tiphys_archive::Archive::new(database, "default", "", &namespace.name);
     let kept = archive.by_name(&namespace.name, "kept").await?.context("it is not in the archive")?;
     anyhow::ensure!(kept.status.nodes.len() == 1 && kept.metadata.labels["kept"] == "yes", "archived as {kept:?}");
+    Ok(())
+}
+
+/// A workflow of a template may take as long as the one before it.
+///
+/// # Errors
+/// When something else is told.
+pub async fn estimated(namespace: &Namespace<'_>) -> Result<()> {
+    let template = read(
+        "
+apiVersion: argoproj.io/v1alpha1
+kind: WorkflowTemplate
+metadata: {name: pausing}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    suspend: {duration: 2s}
+",
+    )?;
+    namespace.put(&template).await?;
+    let of_template = |name: &str| {
+        read(&format!(
+            "{{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {{name: {name}}}, \
+             spec: {{workflowTemplateRef: {{name: pausing}}}}}}"
+        ))
+    };
+    let archived = |workflow: &Value| workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived";
+    namespace.put(&of_template("estimated-1")?).await?;
+    let first = namespace.until("workflows", "estimated-1", LIMIT, archived).await?;
+    anyhow::ensure!(first["status"]["estimatedDuration"].is_null(), "the first is estimated: {}", first["status"]);
+    for (name, by) in [("estimated-2", "one that is there"), ("estimated-3", "one that is archived")] {
+        let (workflow, _) = complete(namespace, &of_template(name)?).await?;
+        let status = &workflow["status"];
+        let told = [&status["estimatedDuration"], &status["nodes"][name]["estimatedDuration"]];
+        let known = told.into_iter().all(|told| told.as_i64().is_some_and(|seconds| (1..30).contains(&seconds)));
+        anyhow::ensure!(known, "by {by}: {told:?}");
+        if name == "estimated-2" {
+            namespace.remove("workflows", "estimated-1").await?;
+        }
+    }
     Ok(())
 }
 
