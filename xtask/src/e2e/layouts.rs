@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tiphys_contract::label;
 use tiphys_tests::corpus::{self, Case};
 
 use super::api::Api;
@@ -147,7 +148,8 @@ async fn run(
     count: &mut Count,
 ) -> Result<()> {
     let own: Vec<_> = ENDED.iter().filter(|ended| options.wants(&format!("{layout}: {}", ended.name))).collect();
-    let injects = options.wants(&format!("{layout}: {INJECTED}"));
+    // The default has an executor in as few Pods as can be, and many cases for a way with a detour.
+    let injects = layout != DEFAULT && options.wants(&format!("{layout}: {INJECTED}"));
     if cases.is_empty() && own.is_empty() && !injects {
         return Ok(());
     }
@@ -157,12 +159,13 @@ async fn run(
     let is_argos = layout == "legacy";
     furnish(&namespace, cluster, folder, &Furniture { database: None, logs: is_argos }).await?;
     // Where the container runtime mounts no images, Pods get a copy of what would be in the volume.
-    let image = images.executor.clone();
-    let stand_in: Change = Box::new(move |pod| steps::stand_in(pod, &image));
-    let between = match layout == "image-volume" && !images.as_volumes {
-        true => Some(Between::open(&api, Some(stand_in))?),
-        false => None,
-    };
+    let copied = (layout == "image-volume" && !images.as_volumes).then(|| images.executor.clone());
+    let changes = injects || copied.is_some();
+    let change: Change = Box::new(move |pod| {
+        copied.iter().for_each(|image| steps::stand_in(pod, image));
+        inject(pod);
+    });
+    let between = if changes { Some(Between::open(&api, Some(change))?) } else { None };
     let kubeconfig = between.as_ref().map_or_else(|| cluster.kubeconfig.clone(), Between::kubeconfig);
     let arguments = ["--layout", layout];
     let setup = Setup {
@@ -193,19 +196,31 @@ async fn run(
 
 const INJECTED: &str = "a container that somebody puts into the Pod, and that never ends";
 
-/// As a mesh's sidecar: it is not of the template, and knows nothing of the step's end.
+/// The workflow to whose Pods it comes.
+const INJECTED_INTO: &str = "injected";
+
+/// As a mesh's webhook: the container is not of the template, has no mounts of ours, and knows nothing of the step's end.
+fn inject(pod: &mut Value) {
+    if pod["metadata"]["labels"][label::WORKFLOW] == INJECTED_INTO {
+        let script = "trap exit TERM; while true; do sleep 1; done";
+        let proxy = json!({"name": "proxy", "image": "busybox", "command": ["sh", "-c", script]});
+        pod["spec"]["containers"].as_array_mut().into_iter().for_each(|all| all.push(proxy.clone()));
+    }
+}
+
 async fn injected(namespace: &Namespace<'_>) -> Result<()> {
-    let shell = |script: &str| json!(["sh", "-c", script]);
-    let proxy = shell("trap exit TERM; while true; do sleep 1; done");
-    let patch = json!({"containers": [{"name": "proxy", "image": "busybox", "command": proxy}]});
+    let outputs = json!({"parameters": [{"name": "told", "valueFrom": {"path": "/tmp/told"}}]});
     let manifest = json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "injected"},
-        "spec": {"entrypoint": "main", "podSpecPatch": patch.to_string(), "templates": [
-            {"name": "main", "container": {"image": "busybox", "command": shell("echo done")}},
-        ]},
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": INJECTED_INTO},
+        "spec": {"entrypoint": "main", "templates": [{"name": "main", "outputs": outputs,
+            "container": {"image": "busybox", "command": ["sh", "-c", "echo done > /tmp/told"]}}]},
     });
-    let (workflow, _) = workflows::complete(namespace, &manifest).await?;
+    let (workflow, pods) = workflows::complete(namespace, &manifest).await?;
     ensure!(workflow["status"]["phase"] == "Succeeded", "it ended as {}", workflow["status"]);
+    let told = &workflow["status"]["nodes"][INJECTED_INTO]["outputs"]["parameters"][0]["value"];
+    ensure!(told == "done", "its output is {told}");
+    let containers = pods.iter().flat_map(|pod| pod["spec"]["containers"].as_array()).flatten();
+    ensure!(containers.into_iter().any(|one| one["name"] == "proxy"), "nothing was put into its Pod");
     Ok(())
 }
 
