@@ -23,6 +23,8 @@ use crate::workflow::{ExecutorPlugins, Memoization, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
+/// The executor's image where none is named.
+const EXECUTOR: &str = concat!("quay.io/tiphys/executor:", env!("CARGO_PKG_VERSION"));
 
 /// A configuration that is refused; the one before it stays in force.
 #[derive(Debug, thiserror::Error)]
@@ -280,10 +282,10 @@ impl Written {
         let _ = (self.initial_delay, self.executor.name);
         let mut config = given.clone();
         let pod = &mut config.pod;
-        if !self.executor.image.is_empty() {
-            pod.executor_image = self.executor.image;
-        }
-        if !self.executor.image_pull_policy.is_empty() {
+        // argo: workflow/controller/config.go, executorImage: what the command line says comes first.
+        let images = [std::mem::take(&mut pod.executor_image), self.executor.image, EXECUTOR.to_owned()];
+        pod.executor_image = images.into_iter().find(|image| !image.is_empty()).unwrap_or_default();
+        if pod.executor_image_pull_policy.is_empty() {
             pod.executor_image_pull_policy = self.executor.image_pull_policy;
         }
         pod.executor = ExecutorDefaults {
@@ -385,6 +387,26 @@ mod tests {
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
         }
+    }
+
+    #[test]
+    fn the_command_lines_executor_comes_before_the_config_maps() {
+        let read = |given: (&str, &str), written: &str| {
+            let pod = PodConfig {
+                executor_image: given.0.into(),
+                executor_image_pull_policy: given.1.into(),
+                ..PodConfig::default()
+            };
+            let data = [("executor".to_owned(), written.to_owned())].into();
+            let map = ConfigMapData { data, ..ConfigMapData::default() };
+            let pod = Config::read(&map, &Config { pod, ..Config::default() }).unwrap().pod;
+            (pod.executor_image, pod.executor_image_pull_policy)
+        };
+        let written = "{image: 'argoexec:1', imagePullPolicy: Always}";
+        assert_eq!(read(("ours:1", "Never"), written), ("ours:1".into(), "Never".into()));
+        assert_eq!(read(("ours:1", ""), written), ("ours:1".into(), "Always".into()));
+        assert_eq!(read(("", ""), written), ("argoexec:1".into(), "Always".into()));
+        assert_eq!(read(("", ""), "{}"), (EXECUTOR.into(), String::new()));
     }
 
     #[test]
