@@ -34,6 +34,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("ARGO_AGENT_PATCH_RATE", "agents tell results as soon as they have them"),
     ("ARGO_PPROF", "there are no profiles"),
     ("ARGO_TRACE", "OTEL_EXPORTER_OTLP_ENDPOINT has traces sent"),
+    ("BUBBLE_ENTRY_TEMPLATE_ERR", "an error of the entry point ends the workflow"),
     ("CRON_SYNC_PERIOD", "each schedule waits for its own time"),
     ("DEFAULT_REQUEUE_TIME", NO_PASSES),
     ("EVENT_AGGREGATION_WITH_ANNOTATIONS", "events are not aggregated"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
 use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
@@ -101,6 +101,22 @@ pub struct Config {
     pub no_estimates: bool,
     /// Whether artifacts are kept, whatever workflows say of them.
     pub keeps_artifacts: bool,
+    /// Whether volume claims keep their finalizer, and so wait for Pods that are over.
+    pub protects_claims: bool,
+    /// How what belongs to a workflow goes with it.
+    pub propagation: Propagation,
+}
+
+/// How what belongs to an object is deleted with it, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Propagation {
+    /// Afterwards. A foreground deletion would wait for Pods' finalizers. argo: util.go, GetDeletePropagation
+    #[default]
+    Background,
+    /// Before it.
+    Foreground,
+    /// Not at all.
+    Orphan,
 }
 
 /// The fields as they are written.
@@ -276,10 +292,15 @@ impl Config {
 
 impl Written {
     fn over(self, given: &Config) -> Result<Config, ConfigError> {
-        // What only the server, the user interface, or a log of Argo's looks at.
-        let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
-        // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
-        let _ = (self.initial_delay, self.executor.name);
+        // What only the server or the user interface looks at, and a name that all have.
+        let _ = (self.columns, self.links, self.nav_color, self.sso, self.executor.name);
+        let ignored = [
+            ("initialDelay", !self.initial_delay.is_empty(), "a workflow is begun when it is seen"),
+            ("podSpecLogStrategy", !self.pod_spec_log_strategy.is_null(), "Pods are not logged"),
+        ];
+        for (key, _, why) in ignored.into_iter().filter(|(_, set, _)| *set) {
+            tracing::warn!("{key} of the configuration has no effect: {why}");
+        }
         let mut config = given.clone();
         let pod = &mut config.pod;
         // argo: workflow/controller/config.go, executorImage: what the command line says comes first.

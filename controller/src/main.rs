@@ -81,6 +81,7 @@ async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<Join
 /// Works until it is asked to end.
 async fn run(options: Options) -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok();
+    let terms = options.terms.terms().map_err(anyhow::Error::msg)?;
     let (traces, sending) = telemetry::traces(variable)?.unzip();
     for sentence in options.argo.without_effect(variable) {
         tracing::warn!("{sentence}");
@@ -124,7 +125,9 @@ async fn run(options: Options) -> Result<()> {
     let held: JoinHandle<Result<(), ApiError>> = match options.no_leader_election {
         true => tokio::spawn(hold_all(shards, to, asked_to_end)),
         false => {
-            tokio::spawn(async move { shards::hold(api, (&own, &instance), &identity, shards, to, asked_to_end).await })
+            let own =
+                async move { shards::hold(api, (&own, &instance), &identity, shards, terms, to, asked_to_end).await };
+            tokio::spawn(own)
         }
     };
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));

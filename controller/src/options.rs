@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 use jiff::tz::TimeZone;
 use serde_json::json;
+use tiphys_api::{Field as _, WorkflowSpec};
 use tiphys_contract::env;
 use tiphys_kubernetes::Access;
 use tiphys_oci::Registries;
@@ -13,9 +14,10 @@ use tiphys_podspec::{Layout, PodConfig};
 
 use crate::argo_options::ArgoOptions;
 use crate::cluster::Limits;
-use crate::config::Config;
+use crate::config::{Config, Propagation};
 use crate::persistence::PersistenceOptions;
 use crate::pod_options::PodOptions;
+use crate::shards::TermOptions;
 use crate::workflow::{ExecutorPlugins, Memoization};
 
 /// Runs the workflows of a Kubernetes cluster.
@@ -78,6 +80,9 @@ pub struct Options {
     /// Works without waiting for other replicas to end
     #[arg(long, env = "LEADER_ELECTION_DISABLE")]
     pub no_leader_election: bool,
+    /// How long replicas wait for each other
+    #[command(flatten)]
+    pub terms: TermOptions,
     /// Looks on while another controller works, changes nothing, and tells where this one would do something else. No request
     /// but get, list and watch leaves it
     #[arg(long, env = "TIPHYS_SHADOW")]
@@ -89,7 +94,7 @@ pub struct Options {
     #[arg(long, value_name = "HOST=URL", env = "TIPHYS_REGISTRY_MIRRORS", value_delimiter = ',')]
     pub registry_mirror: Vec<String>,
     /// Fields of a spec that a workflow may set in spite of workflowRestrictions, beside Argo's
-    #[arg(long, env = "WORKFLOW_USER_OVERRIDE_ALLOWLIST", value_delimiter = ',', value_name = "FIELD")]
+    #[arg(long, env = "WORKFLOW_USER_OVERRIDE_ALLOWLIST", value_delimiter = ',', value_parser = field, value_name = "FIELD")]
     pub allow_override: Vec<String>,
     /// Runs the executor plugins that ConfigMaps declare beside the agents of workflows
     #[arg(long, env = "ARGO_EXECUTOR_PLUGINS")]
@@ -101,8 +106,14 @@ pub struct Options {
     #[arg(long, env = "SKIP_WORKFLOW_DURATION_ESTIMATION")]
     pub no_estimates: bool,
     /// Whether the artifacts of workflows that say so are deleted (artifactGC)
-    #[arg(long, env = "ARGO_ARTIFACT_GC_ENABLED", default_value_t = true, action = ArgAction::Set, value_parser = switch, value_name = "BOOL")]
+    #[arg(long, env = "ARGO_ARTIFACT_GC_ENABLED", default_value_t = true, action = ArgAction::Set, value_parser = unless_no, value_name = "BOOL")]
     pub artifact_gc: bool,
+    /// Whether the finalizer of workflows' volume claims is removed, so that they go while Pods that are over name them
+    #[arg(long, env = "ARGO_REMOVE_PVC_PROTECTION_FINALIZER", default_value_t = true, action = ArgAction::Set, value_parser = unless_no, value_name = "BOOL")]
+    pub remove_claim_protection: bool,
+    /// How what belongs to a workflow goes that is deleted when its time is over, or there are too many
+    #[arg(long, env = "WF_DEL_PROPAGATION_POLICY", default_value = "Background", value_parser = propagation, value_name = "Background|Foreground|Orphan")]
+    pub delete_propagation: Propagation,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
@@ -137,6 +148,30 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("expected true or false".to_owned()),
     }
+}
+
+/// The same, where nothing is yes.
+fn unless_no(text: &str) -> Result<bool, String> {
+    if text.is_empty() { Ok(true) } else { switch(text) }
+}
+
+fn propagation(text: &str) -> Result<Propagation, String> {
+    match text {
+        "" | "Background" => Ok(Propagation::Background),
+        "Foreground" => Ok(Propagation::Foreground),
+        "Orphan" => Ok(Propagation::Orphan),
+        _ => Err("expected Background, Foreground or Orphan".to_owned()),
+    }
+}
+
+/// A field of a workflow's spec. argo: workflow/util/merge.go, parseUserOverrideAllowlist
+fn field(text: &str) -> Result<String, String> {
+    let field = text.trim();
+    let spec = WorkflowSpec::schema(&mut Vec::new());
+    if field.is_empty() || spec["properties"].get(field).is_some() {
+        return Ok(field.to_owned());
+    }
+    Err("a workflow's spec has no such field".to_owned())
 }
 
 /// What is logged, also by names that Argo had before. argo: util/logging/logging.go, `ParseLevel`
@@ -238,8 +273,7 @@ impl Options {
             ..self.pods.apply(PodConfig::default())
         };
         pod.executor.env.push(json!({"name": env::RESULT_SINK, "value": self.results}));
-        let allowed = self.allow_override.iter().map(|field| field.trim().to_owned());
-        let allowed_overrides = allowed.filter(|field| !field.is_empty()).collect();
+        let allowed_overrides = self.allow_override.iter().filter(|field| !field.is_empty()).cloned().collect();
         Config {
             pod,
             allowed_overrides,
@@ -253,6 +287,8 @@ impl Options {
             shadow: self.shadow,
             no_estimates: self.no_estimates,
             keeps_artifacts: !self.artifact_gc,
+            protects_claims: !self.remove_claim_protection,
+            propagation: self.delete_propagation,
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }
@@ -293,6 +329,30 @@ mod tests {
         }
         // A word that follows is not its value.
         assert_eq!(namespaced(&["--namespaced", "true"]), None);
+    }
+
+    #[test]
+    fn fields_that_may_be_overridden_are_fields() {
+        let allowed =
+            |fields: &str| read(&["--allow-override", fields]).map(|options| options.config().allowed_overrides);
+        assert_eq!(
+            allowed("volumes, podSpecPatch,").unwrap(),
+            ["podSpecPatch".to_owned(), "volumes".to_owned()].into()
+        );
+        assert!(allowed("volumes,podSpecPach").unwrap_err().to_string().contains("'podSpecPach'"));
+    }
+
+    #[test]
+    fn what_is_deleted_and_how() {
+        let config = |more: &[&str]| read(more).map(|options| options.config());
+        let usual = config(&[]).unwrap();
+        assert_eq!((usual.propagation, usual.protects_claims), (Propagation::Background, false));
+        let other = config(&["--delete-propagation=Foreground", "--remove-claim-protection=false"]).unwrap();
+        assert_eq!((other.propagation, other.protects_claims), (Propagation::Foreground, true));
+        assert!(config(&["--delete-propagation", "background"]).is_err());
+        // Variables that are empty are as good as unset.
+        assert_eq!(config(&["--delete-propagation="]).unwrap().propagation, Propagation::Background);
+        assert!(!config(&["--remove-claim-protection=", "--artifact-gc="]).unwrap().protects_claims);
     }
 
     #[test]
