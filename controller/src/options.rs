@@ -1,8 +1,9 @@
 //! The command line. Names are Argo's where it has the option.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -200,7 +201,8 @@ pub enum PodLayout {
 }
 
 impl Options {
-    /// Reads the command line and the environment. What is yes or no may have a value, as `--namespaced=true`.
+    /// Reads the command line and the environment. What is yes or no may have a value, as `--namespaced=true`; a variable that is
+    /// empty is as good as unset, as with Argo.
     ///
     /// # Errors
     /// It is not understood, or asks for the help or the version.
@@ -210,7 +212,12 @@ impl Options {
     }
 
     fn definition() -> clap::Command {
-        Options::command().mut_args(|argument| match argument.get_action() {
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        let set = Options::command().mut_args(|argument| {
+            let unset = argument.get_env().is_some_and(is_empty);
+            if unset { argument.env(Resettable::Reset) } else { argument }
+        });
+        set.mut_args(|argument| match argument.get_action() {
             ArgAction::SetTrue => argument
                 .action(ArgAction::Set)
                 .num_args(0..=1)
