@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
 use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
@@ -23,6 +23,8 @@ use crate::workflow::{ExecutorPlugins, Memoization, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
+/// The executor's image where none is named.
+const EXECUTOR: &str = concat!("quay.io/tiphys/executor:", env!("CARGO_PKG_VERSION"));
 
 /// A configuration that is refused; the one before it stays in force.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +101,22 @@ pub struct Config {
     pub no_estimates: bool,
     /// Whether artifacts are kept, whatever workflows say of them.
     pub keeps_artifacts: bool,
+    /// Whether volume claims keep their finalizer, and so wait for Pods that are over.
+    pub protects_claims: bool,
+    /// How what belongs to a workflow goes with it.
+    pub propagation: Propagation,
+}
+
+/// How what belongs to an object is deleted with it, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Propagation {
+    /// Afterwards. A foreground deletion would wait for Pods' finalizers. argo: util.go, GetDeletePropagation
+    #[default]
+    Background,
+    /// Before it.
+    Foreground,
+    /// Not at all.
+    Orphan,
 }
 
 /// The fields as they are written.
@@ -274,16 +292,21 @@ impl Config {
 
 impl Written {
     fn over(self, given: &Config) -> Result<Config, ConfigError> {
-        // What only the server, the user interface, or a log of Argo's looks at.
-        let _ = (self.columns, self.links, self.nav_color, self.sso, self.pod_spec_log_strategy);
-        // Argo waits so long for webhooks; whoever needs that has a webhook that fails when it is not there.
-        let _ = (self.initial_delay, self.executor.name);
+        // What only the server or the user interface looks at, and a name that all have.
+        let _ = (self.columns, self.links, self.nav_color, self.sso, self.executor.name);
+        let ignored = [
+            ("initialDelay", !self.initial_delay.is_empty(), "a workflow is begun when it is seen"),
+            ("podSpecLogStrategy", !self.pod_spec_log_strategy.is_null(), "Pods are not logged"),
+        ];
+        for (key, _, why) in ignored.into_iter().filter(|(_, set, _)| *set) {
+            tracing::warn!("{key} of the configuration has no effect: {why}");
+        }
         let mut config = given.clone();
         let pod = &mut config.pod;
-        if !self.executor.image.is_empty() {
-            pod.executor_image = self.executor.image;
-        }
-        if !self.executor.image_pull_policy.is_empty() {
+        // argo: workflow/controller/config.go, executorImage: what the command line says comes first.
+        let images = [std::mem::take(&mut pod.executor_image), self.executor.image, EXECUTOR.to_owned()];
+        pod.executor_image = images.into_iter().find(|image| !image.is_empty()).unwrap_or_default();
+        if pod.executor_image_pull_policy.is_empty() {
             pod.executor_image_pull_policy = self.executor.image_pull_policy;
         }
         pod.executor = ExecutorDefaults {
@@ -385,6 +408,26 @@ mod tests {
             assert_eq!(config.pod.images["a/b:c"].cmd, ["z"]);
             assert_eq!(config.pod.artifact_repository.archive_logs, Some(true));
         }
+    }
+
+    #[test]
+    fn the_command_lines_executor_comes_before_the_config_maps() {
+        let read = |given: (&str, &str), written: &str| {
+            let pod = PodConfig {
+                executor_image: given.0.into(),
+                executor_image_pull_policy: given.1.into(),
+                ..PodConfig::default()
+            };
+            let data = [("executor".to_owned(), written.to_owned())].into();
+            let map = ConfigMapData { data, ..ConfigMapData::default() };
+            let pod = Config::read(&map, &Config { pod, ..Config::default() }).unwrap().pod;
+            (pod.executor_image, pod.executor_image_pull_policy)
+        };
+        let written = "{image: 'argoexec:1', imagePullPolicy: Always}";
+        assert_eq!(read(("ours:1", "Never"), written), ("ours:1".into(), "Never".into()));
+        assert_eq!(read(("ours:1", ""), written), ("ours:1".into(), "Always".into()));
+        assert_eq!(read(("", ""), written), ("argoexec:1".into(), "Always".into()));
+        assert_eq!(read(("", ""), "{}"), (EXECUTOR.into(), String::new()));
     }
 
     #[test]

@@ -426,6 +426,9 @@ impl Dispatch {
     /// It is gone, or it left the selection as one that is completed: the event has it as it was before that. Which of the two
     /// shows to whoever drives it, unless the change was its own.
     fn left(&mut self, metadata: Metadata) {
+        if metadata.label(label::COMPLETED) != "true" {
+            self.cluster.metrics.custom.forget(&metadata.uid);
+        }
         let key = (metadata.namespace, metadata.name);
         if let Some(known) = self.workflows.get(&key)
             && known.uid == metadata.uid

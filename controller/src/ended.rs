@@ -40,7 +40,10 @@ pub async fn follow(cluster: Arc<Cluster>, namespace: String, instance: String) 
                 cluster.baselines.all_seen();
             }
             Event::Applied(one) => drop(ended.insert(number(&one.metadata.uid), look(&one))),
-            Event::Deleted(one) => drop(ended.remove(&number(&one.metadata.uid))),
+            Event::Deleted(one) => {
+                ended.remove(&number(&one.metadata.uid));
+                cluster.metrics.custom.forget(&one.metadata.uid);
+            }
         }
         true
     })

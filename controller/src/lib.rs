@@ -4,6 +4,7 @@
 //! server does not have: after a kill at any moment the next controller finds the same workflows, Pods and results and
 //! goes on.
 
+pub mod argo_options;
 pub mod baselines;
 pub mod cluster;
 pub mod config;

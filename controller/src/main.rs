@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use tiphys_controller::cluster::Cluster;
@@ -14,7 +13,7 @@ use tiphys_controller::options::{Options, PodLayout};
 use tiphys_controller::serve::{Answer, serve};
 use tiphys_controller::shards::{self, Change};
 use tiphys_controller::{config_watch, dispatch, image_volumes, shadow, telemetry};
-use tiphys_kubernetes::{Api, ApiError, Gate, read_only};
+use tiphys_kubernetes::{Api, ApiError, Gate, connect, read_only};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -26,7 +25,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 const MISCONFIGURED: u8 = 64;
 
 fn main() -> ExitCode {
-    let options = Options::try_parse().unwrap_or_else(|error| {
+    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| {
         let code = if error.use_stderr() { i32::from(MISCONFIGURED) } else { 0 };
         let _ = error.print();
         std::process::exit(code)
@@ -82,12 +81,15 @@ async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<Join
 /// Works until it is asked to end.
 async fn run(options: Options) -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok();
+    let terms = options.terms.terms().map_err(anyhow::Error::msg)?;
     let (traces, sending) = telemetry::traces(variable)?.unzip();
-    let config = kube::Config::infer().await.context("no Kubernetes API: set KUBECONFIG, or run in a Pod")?;
-    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = kube::Client::try_from(config)?;
-    let api = Api::new(if options.shadow { read_only(client) } else { client });
-    let given = options.config();
+    for sentence in options.argo.without_effect(variable) {
+        tracing::warn!("{sentence}");
+    }
+    let (api, namespace) = connect(&options.access()).await?;
+    let namespace = options.namespace.clone().unwrap_or(namespace);
+    let api = if options.shadow { Api::new(read_only(api.client().clone())) } else { api };
+    let (given, layout) = (options.config(), options.layout());
     let config = config_watch::load(&api, &namespace, &options.configmap, &given).await?;
     let metrics = Arc::new(Metrics::new(config.metrics.clone()));
     let counted = metrics.clone();
@@ -123,11 +125,13 @@ async fn run(options: Options) -> Result<()> {
     let held: JoinHandle<Result<(), ApiError>> = match options.no_leader_election {
         true => tokio::spawn(hold_all(shards, to, asked_to_end)),
         false => {
-            tokio::spawn(async move { shards::hold(api, (&own, &instance), &identity, shards, to, asked_to_end).await })
+            let own =
+                async move { shards::hold(api, (&own, &instance), &identity, shards, terms, to, asked_to_end).await };
+            tokio::spawn(own)
         }
     };
     let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
-    if options.layout == PodLayout::Auto {
+    if layout == PodLayout::Auto {
         let cluster = cluster.clone();
         tokio::spawn(async move { image_volumes::follow(&cluster).await });
     }

@@ -137,7 +137,7 @@ impl Kept {
 async fn delete(cluster: Arc<Cluster>, over: Over) {
     let Over { namespace, name, uid, .. } = over;
     let path = Kind::Workflow.within(&namespace).named(&name);
-    let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
+    let options = json!({"propagationPolicy": cluster.config().propagation, "preconditions": {"uid": uid}});
     let mut backoff = Backoff::default();
     loop {
         let outcome = {

@@ -106,8 +106,8 @@ async fn delete(cluster: &Cluster, path: &str, uid: &str) -> Result<Option<Times
     }
     match over.moment() {
         Some(at) if at <= Timestamp::now() => {
-            // A foreground deletion would wait for Pods' finalizers. argo: the same policy.
-            let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
+            let policy = cluster.config().propagation;
+            let options = json!({"propagationPolicy": policy, "preconditions": {"uid": uid}});
             cluster.api.delete(path, &options).await.map(|()| None)
         }
         later => Ok(later),

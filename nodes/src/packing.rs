@@ -1,4 +1,5 @@
-//! Compressed nodes. argo: workflow/packer/packer.go, util/file/fileutil.go: gzip in base64, in `status.compressedNodes`.
+//! Compressed nodes. argo: workflow/packer/packer.go, util/file/fileutil.go: gzip in base64, in `status.compressedNodes`. Argo's
+//! controller can be told to write them as zstd or brotli, which are read.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -16,6 +17,11 @@ use crate::Error;
 pub const MOST: usize = 768 * 1024;
 /// More than this was not written by a controller.
 const LONGEST: u64 = 1 << 30;
+/// How compressed nodes begin; brotli has no such beginning.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Bytes that brotli is read in.
+const AT_ONCE: usize = 64 * 1024;
 
 /// Compresses nodes, given as JSON, for `status.compressedNodes`.
 pub fn pack(nodes: &[u8]) -> String {
@@ -30,7 +36,13 @@ pub(crate) fn shrink(json: &[u8]) -> Vec<u8> {
 
 pub(crate) fn expand(packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
-    GzDecoder::new(packed).take(LONGEST).read_to_end(&mut json)?;
+    if packed.starts_with(&ZSTD) {
+        zstd::Decoder::with_buffer(packed)?.take(LONGEST).read_to_end(&mut json)?;
+    } else if packed.starts_with(&GZIP) {
+        GzDecoder::new(packed).take(LONGEST).read_to_end(&mut json)?;
+    } else {
+        brotli_decompressor::Decompressor::new(packed, AT_ONCE).take(LONGEST).read_to_end(&mut json)?;
+    }
     Ok(json)
 }
 
@@ -56,6 +68,9 @@ mod tests {
 
     use super::*;
 
+    /// The nodes of the test, by the reference encoder.
+    const BROTLI: &str = "G1AA6B0H7r5OexEecOYjVHqKkO01i05fqg4TSxsGDjnXVNsSPUgSEBQG7YIjtOUOrghohk6gCVLN1AQo9xU=";
+
     #[test]
     fn what_is_packed_comes_out_again() {
         let nodes = json!({"a": {"id": "a", "phase": "Running"}, "b": {"id": "b", "phase": "Failed", "message": "é"}});
@@ -64,7 +79,16 @@ mod tests {
         packed.status.compressed_nodes = pack(&serde_json::to_vec(&whole.status.nodes).unwrap());
         unpack(&mut packed).unwrap();
         assert_eq!(packed.status, whole.status);
-        for damaged in ["%", "AAAA"] {
+        // As Argo may have written them.
+        let zstd = BASE64_STANDARD.encode(zstd::encode_all(nodes.to_string().as_bytes(), 3).unwrap());
+        for foreign in [zstd.as_str(), BROTLI] {
+            packed = Workflow::default();
+            packed.status.compressed_nodes = foreign.into();
+            unpack(&mut packed).unwrap();
+            assert_eq!(packed.status, whole.status, "{foreign}");
+        }
+        let half = BROTLI.split_at(BROTLI.len() / 2).0;
+        for damaged in ["%", "AAAA", "KLUv/QAA", "H4sIAAAA", half] {
             packed.status.compressed_nodes = damaged.into();
             assert!(unpack(&mut packed).unwrap_err().to_string().starts_with("status.compressedNodes is damaged: "));
         }

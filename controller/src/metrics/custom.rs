@@ -51,7 +51,7 @@ impl Kind {
 struct Series {
     value: Value,
     changed: Instant,
-    /// Uid of the workflow at whose end a value that grows by itself stops.
+    /// Uid of the workflow at whose end a value that grows by itself stops, and with which it goes.
     owner: Option<String>,
 }
 
@@ -123,13 +123,21 @@ impl Custom {
     pub fn stop(&self, owner: &str) {
         let now = Timestamp::now();
         for series in self.families_mut().values_mut().flat_map(|family| family.series.values_mut()) {
-            if series.owner.as_deref() == Some(owner) {
-                series.owner = None;
-                if let Value::Since(_, until @ None) = &mut series.value {
-                    *until = Some(now);
-                }
+            if series.owner.as_deref() == Some(owner)
+                && let Value::Since(_, until @ None) = &mut series.value
+            {
+                *until = Some(now);
             }
         }
+    }
+
+    /// A workflow is deleted: its values that grew by themselves are told no longer. argo: DeleteRealtimeMetricsForWfUID
+    pub fn forget(&self, owner: &str) {
+        let mut families = self.families_mut();
+        for family in families.values_mut() {
+            family.series.retain(|_, series| series.owner.as_deref() != Some(owner));
+        }
+        families.retain(|_, family| !family.series.is_empty());
     }
 
     /// As they are now. What has not changed for too long is forgotten.
@@ -137,7 +145,7 @@ impl Custom {
         let mut families = self.families_mut();
         if let Some(ttl) = self.ttl {
             for family in families.values_mut() {
-                family.series.retain(|_, series| series.owner.is_some() || series.changed.elapsed() <= ttl);
+                family.series.retain(|_, series| series.grows() || series.changed.elapsed() <= ttl);
             }
             families.retain(|_, family| !family.series.is_empty());
         }
@@ -146,6 +154,10 @@ impl Custom {
 }
 
 impl Series {
+    fn grows(&self) -> bool {
+        matches!(self.value, Value::Since(_, None))
+    }
+
     fn take(&mut self, owner: &str, measured: Measured, bounds: &[f64]) {
         let before = match self.value {
             Value::Number(number) => number,
@@ -158,7 +170,7 @@ impl Series {
             Measured::Gauge { operation: GaugeOperation::Sub, value } => self.value = Value::Number(before - value),
             Measured::Duration { since, until } => {
                 self.value = Value::Since(since, until);
-                self.owner = until.is_none().then(|| owner.to_owned());
+                self.owner = Some(owner.to_owned());
             }
             Measured::Histogram { value, .. } => {
                 if let Value::Samples { counts, sum } = &mut self.value {
@@ -259,6 +271,23 @@ mod tests {
             custom.take("w", other).unwrap_err(),
             "could not construct metric 'm': help for metric m is already set to h, it cannot be changed"
         );
+    }
+
+    #[test]
+    fn a_duration_goes_with_its_workflow() {
+        let custom = Custom::new(None);
+        let since = Timestamp::now();
+        for (owner, label) in [("w", "x"), ("v", "y")] {
+            custom.take(owner, measurement("live", label, Measured::Duration { since, until: None })).unwrap();
+            custom.take(owner, measurement("runs", label, Measured::Counter { value: 1.0 })).unwrap();
+        }
+        custom.stop("w");
+        assert_eq!(text(&custom).len(), 4);
+        custom.forget("w");
+        let left: Vec<String> = text(&custom).into_iter().filter(|line| line.contains("live")).collect();
+        assert!(matches!(left.as_slice(), [line] if line.contains(r#"a="y""#)), "{left:?}");
+        // What was counted stays.
+        assert_eq!(text(&custom).len(), 3);
     }
 
     #[test]

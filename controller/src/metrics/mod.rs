@@ -18,6 +18,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use rustc_hash::FxHashSet;
 use tiphys_engine::{LockName, LockState};
 use tiphys_kubernetes::Answered;
 
@@ -242,7 +243,9 @@ impl Metrics {
 
     fn gathered(&self, locks: &[LockState]) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
-        families.extend(self.custom.families());
+        // Of two of one name a scraper would refuse all that there is.
+        let own: FxHashSet<String> = families.iter().map(|family| family.name().to_owned()).collect();
+        families.extend(self.custom.families().into_iter().filter(|family| !own.contains(family.name())));
         families.extend(locks::families(locks).into_iter().filter(|family| !family.get_metric().is_empty()));
         modifiers::apply(families, &self.settings)
     }
@@ -419,7 +422,22 @@ fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], boun
 
 #[cfg(test)]
 mod tests {
+    use tiphys_engine::Measurement;
+
     use super::*;
+
+    #[test]
+    fn a_workflows_metric_cannot_take_the_name_of_the_controllers() {
+        let metrics = Metrics::new(Settings::default());
+        for name in ["error_count", "own"] {
+            let measured = tiphys_engine::Measured::Counter { value: 7.0 };
+            let (name, help) = (name.to_owned(), "h".to_owned());
+            metrics.custom.take("w", Measurement { name, help, labels: Vec::new(), measured }).unwrap();
+        }
+        let text = metrics.render(&[]);
+        assert_eq!(text.matches("# TYPE argo_workflows_error_count ").count(), 1, "{text}");
+        assert!(text.contains("argo_workflows_own 7"), "{text}");
+    }
 
     #[test]
     fn names_are_argos_and_gauges_go_down_again() {

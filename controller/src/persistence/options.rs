@@ -25,9 +25,13 @@ pub struct PersistenceOptions {
 }
 
 impl PersistenceOptions {
-    /// How large workflows may get.
+    /// How large workflows may get. argo: workflow/packer/packer.go, which takes nothing for the default
     pub fn limits(&self) -> SizeLimits {
-        SizeLimits { most: self.max_workflow_size, always_outside: self.always_offload_node_status }
+        let most = match self.max_workflow_size {
+            0 => SizeLimits::default().most,
+            most => most,
+        };
+        SizeLimits { most, always_outside: self.always_offload_node_status }
     }
 }
 
@@ -37,5 +41,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     match u64::try_from(nanos) {
         Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
         _ => Err("must be more than nothing".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        persistence: PersistenceOptions,
+    }
+
+    #[test]
+    fn no_size_is_the_usual_one() {
+        let most = |size| Alone::try_parse_from(["x", "--max-workflow-size", size]).unwrap().persistence.limits().most;
+        assert_eq!((most("0"), most("7")), (SizeLimits::default().most, 7));
     }
 }

@@ -15,13 +15,10 @@ use tiphys_contract::label;
 use tiphys_kubernetes::{Api, ApiError, Backoff, Collection, Kind, List, Metadata, changed};
 
 use super::names::{Names, Role};
+use super::terms::Terms;
 
-/// For so long a Lease holds without being renewed.
-const DURATION: Duration = Duration::from_secs(12);
-/// A holder that could not renew it for so long gives up, before others may take it.
-pub(super) const RENEW_WITHIN: Duration = Duration::from_secs(8);
-/// How often it is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// For so long a Lease holds that does not say so.
+const DURATION: Duration = Duration::from_secs(15);
 
 /// A Lease, and who we are.
 #[derive(Clone)]
@@ -31,6 +28,7 @@ pub(super) struct Lease {
     pub names: Names,
     pub name: String,
     pub identity: String,
+    pub terms: Terms,
     /// All Leases as they were seen by whoever follows them.
     pub known: Known,
 }
@@ -178,15 +176,18 @@ impl Lease {
         let Held { mut version, since: mut renewed } = held;
         loop {
             let renewal = async {
-                tokio::time::sleep(RENEW_EVERY).await;
+                tokio::time::sleep(self.terms.renew_every).await;
                 self.renew(&mut version).await
             };
             // However long the server thinks about it: after this moment it may be somebody else's.
-            match tokio::time::timeout_at((renewed + RENEW_WITHIN).into(), renewal).await {
+            match tokio::time::timeout_at((renewed + self.terms.renew_within).into(), renewal).await {
                 Ok(Ok(at)) => renewed = at,
                 Ok(Err(error)) => return format!("the Lease {} was taken: {error}", self.name),
                 Err(_) => {
-                    return format!("the Lease {} could not be renewed within {} s", self.name, RENEW_WITHIN.as_secs());
+                    return format!(
+                        "the Lease {} could not be renewed within {:?}",
+                        self.name, self.terms.renew_within
+                    );
                 }
             }
         }
@@ -292,7 +293,7 @@ impl Lease {
     fn spec(&self, transitions: i64) -> Value {
         let now = now();
         json!({
-            "holderIdentity": self.identity, "leaseDurationSeconds": DURATION.as_secs(),
+            "holderIdentity": self.identity, "leaseDurationSeconds": self.terms.duration.as_secs(),
             "acquireTime": now, "renewTime": now, "leaseTransitions": transitions,
         })
     }

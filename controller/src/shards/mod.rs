@@ -14,7 +14,9 @@ mod members;
 mod names;
 mod share;
 mod tenure;
+mod terms;
 
 pub use names::{FIRST, shard_of};
 pub use share::share;
 pub use tenure::{Change, hold};
+pub use terms::{TermOptions, Terms};

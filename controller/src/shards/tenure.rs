@@ -1,20 +1,16 @@
 //! The time for which a replica has a shard: it begins with a Lease, and ends when that is lost, or given up for others.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tiphys_kubernetes::{Api, ApiError, Backoff, Gate};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::lease::{Held, Known, Lease, RENEW_WITHIN, leases};
+use super::lease::{Held, Known, Lease, leases};
 use super::members::{self, Wanted};
 use super::names::{FIRST, Names};
-
-/// For so long answers are waited for before a shard is handed over. With the time since the last renewal it is less than what
-/// others wait.
-const DRAIN: Duration = Duration::from_secs(2);
+use super::terms::Terms;
 
 /// What a replica is told about its shards.
 #[derive(Debug)]
@@ -44,6 +40,7 @@ pub async fn hold(
     (namespace, instance): (&str, &str),
     identity: &str,
     shards: u32,
+    terms: Terms,
     to: mpsc::Sender<Change>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ApiError> {
@@ -55,6 +52,7 @@ pub async fn hold(
         names: names.clone(),
         name,
         identity: identity.to_owned(),
+        terms,
         known: known.clone(),
     };
     let (wanted, _) = watch::channel(Wanted::new());
@@ -127,7 +125,7 @@ impl Holder {
                     tracing::error!(shard, "{reason}");
                 }
                 None => {
-                    gate.close(DRAIN).await;
+                    gate.close(self.lease.terms.drain()).await;
                     tracing::info!(shard, "handed over");
                 }
             }
@@ -169,7 +167,7 @@ impl Holder {
             let held = self.lease.acquire().await?;
             // Two who take different Leases at the same time see each other's here, at least one of them.
             match self.lease.rival(&mut seen).await {
-                Ok(None) if held.since.elapsed() < RENEW_WITHIN => return Ok(held),
+                Ok(None) if held.since.elapsed() < self.lease.terms.renew_within => return Ok(held),
                 _ => self.lease.release().await,
             }
             tokio::time::sleep(backoff.pause()).await;

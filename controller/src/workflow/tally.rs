@@ -48,7 +48,8 @@ impl Tally {
     pub fn workflow(&mut self, workflow: &Workflow) {
         self.hold(workflow);
         let status = &workflow.status;
-        if std::mem::replace(&mut self.phase, status.phase) == status.phase {
+        let before = std::mem::replace(&mut self.phase, status.phase);
+        if before == status.phase {
             return;
         }
         self.metrics.workflow_entered(status.phase.as_str(), &self.namespace);
@@ -58,6 +59,10 @@ impl Tally {
                 _ => None,
             };
             let phase = status.phase.as_str();
+            if before == WorkflowPhase::Unknown {
+                // argo: operator.go, setStoredWfSpec
+                self.metrics.template(&reference.name, &self.namespace, reference.cluster_scope, "New", None);
+            }
             self.metrics.template(&reference.name, &self.namespace, reference.cluster_scope, phase, took);
         }
     }
