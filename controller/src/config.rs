@@ -99,6 +99,8 @@ pub struct Config {
     pub no_estimates: bool,
     /// Whether artifacts are kept, whatever workflows say of them.
     pub keeps_artifacts: bool,
+    /// What the command line tells the engine.
+    pub engine_base: EngineConfig,
 }
 
 /// The fields as they are written.
@@ -267,7 +269,7 @@ impl Config {
             artifact_repository: Some(Box::new(self.pod.artifact_repository.clone())),
             restriction: self.restriction,
             allowed_overrides: self.allowed_overrides.clone(),
-            ..EngineConfig::default()
+            ..self.engine_base.clone()
         }
     }
 }

@@ -4,11 +4,13 @@ use clap::{ArgAction, Parser};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tiphys_contract::env;
+use tiphys_engine::EngineConfig;
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
 
 use crate::cluster::Limits;
 use crate::config::Config;
+use crate::engine_options::EngineOptions;
 use crate::persistence::PersistenceOptions;
 use crate::pod_options::PodOptions;
 use crate::workflow::{ExecutorPlugins, Memoization};
@@ -103,6 +105,9 @@ pub struct Options {
     /// What Pods are told and given
     #[command(flatten)]
     pub pods: PodOptions,
+    /// How workflows are run
+    #[command(flatten)]
+    pub engine: EngineOptions,
     /// How many requests are under way at a time
     #[command(flatten)]
     pub limits: Limits,
@@ -176,6 +181,7 @@ impl Options {
             shadow: self.shadow,
             no_estimates: self.no_estimates,
             keeps_artifacts: !self.artifact_gc,
+            engine_base: self.engine.apply(EngineConfig::default()),
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }

@@ -71,7 +71,9 @@ impl Globals {
             self.set("workflow.priority", priority.to_string());
         }
         self.set_creation(metadata.creation_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0));
-        let parameters = to_json(&spec.arguments.parameters);
+        // As Go writes a list that is not there.
+        let none = spec.arguments.parameters.is_empty();
+        let parameters = if none { "null".to_string() } else { to_json(&spec.arguments.parameters) };
         self.set("workflow.parameters", &parameters);
         self.set("workflow.parameters.json", parameters);
         for parameter in &spec.arguments.parameters {

@@ -45,6 +45,7 @@ mod steps;
 mod suspend;
 mod templates;
 mod transient;
+mod unreported;
 mod unsupported;
 pub mod validate;
 mod workflow;
