@@ -18,7 +18,7 @@ pub struct EngineOptions {
     #[arg(long, env = "EXPRESSION_TEMPLATES", default_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub expression_templates: bool,
     /// Messages of failures that pass (retryPolicy OnTransientError), beside those that Argo knows
-    #[arg(long, env = "TRANSIENT_ERROR_PATTERN", default_value = "", value_name = "REGEX")]
+    #[arg(long, env = "TRANSIENT_ERROR_PATTERN", default_value = "", value_parser = pattern, value_name = "REGEX")]
     pub transient_error_pattern: Regex,
     /// How long the results of a step that has ended are waited for
     #[arg(long, env = "TASK_RESULT_TIMEOUT_DURATION", default_value = "10m", value_parser = patience, value_name = "DURATION")]
@@ -46,6 +46,11 @@ fn pod_names(text: &str) -> Result<PodNameFormat, String> {
         "v2" => Ok(PodNameFormat::V2),
         _ => Err("expected v1 or v2".to_owned()),
     }
+}
+
+/// As Go reads it.
+fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(&tiphys_expr::go::translate_pattern(text)).map_err(|error| error.to_string())
 }
 
 fn patience(text: &str) -> Result<SignedDuration, String> {

@@ -496,6 +496,7 @@ impl Run {
         let finished = latest_finish(state).unwrap_or_else(|| self.time());
         let exit_code = exit_code(state);
         let now_daemoned = daemon;
+        let mut used_before = None;
         self.change(id, |node| {
             if let Some(code) = exit_code {
                 node.outputs.get_or_insert_default().exit_code = Some(code.to_string());
@@ -521,9 +522,13 @@ impl Run {
             node.phase = phase;
             if phase.is_fulfilled() && node.finished_at.is_none() {
                 node.finished_at = Some(finished);
-                node.resources_duration.clone_from(&state.resources_duration);
+                let used = state.resources_duration.clone();
+                used_before = Some(std::mem::replace(&mut node.resources_duration, used));
             }
         });
+        if let Some(before) = used_before {
+            self.note_use(&before, &state.resources_duration);
+        }
         if let Body::Pod(body) = &mut self.frames[key].body {
             body.complete |= silent;
             body.held = (rank == 2 && !phase.is_completed()).then(|| Box::new(state.clone()));

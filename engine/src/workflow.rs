@@ -132,6 +132,7 @@ impl Run {
         self.adopted_counts = counts;
         self.running_pods = i64::try_from(nodes.filter(|node| crate::node::is_running_pod(node)).count()).unwrap_or(0);
         unreported.iter().for_each(|(id, ended)| self.await_results(id, *ended));
+        self.sum_use();
         self.save_memos_again();
         if self.config.rerun_lost_pods {
             self.give_up_left_pods();
@@ -327,9 +328,8 @@ impl Run {
             self.set_condition("PodRunning", "False");
         }
         self.set_condition("Completed", "True");
-        self.sum_progress();
+        self.sum_up();
         self.show_progress();
-        self.sum_resources();
         self.timers.clear();
         self.unlock_workflow();
         self.act(Action::Finish);
@@ -378,17 +378,6 @@ impl Run {
                 self.out.status_changed = true;
             }
         }
-    }
-
-    /// Seconds times request of all Pods, for the workflow and for composite nodes.
-    fn sum_resources(&mut self) {
-        let mut total = std::collections::BTreeMap::new();
-        for node in self.wf.status.nodes.values().filter(|node| node.r#type == NodeType::Pod) {
-            for (resource, seconds) in &node.resources_duration {
-                *total.entry(resource.clone()).or_insert(0) += seconds;
-            }
-        }
-        self.wf.status.resources_duration = total;
     }
 
     /// The user asks to stop. argo: exec_control.go, failNodesWithoutCreatedPodsAfterDeadlineOrShutdown.
