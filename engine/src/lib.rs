@@ -20,6 +20,7 @@ mod frame;
 mod globals;
 mod hdfs;
 mod id;
+mod item;
 mod locking;
 mod locks;
 mod manual_retry;
