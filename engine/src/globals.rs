@@ -205,6 +205,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn parameters_are_written_as_go_writes_them() {
+        let written = |spec: serde_json::Value| {
+            let spec: WorkflowSpec = serde_json::from_value(spec).unwrap();
+            let mut globals = Globals::default();
+            globals.load(&Workflow::default(), &spec, &|_| None).unwrap();
+            ["workflow.parameters", "workflow.parameters.json"].map(|name| globals.snapshot()[name].clone())
+        };
+        assert_eq!(written(serde_json::json!({})), ["null", "null"]);
+        let one = serde_json::json!({"arguments": {"parameters": [{"name": "a", "value": "1"}]}});
+        assert_eq!(written(one), [r#"[{"name":"a","value":"1"}]"#, r#"[{"name":"a","value":"1"}]"#]);
+    }
+
+    #[test]
     fn failures_are_written_as_argo_writes_them() {
         let node: NodeStatus = serde_json::from_value(serde_json::json!({
             "id": "wf", "name": "wf", "displayName": "wf", "type": "Pod", "templateName": "fail", "phase": "Failed",

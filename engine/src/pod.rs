@@ -909,4 +909,12 @@ mod tests {
         assert_eq!(written_name("wf.a.b"), "b");
         assert_eq!(written_name("wf"), "wf");
     }
+
+    #[test]
+    fn a_pod_without_containers_is_named_with_its_namespace() {
+        let state = PodState { phase: PodPhase::Failed, ..PodState::default() };
+        let (phase, message) = failed_reason(&Template::default(), &state, || "wf-pod-1".to_owned(), "team");
+        assert_eq!(phase, NodePhase::Failed);
+        assert_eq!(message, "can't find failed message for pod wf-pod-1 namespace team");
+    }
 }

@@ -37,11 +37,13 @@ impl Run {
         if self.node(id.as_str()).is_none_or(phase_fulfilled) {
             return;
         }
-        self.nothing_more_is_reported(id);
         let held = self.by_id.get(id).and_then(|key| match &mut self.frames[*key].body {
             Body::Pod(body) => body.held.take(),
             _ => None,
         });
+        if held.is_some() || self.node(id.as_str()).is_some_and(awaits_results) {
+            self.nothing_more_is_reported(id);
+        }
         let Some(held) = held else { return };
         self.pod_observed(id, &held);
         self.stop_awaiting(id);
