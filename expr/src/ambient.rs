@@ -73,4 +73,11 @@ mod tests {
         assert_ne!(draw().1, draw().2);
         assert_ne!(now(), time);
     }
+
+    #[test]
+    fn there_are_no_expressions_inside() {
+        assert!(has_expressions());
+        without_expressions(true, || without_expressions(false, || assert!(!has_expressions())));
+        without_expressions(false, || assert!(has_expressions()));
+    }
 }
