@@ -105,6 +105,8 @@ pub struct Config {
     pub protects_claims: bool,
     /// How what belongs to a workflow goes with it.
     pub propagation: Propagation,
+    /// What the command line tells the engine.
+    pub engine_base: EngineConfig,
 }
 
 /// How what belongs to an object is deleted with it, in Kubernetes' words.
@@ -285,7 +287,7 @@ impl Config {
             artifact_repository: Some(Box::new(self.pod.artifact_repository.clone())),
             restriction: self.restriction,
             allowed_overrides: self.allowed_overrides.clone(),
-            ..EngineConfig::default()
+            ..self.engine_base.clone()
         }
     }
 }

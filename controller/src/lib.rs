@@ -12,6 +12,7 @@ pub mod config_watch;
 pub mod cron;
 pub mod dispatch;
 pub mod ended;
+pub mod engine_options;
 pub mod health;
 pub mod image_volumes;
 pub mod images;

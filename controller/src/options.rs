@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use tiphys_api::{Field as _, WorkflowSpec};
 use tiphys_contract::env;
+use tiphys_engine::EngineConfig;
 use tiphys_kubernetes::Access;
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig};
@@ -16,6 +17,7 @@ use tiphys_podspec::{Layout, PodConfig};
 use crate::argo_options::ArgoOptions;
 use crate::cluster::Limits;
 use crate::config::{Config, Propagation};
+use crate::engine_options::EngineOptions;
 use crate::persistence::PersistenceOptions;
 use crate::pod_options::PodOptions;
 use crate::shards::TermOptions;
@@ -127,6 +129,9 @@ pub struct Options {
     /// What Pods are told and given
     #[command(flatten)]
     pub pods: PodOptions,
+    /// How workflows are run
+    #[command(flatten)]
+    pub engine: EngineOptions,
     /// How many requests are under way at a time
     #[command(flatten)]
     pub limits: Limits,
@@ -296,6 +301,7 @@ impl Options {
             keeps_artifacts: !self.artifact_gc,
             protects_claims: !self.remove_claim_protection,
             propagation: self.delete_propagation,
+            engine_base: self.engine.apply(EngineConfig::default()),
             time_zone: Some(self.timezone.clone()),
             ..Config::default()
         }

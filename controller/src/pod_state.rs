@@ -7,7 +7,7 @@ use tiphys_contract::{Offloaded, TaskResult, container, exit, label};
 use tiphys_engine::{ContainerState, ContainerStatus as EngineStatus, Fact, NodeId, PodPhase, PodState};
 use tiphys_podspec::usage;
 
-use tiphys_kubernetes::{ContainerStatus, Pod, SpecContainer};
+use tiphys_kubernetes::{ContainerStatus, Pod, Resources, SpecContainer};
 
 /// A Pod as it was seen.
 #[derive(Debug)]
@@ -201,7 +201,12 @@ fn annotated(pod: &Pod, damage: &mut Option<CarryError>) -> Option<TaskResult> {
     (!result.is_empty() || lookup(label::OUTPUTS).is_some()).then_some(result)
 }
 
+/// What the Pod's containers have used. What the Pod asks for as a whole is charged once, to the first that asks for nothing
+/// itself. argo: util/resource/duration.go.
 fn resources_duration(pod: &Pod) -> BTreeMap<String, i64> {
+    let asks = |resources: &Resources| !resources.limits.is_empty() || !resources.requests.is_empty();
+    let mut specs = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    let for_all = specs.find(|spec| !asks(&spec.resources)).filter(|_| asks(&pod.spec.resources));
     let mut sum = BTreeMap::new();
     let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
     for status in statuses {
@@ -209,7 +214,11 @@ fn resources_duration(pod: &Pod) -> BTreeMap<String, i64> {
         let (Some(from), Some(to)) = (end.started_at, end.finished_at) else { continue };
         let specs = pod.spec.init_containers.iter().chain(&pod.spec.containers);
         let Some(spec) = specs.into_iter().find(|spec| spec.name == status.name) else { continue };
-        let requests = usage::requests(&spec.resources.limits, &spec.resources.requests);
+        let resources = match for_all {
+            Some(first) if first.name == spec.name => &pod.spec.resources,
+            _ => &spec.resources,
+        };
+        let requests = usage::requests(&resources.limits, &resources.requests);
         usage::add(&mut sum, &requests, to.0.as_second() - from.0.as_second());
     }
     sum
@@ -344,6 +353,22 @@ mod tests {
         let other = "failed to create containerd task: no space left on device";
         assert_eq!(pod(other, solo), (128, "StartError".into(), other.into()));
         assert_eq!(pod(told, json!({})), (128, "StartError".into(), told.into()));
+    }
+
+    #[test]
+    fn what_a_pod_asks_for_as_a_whole_is_charged_once() {
+        let asked = |pod: serde_json::Value, main: serde_json::Value| {
+            let end = json!({"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}});
+            let seen = seen(json!({
+                "spec": {"resources": pod, "containers": [{"name": "main", "resources": main}, {"name": "sidecar"}, {"name": "other"}]},
+                "status": {"phase": "Succeeded", "containerStatuses": [
+                    {"name": "other", "state": end}, {"name": "main", "state": end}, {"name": "sidecar", "state": end}]}}));
+            (seen.state.resources_duration["cpu"], seen.state.resources_duration["memory"])
+        };
+        let two = json!({"requests": {"cpu": "2"}});
+        assert_eq!(asked(two.clone(), json!({})), (120 + 6 + 6, 3 * 60));
+        assert_eq!(asked(two, json!({"limits": {"cpu": "1"}})), (60 + 120 + 6, 3 * 60));
+        assert_eq!(asked(json!({}), json!({})), (3 * 6, 3 * 60));
     }
 
     #[test]

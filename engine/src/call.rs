@@ -21,6 +21,9 @@ use crate::unsupported::unsupported_template;
 pub(crate) const ABSENT: &str = "__argo-internal.absent-optional-output__";
 
 const MAX_DEPTH: u32 = 100;
+/// How many calls are begun within each other at most: what is deeper waits for its turn, so that the depth of a workflow is not
+/// that of the stack.
+const MAX_NESTING: u32 = 100;
 const TOO_DEEP: &str = "Maximum recursion depth exceeded. See https://argo-workflows.readthedocs.io/en/latest/scaling/#maximum-recursion-depth";
 
 /// What a call looks like once its template is found and its arguments are in.
@@ -62,7 +65,14 @@ impl Run {
         if !matches!(self.frames[key].body, Body::New) {
             return;
         }
-        match self.try_begin(key) {
+        if self.nesting >= MAX_NESTING {
+            self.push(Event::Begin(key));
+            return;
+        }
+        self.nesting += 1;
+        let begun = self.try_begin(key);
+        self.nesting -= 1;
+        match begun {
             Ok(()) => {}
             Err(Stop::Need(need)) => self.need(need, Some(key)),
             Err(Stop::Held) => {}

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tiphys_api::{Sequence, Task};
 use tiphys_expr::template::{self, Layered, TemplateError, Variables};
 use tiphys_expr::{go, when};
 
+use crate::item;
 use crate::run::Stop;
 use crate::scope::Scope;
 use crate::slot::{mark_absent, resolve_artifacts};
@@ -81,7 +81,7 @@ pub(crate) fn expand(task: &Task, scope: &Scope<'_>) -> Result<Option<Vec<Task>>
     let skipped = !task.when.is_empty() && when::evaluate(&task.when) == Ok(false);
     let mut tasks = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        let (variables, description) = item_variables(item, index)?;
+        let (variables, description) = item_variables(item)?;
         let mut expanded: Task = if text.contains("{{") {
             let layered = Layered(&variables, scope as &dyn Variables);
             let replaced = template::replace(&text, &layered, skipped).map_err(in_words)?;
@@ -100,7 +100,7 @@ pub(crate) fn expand(task: &Task, scope: &Scope<'_>) -> Result<Option<Vec<Task>>
 /// The items as JSON text, so that numbers keep the way they are written.
 fn items(task: &Task) -> Result<Vec<String>, Stop> {
     if !task.with_items.is_empty() {
-        return Ok(task.with_items.iter().map(|item| item.0.to_string()).collect());
+        return Ok(task.with_items.iter().map(|item| item::written(&item.0)).collect());
     }
     if !task.with_param.is_empty() {
         let list: Vec<Box<RawValue>> = serde_json::from_str(&task.with_param).map_err(|error| {
@@ -137,44 +137,34 @@ fn sequence(sequence: &Sequence) -> Result<Vec<String>, Stop> {
     Ok(if start <= end { (start..=end).map(item).collect() } else { (end..=start).rev().map(item).collect() })
 }
 
-/// `item` and `item.key`, and the text by which the iteration is named.
-fn item_variables(raw: &str, index: usize) -> Result<(BTreeMap<String, String>, String), Stop> {
+/// `item` and `item.key`, and the text by which the iteration is named. argo: operator.go, processItem.
+fn item_variables(raw: &str) -> Result<(BTreeMap<String, String>, String), Stop> {
     let mut variables = BTreeMap::new();
-    let value: Value = serde_json::from_str(raw).map_err(broken)?;
-    let description = match &value {
-        Value::String(text) => text.clone(),
-        Value::Number(_) | Value::Bool(_) => raw.trim().to_string(),
-        Value::Object(map) => {
-            let mut parts = Vec::with_capacity(map.len());
-            for (key, value) in map {
-                let text = plain(value);
-                parts.push(format!("{key}:{text}"));
-                variables.insert(format!("item.{key}"), text);
+    let raw = raw.trim();
+    let (item, description) = match raw.as_bytes().first() {
+        Some(b'{') => {
+            let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw).map_err(broken)?;
+            let mut parts = Vec::with_capacity(fields.len());
+            let mut written = Vec::with_capacity(fields.len());
+            for (key, value) in fields {
+                parts.push(format!("{key}:{}", item::text(value.get())));
+                written.push(format!("{}:{}", go::json_quote(&key), item::compact(value.get(), true)));
+                variables.insert(format!("item.{key}"), item::value(value.get()));
             }
             parts.sort();
-            variables.insert("item".into(), value.to_string());
-            return Ok((variables, parts.join(",")));
+            (format!("{{{}}}", written.join(",")), parts.join(","))
         }
-        Value::Array(_) => {
-            variables.insert("item".into(), value.to_string());
-            return Ok((variables, go::display_json(&value)));
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(raw).map_err(broken)?;
+            let texts: Vec<String> = elements.into_iter().map(|element| item::text(element.get())).collect();
+            (item::compact(raw, true), format!("[{}]", texts.join(" ")))
         }
-        Value::Null => {
-            return Err(Stop::Failed(format!(
-                "withItems[{index}] expected string, number, list, or map. received: null"
-            )));
-        }
+        // For Argo it is a list that is not there.
+        _ if raw == "null" => (raw.to_string(), "[]".to_string()),
+        _ => (item::value(raw), item::text(raw)),
     };
-    variables.insert("item".into(), description.clone());
+    variables.insert("item".into(), item);
     Ok((variables, description))
-}
-
-/// A value inside an item as text: objects and lists are JSON. argo: item.go, Item.Format.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -200,11 +190,32 @@ mod tests {
     }
 
     #[test]
-    fn names_of_iterations() {
-        let name = |raw: &str| item_variables(raw, 0).unwrap().1;
-        assert_eq!(name("{\"b\": 1, \"a\": \"x\"}"), "a:x,b:1");
-        assert_eq!(name("1.50"), "1.50");
-        assert_eq!(name("\"text\""), "text");
-        assert!(item_variables("null", 3).is_err());
+    fn iterations_are_named_as_argo_does() {
+        for (raw, item, name) in [
+            (r#"{"b": 1, "a": "x"}"#, r#"{"a":"x","b":1}"#, "a:x,b:1"),
+            ("1.50", "1.50", "1.50"),
+            ("1e3", "1e3", "1e3"),
+            ("true", "true", "true"),
+            ("null", "null", "[]"),
+            ("\"text\"", "text", "text"),
+            (r#""a \"b\"\n\u00e9 <c>""#, "a \"b\"\né <c>", r#"a \"b\"\n\u00e9 <c>"#),
+            (
+                r#"[1, "a", {"k": [1.10, null]}, null]"#,
+                r#"[1,"a",{"k":[1.10,null]},null]"#,
+                r#"[1 a {"k":[1.10,null]} null]"#,
+            ),
+            (
+                r#"{"k": {"z": 12345678901234567890123, "a": 1.10}}"#,
+                r#"{"k":{"z":12345678901234567890123,"a":1.10}}"#,
+                r#"k:{"z":12345678901234567890123,"a":1.10}"#,
+            ),
+            (r#"{"k": "a<b"}"#, r#"{"k":"a\u003cb"}"#, "k:a<b"),
+        ] {
+            let (variables, described) = item_variables(raw).unwrap();
+            assert_eq!((variables["item"].as_str(), described.as_str()), (item, name), "{raw}");
+        }
+        let (variables, name) = item_variables(r#"{"k": "say \"hi\"", "n": 1.10}"#).unwrap();
+        assert_eq!((variables["item.k"].as_str(), variables["item.n"].as_str()), ("say \"hi\"", "1.10"));
+        assert_eq!(name, r#"k:say \"hi\",n:1.10"#);
     }
 }

@@ -71,7 +71,9 @@ impl Globals {
             self.set("workflow.priority", priority.to_string());
         }
         self.set_creation(metadata.creation_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0));
-        let parameters = to_json(&spec.arguments.parameters);
+        // As Go writes a list that is not there.
+        let none = spec.arguments.parameters.is_empty();
+        let parameters = if none { "null".to_string() } else { to_json(&spec.arguments.parameters) };
         self.set("workflow.parameters", &parameters);
         self.set("workflow.parameters.json", parameters);
         for parameter in &spec.arguments.parameters {
@@ -201,6 +203,19 @@ pub(crate) fn config_map_value(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_written_as_go_writes_them() {
+        let written = |spec: serde_json::Value| {
+            let spec: WorkflowSpec = serde_json::from_value(spec).unwrap();
+            let mut globals = Globals::default();
+            globals.load(&Workflow::default(), &spec, &|_| None).unwrap();
+            ["workflow.parameters", "workflow.parameters.json"].map(|name| globals.snapshot()[name].clone())
+        };
+        assert_eq!(written(serde_json::json!({})), ["null", "null"]);
+        let one = serde_json::json!({"arguments": {"parameters": [{"name": "a", "value": "1"}]}});
+        assert_eq!(written(one), [r#"[{"name":"a","value":"1"}]"#, r#"[{"name":"a","value":"1"}]"#]);
+    }
 
     #[test]
     fn failures_are_written_as_argo_writes_them() {

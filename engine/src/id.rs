@@ -51,6 +51,16 @@ pub enum PodNameFormat {
     V2,
 }
 
+impl PodNameFormat {
+    /// The word in the workflow's annotation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PodNameFormat::V1 => "v1",
+            PodNameFormat::V2 => "v2",
+        }
+    }
+}
+
 /// The longest prefix of a Pod name before its hash: 253 characters less a dash and ten digits.
 const MAX_PREFIX: usize = 253 - 11;
 

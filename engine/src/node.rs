@@ -181,6 +181,14 @@ impl Run {
             // The workflow may have waited for nothing but this.
             self.push(Event::Workflow);
         }
+        match (old.awaits_results(), new.awaits_results()) {
+            (false, true) => {
+                let finished = self.node(id.as_str()).and_then(|node| node.finished_at);
+                self.await_results(id, finished.map_or(self.now, |time| time.0));
+            }
+            (true, false) => self.stop_awaiting(id),
+            _ => {}
+        }
         if new.daemoned == Some(true) {
             self.daemons.insert(id.clone());
         } else if !self.daemons.is_empty() {
@@ -302,6 +310,11 @@ impl Summary {
             waits: node.synchronization_status.is_some(),
             progress: parse_progress(&node.progress),
         }
+    }
+
+    /// Whether it is over but for its results.
+    fn awaits_results(&self) -> bool {
+        self.phase.is_fulfilled() && self.synced == Some(false)
     }
 }
 

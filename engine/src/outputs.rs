@@ -64,7 +64,7 @@ fn by_reference(text: &str, scope: &Scope<'_>) -> Result<Option<String>, Stop> {
     }
     let tag = text.strip_prefix("{{").unwrap_or(text);
     let tag = tag.strip_suffix("}}").unwrap_or(tag).trim();
-    if let Some(expression) = tag.strip_prefix('=') {
+    if let Some(expression) = tiphys_expr::template::expression_of(tag) {
         return by_expression(expression, scope);
     }
     match scope.get(tag) {

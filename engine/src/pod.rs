@@ -2,7 +2,7 @@
 //!
 //! argo: operator.go, executeContainer, assessNodeStatus, inferFailedReason; workflowpod.go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -155,7 +155,7 @@ impl Run {
             volumes: self.volumes_for(key)?,
             globals: self.globals.snapshot(),
             variables,
-            avoid_hosts: self.hosts_to_avoid(key, template),
+            avoid_hosts: self.hosts_to_avoid(key),
         };
         self.take_place(key);
         self.act(Action::CreatePod(Box::new(request)));
@@ -339,7 +339,7 @@ impl Run {
     }
 
     /// No result of the node is waited for any longer.
-    fn nothing_more_is_reported(&mut self, id: &NodeId) {
+    pub(crate) fn nothing_more_is_reported(&mut self, id: &NodeId) {
         if let Some(Body::Pod(body)) = self.by_id.get(id).map(|key| &mut self.frames[*key].body) {
             body.complete = true;
         }
@@ -469,7 +469,8 @@ impl Run {
         }
         let Some(node) = self.node(id.as_str()) else { return };
         let old_phase = node.phase;
-        let (phase, message) = match judge(&template, state, node, self.frames[key].name.as_str()) {
+        let pod_name = || self.pod_name_of(id).unwrap_or_default();
+        let (phase, message) = match judge(&template, state, pod_name, &self.wf.metadata.namespace) {
             Verdict::Ignore => return,
             Verdict::Is(phase, message) => (phase, message),
         };
@@ -483,7 +484,7 @@ impl Run {
         {
             phase = old_phase;
         }
-        let silent = is_silent(state);
+        let silent = is_silent(Some(&template), state);
         // What the supervisor reported is known before the node is over, in whatever order the two facts come.
         let will_report = !template.is_daemon() && aux_exit_code(state) == Some(0) && !complete;
         let held = phase.is_completed() && will_report;
@@ -495,6 +496,7 @@ impl Run {
         let finished = latest_finish(state).unwrap_or_else(|| self.time());
         let exit_code = exit_code(state);
         let now_daemoned = daemon;
+        let mut used_before = None;
         self.change(id, |node| {
             if let Some(code) = exit_code {
                 node.outputs.get_or_insert_default().exit_code = Some(code.to_string());
@@ -520,12 +522,21 @@ impl Run {
             node.phase = phase;
             if phase.is_fulfilled() && node.finished_at.is_none() {
                 node.finished_at = Some(finished);
-                node.resources_duration.clone_from(&state.resources_duration);
+                let used = state.resources_duration.clone();
+                used_before = Some(std::mem::replace(&mut node.resources_duration, used));
             }
         });
+        if let Some(before) = used_before {
+            self.note_use(&before, &state.resources_duration);
+        }
         if let Body::Pod(body) = &mut self.frames[key].body {
             body.complete |= silent;
             body.held = (rank == 2 && !phase.is_completed()).then(|| Box::new(state.clone()));
+        }
+        if rank == 2 && !phase.is_completed() {
+            self.await_results(id, finished.0);
+        } else if self.node(id.as_str()).is_some_and(phase_fulfilled) {
+            self.stop_awaiting(id);
         }
         self.note_running();
         if phase == NodePhase::Succeeded && template.memoize.is_some() {
@@ -550,7 +561,9 @@ impl Run {
         };
         let base = Base::of_scope(&node.template_scope);
         let Some(template) = base.and_then(|base| self.peek_template(&base, &task)) else { return };
-        let Verdict::Is(phase, message) = judge(&template, state, node, "") else { return };
+        let pod_name = || self.pod_name_of(id).unwrap_or_default();
+        let verdict = judge(&template, state, pod_name, &self.wf.metadata.namespace);
+        let Verdict::Is(phase, message) = verdict else { return };
         if phase.is_completed() {
             self.nothing_more_is_reported(id);
         }
@@ -569,7 +582,9 @@ impl Run {
     /// The Pod of a node that is over. One that is still there has to be ended, again if need be: whether it was before
     /// a restart is not known.
     fn look_after(&mut self, id: &NodeId, state: &PodState) {
-        if is_silent(state) && self.node(id.as_str()).is_some_and(|node| node.task_result_synced == Some(false)) {
+        if is_silent(self.template_of_pod(id).map(AsRef::as_ref), state)
+            && self.node(id.as_str()).is_some_and(|node| node.task_result_synced == Some(false))
+        {
             self.nothing_more_is_reported(id);
         }
         if matches!(state.phase, PodPhase::Succeeded | PodPhase::Failed) {
@@ -640,20 +655,31 @@ impl Run {
         }
     }
 
-    /// Hosts of earlier attempts, where the strategy asks to keep away from them.
-    fn hosts_to_avoid(&self, key: Key, template: &Template) -> Vec<String> {
-        let strategy = template.retry_strategy.as_deref().or(self.spec.retry_strategy.as_deref());
-        let wanted = strategy
-            .and_then(|strategy| strategy.affinity.as_ref())
-            .is_some_and(|affinity| affinity.node_anti_affinity.is_some());
-        let Parent::Attempt { retry } = self.frames[key].parent else { return Vec::new() };
-        let Body::Retry(body) = &self.frames[retry].body else { return Vec::new() };
-        if !wanted {
+    /// Hosts on which something failed below the retry node that the Pod, or the steps or DAG it is in, is an attempt of, where
+    /// the strategy asks to keep away from them. argo: retry_tweak.go.
+    fn hosts_to_avoid(&self, key: Key) -> Vec<String> {
+        let retry_of = |key: Key| match self.frames[key].parent {
+            Parent::Attempt { retry } => Some(retry),
+            _ => None,
+        };
+        let Some(retry) = retry_of(key).or_else(|| self.frames[key].boundary.and_then(retry_of)) else {
+            return Vec::new();
+        };
+        let affinity = self.strategy(retry).and_then(|strategy| strategy.affinity);
+        if affinity.is_none_or(|affinity| affinity.node_anti_affinity.is_none()) {
             return Vec::new();
         }
-        let hosts =
-            body.attempts.iter().filter(|attempt| **attempt != key).filter_map(|attempt| self.frame_node(*attempt));
-        hosts.map(|node| node.host_node_name.clone()).filter(|host| !host.is_empty()).collect()
+        let mut hosts: Vec<String> = Vec::new();
+        let (mut seen, mut open) = (HashSet::new(), vec![self.frames[retry].id.as_str()]);
+        while let Some(node) = open.pop().and_then(|id| self.node(id)) {
+            let host = &node.host_node_name;
+            let failed = node.r#type == NodeType::Pod && node.phase.is_failed_or_error() && !host.is_empty();
+            if failed && !hosts.contains(host) {
+                hosts.push(host.clone());
+            }
+            open.extend(node.children.iter().map(String::as_str).filter(|child| seen.insert(*child)).rev());
+        }
+        hosts
     }
 
     fn attempt_variables_of(&self, retry: Key, key: Key) -> BTreeMap<String, String> {
@@ -679,13 +705,13 @@ enum Verdict {
     Is(NodePhase, Option<String>),
 }
 
-fn judge(template: &Template, state: &PodState, node: &NodeStatus, _name: &str) -> Verdict {
+fn judge(template: &Template, state: &PodState, pod_name: impl Fn() -> String, namespace: &str) -> Verdict {
     match state.phase {
         PodPhase::Pending => Verdict::Is(NodePhase::Pending, Some(pending_reason(state))),
         PodPhase::Succeeded if template.is_daemon() => Verdict::Is(NodePhase::Failed, None),
         PodPhase::Succeeded => Verdict::Is(NodePhase::Succeeded, None),
         PodPhase::Failed => {
-            let (phase, message) = failed_reason(template, state, &node.id);
+            let (phase, message) = failed_reason(template, state, pod_name, namespace);
             Verdict::Is(phase, Some(message))
         }
         PodPhase::Running if template.is_daemon() => {
@@ -728,14 +754,25 @@ fn aux_exit_code(state: &PodState) -> Option<i32> {
     })
 }
 
-/// Whether the supervisor can report nothing (more), because it ended badly or was evicted with its Pod.
-fn is_silent(state: &PodState) -> bool {
-    let evicted = state.phase == PodPhase::Failed && state.reason == "Evicted" && aux(state).is_none();
-    evicted || aux_exit_code(state).is_some_and(|code| code != 0)
+/// Whether whoever reports can tell nothing (more), because it ended badly or was evicted with its Pod. That is the supervisor,
+/// or the main container where that is the executor itself.
+fn is_silent(template: Option<&Template>, state: &PodState) -> bool {
+    if aux(state).is_some() {
+        return aux_exit_code(state).is_some_and(|code| code != 0);
+    }
+    let executor =
+        |template: &Template| matches!(template.template_type(), Some(TemplateType::Resource | TemplateType::Data));
+    let evicted = state.phase == PodPhase::Failed && state.reason == "Evicted";
+    evicted || template.is_some_and(executor) && exit_code(state).is_some_and(|code| code != 0)
 }
 
 /// Why a Pod failed. argo: operator.go, inferFailedReason.
-fn failed_reason(template: &Template, state: &PodState, pod: &str) -> (NodePhase, String) {
+fn failed_reason(
+    template: &Template,
+    state: &PodState,
+    pod_name: impl Fn() -> String,
+    namespace: &str,
+) -> (NodePhase, String) {
     if !state.message.is_empty() {
         return (NodePhase::Failed, state.message.clone());
     }
@@ -754,7 +791,7 @@ fn failed_reason(template: &Template, state: &PodState, pod: &str) -> (NodePhase
     let all: Vec<&ContainerState> =
         state.containers.iter().filter(|container| container.init).chain(containers).collect();
     if all.is_empty() {
-        return (NodePhase::Failed, format!("can't find failed message for pod {pod}"));
+        return (NodePhase::Failed, format!("can't find failed message for pod {} namespace {namespace}", pod_name()));
     }
     let (mut main_ok, mut wait_ok) = (false, false);
     for container in all {
@@ -871,5 +908,13 @@ mod tests {
         assert_eq!(written_name("wf[0].fan(2:foo)(1)"), "fan");
         assert_eq!(written_name("wf.a.b"), "b");
         assert_eq!(written_name("wf"), "wf");
+    }
+
+    #[test]
+    fn a_pod_without_containers_is_named_with_its_namespace() {
+        let state = PodState { phase: PodPhase::Failed, ..PodState::default() };
+        let (phase, message) = failed_reason(&Template::default(), &state, || "wf-pod-1".to_owned(), "team");
+        assert_eq!(phase, NodePhase::Failed);
+        assert_eq!(message, "can't find failed message for pod wf-pod-1 namespace team");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
 use tiphys_api::{Backoff, NodeFlag, NodePhase, NodeStatus, RetryStrategy};
 
 use crate::frame::{Body, Key, Parent};
@@ -84,7 +85,8 @@ impl Run {
         self.notify(&id);
     }
 
-    fn strategy(&self, key: Key) -> Option<RetryStrategy> {
+    /// The strategy of a retry node.
+    pub(crate) fn strategy(&self, key: Key) -> Option<RetryStrategy> {
         let Body::Retry(body) = &self.frames[key].body else { return None };
         body.processed.retry_strategy.as_deref().or(self.spec.retry_strategy.as_deref()).cloned()
     }
@@ -110,7 +112,7 @@ impl Run {
                 Err(decision) => return Ok(decision),
             }
         }
-        let (on_failed, on_error) = policy(&strategy, child)?;
+        let (on_failed, on_error) = policy(&strategy, child, self.config.transient_pattern.as_ref())?;
         if (child.phase == NodePhase::Failed && !on_failed) || (child.phase == NodePhase::Error && !on_error) {
             return over(&child.message);
         }
@@ -278,13 +280,13 @@ fn actual_policy(strategy: &RetryStrategy) -> &str {
 }
 
 /// Whether failures and errors are retried.
-fn policy(strategy: &RetryStrategy, child: &NodeStatus) -> Result<(bool, bool), String> {
+fn policy(strategy: &RetryStrategy, child: &NodeStatus, pattern: Option<&Regex>) -> Result<(bool, bool), String> {
     match actual_policy(strategy) {
         "Always" => Ok((true, true)),
         "OnError" => Ok((false, true)),
         "OnFailure" => Ok((true, false)),
         "OnTransientError" => {
-            let transient = crate::transient::is_transient(&child.message);
+            let transient = crate::transient::is_transient(&child.message, pattern);
             Ok((transient, transient))
         }
         other => Err(format!("{other} is not a valid RetryPolicy")),

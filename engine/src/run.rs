@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use tiphys_api::{
     ArtifactRepository, NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec,
@@ -45,6 +46,14 @@ pub struct EngineConfig {
     pub restriction: Restriction,
     /// Fields of a spec that a workflow may set under a restriction, beside those that always are allowed.
     pub allowed_overrides: BTreeSet<String>,
+    /// How long the results of a node that is over are waited for; None means Argo's ten minutes.
+    pub result_timeout: Option<SignedDuration>,
+    /// What the message of a failure looks like that passes, beside those that are known (`OnTransientError`).
+    pub transient_pattern: Option<Regex>,
+    /// How the Pods of new workflows are named, and of those that say nothing of it.
+    pub pod_names: PodNameFormat,
+    /// Whether `{{=expression}}` is a tag like any other, and not evaluated.
+    pub no_expressions: bool,
 }
 
 /// Why something does not go on.
@@ -116,6 +125,8 @@ pub struct Run {
     pub(crate) renamed: HashMap<String, (NodeId, u32)>,
     pub(crate) queue: VecDeque<Event>,
     pub(crate) queued: HashSet<Event>,
+    /// How many calls are being begun, one within the other.
+    pub(crate) nesting: u32,
     pub(crate) timers: BTreeSet<(Timestamp, Event2)>,
     /// Calls that wait for a fact.
     pub(crate) waiting: HashMap<Need, Vec<Key>>,
@@ -132,6 +143,8 @@ pub struct Run {
     /// How many holders wait for a lock.
     pub(crate) waiting_for_locks: FxHashMap<LockName, u32>,
     pub(crate) unsynced: i64,
+    /// Nodes that wait for nothing but their results, and until when.
+    pub(crate) awaited: FxHashMap<NodeId, Timestamp>,
     pub(crate) progress: (i64, i64),
     /// Templates of nodes that emit metrics when they are over, and those that are over in this turn.
     pub(crate) metered: FxHashMap<NodeId, Arc<Template>>,
@@ -161,7 +174,7 @@ pub struct Run {
 }
 
 /// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event2 {
     /// A retry's backoff is over.
     Retry(Key),
@@ -171,6 +184,8 @@ pub(crate) enum Event2 {
     Pending(Key),
     /// The workflow's deadline.
     Deadline,
+    /// A node's results were waited for long enough.
+    Results(NodeId),
 }
 
 impl Run {
@@ -209,6 +224,7 @@ impl Run {
             renamed,
             queue: VecDeque::from([Event::Workflow]),
             queued: HashSet::new(),
+            nesting: 0,
             timers: BTreeSet::new(),
             waiting: HashMap::new(),
             asked: HashSet::new(),
@@ -220,6 +236,7 @@ impl Run {
             own_hold: None,
             waiting_for_locks: FxHashMap::default(),
             unsynced: 0,
+            awaited: FxHashMap::default(),
             progress: (0, 0),
             metered: FxHashMap::default(),
             measured: Vec::new(),
@@ -271,7 +288,8 @@ impl Run {
     /// Takes in a fact. What follows from it comes with the next plan.
     pub fn observe(&mut self, fact: Fact, now: Timestamp) {
         self.now = self.now.max(now);
-        ambient::with(self.now, self.seed(), || self.take_in(fact));
+        let (now, seed) = (self.now, self.seed());
+        ambient::without_expressions(self.config.no_expressions, || ambient::with(now, seed, || self.take_in(fact)));
     }
 
     /// What random functions in expressions draw from: the same for the same workflow at the same time, so that the
@@ -358,20 +376,23 @@ impl Run {
     /// Decides what follows from everything that was observed, at the time `now`.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         self.now = self.now.max(now);
-        ambient::with(self.now, self.seed(), || {
-            while self.stage != Stage::Done {
-                self.fire_timers();
-                self.work();
-                if self.timers.first().is_none_or(|(at, _)| *at > self.now) {
-                    break;
-                }
-            }
-            self.measure();
-        });
+        let (now, seed) = (self.now, self.seed());
+        ambient::without_expressions(self.config.no_expressions, || ambient::with(now, seed, || self.decide_all()));
         let mut plan = std::mem::take(&mut self.out);
         plan.changed = std::mem::take(&mut self.changed).into_iter().collect();
         plan.wake_at = self.timers.first().map(|(at, _)| *at);
         plan
+    }
+
+    fn decide_all(&mut self) {
+        while self.stage != Stage::Done {
+            self.fire_timers();
+            self.work();
+            if self.timers.first().is_none_or(|(at, _)| *at > self.now) {
+                break;
+            }
+        }
+        self.measure();
     }
 
     fn work(&mut self) {
@@ -405,17 +426,15 @@ impl Run {
     }
 
     fn fire_timers(&mut self) {
-        while let Some((at, what)) = self.timers.first().copied() {
-            if at > self.now {
-                break;
-            }
-            self.timers.pop_first();
+        while self.timers.first().is_some_and(|(at, _)| *at <= self.now) {
+            let Some((_, what)) = self.timers.pop_first() else { break };
             self.note_running();
             match what {
                 Event2::Retry(key) => self.push(Event::Retry(key)),
                 Event2::Suspend(key) => self.suspend_over(key),
                 Event2::Pending(key) => self.pending_too_long(key),
                 Event2::Deadline => self.deadline_passed(),
+                Event2::Results(id) => self.results_overdue(&id),
             }
         }
     }

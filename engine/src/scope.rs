@@ -306,7 +306,7 @@ impl<'a> Scope<'a> {
             let tag = artifact.from.trim();
             let tag = tag.strip_prefix("{{").unwrap_or(tag);
             let tag = tag.strip_suffix("}}").unwrap_or(tag).trim();
-            match tag.strip_prefix('=') {
+            match tiphys_expr::template::expression_of(tag) {
                 Some(expression) => self.artifact_by_expression(expression)?,
                 None => self.artifact(tag).ok_or_else(|| Stop::Failed(format!("Unable to resolve: \"{tag}\"")))?,
             }

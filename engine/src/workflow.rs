@@ -1,6 +1,7 @@
 //! The workflow as a whole: how it begins, its hooks and exit handler, how it is stopped, how it ends.
 //! argo: operator.go, operate and markWorkflowPhase.
 
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tiphys_api::{Arguments, Condition, LifecycleHook, NodeFlag, NodePhase, NodeStatus, NodeType, Task, WorkflowPhase};
 
@@ -13,6 +14,7 @@ use crate::run::{Event, Event2, Run, Stage, fulfilled, phase_fulfilled};
 use crate::setup::Refusal;
 use crate::slot::{evaluate_globally, has_open_hooks};
 use crate::templates::Base;
+use crate::unreported::awaits_results;
 
 const LABEL_PHASE: &str = "workflows.argoproj.io/phase";
 const LABEL_COMPLETED: &str = "workflows.argoproj.io/completed";
@@ -42,7 +44,8 @@ impl Run {
         }
         self.pod_names = match self.wf.metadata.annotations.get(POD_NAME_FORMAT).map(String::as_str) {
             Some("v1") => PodNameFormat::V1,
-            _ => PodNameFormat::V2,
+            Some(_) => PodNameFormat::V2,
+            None => self.config.pod_names,
         };
         self.stage = Stage::Locks;
         self.open();
@@ -55,7 +58,8 @@ impl Run {
         }
         if matches!(self.wf.status.phase, WorkflowPhase::Unknown | WorkflowPhase::Pending) {
             self.set_phase(WorkflowPhase::Running, "");
-            self.wf.metadata.annotations.entry(POD_NAME_FORMAT.into()).or_insert_with(|| "v2".into());
+            self.pod_names = self.config.pod_names;
+            self.wf.metadata.annotations.insert(POD_NAME_FORMAT.into(), self.pod_names.as_str().into());
         }
         if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
             let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
@@ -97,6 +101,10 @@ impl Run {
         self.progress = sums.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
         self.unsynced =
             i64::try_from(nodes.clone().filter(|node| node.task_result_synced == Some(false)).count()).unwrap_or(0);
+        let unreported = nodes.clone().filter(|node| awaits_results(node));
+        let unreported: Vec<(NodeId, Timestamp)> = unreported
+            .map(|node| (NodeId::from(node.id.as_str()), node.finished_at.map_or(self.now, |time| time.0)))
+            .collect();
         self.daemons = nodes
             .clone()
             .filter(|node| node.daemoned == Some(true))
@@ -123,6 +131,8 @@ impl Run {
         self.adopted_places = places;
         self.adopted_counts = counts;
         self.running_pods = i64::try_from(nodes.filter(|node| crate::node::is_running_pod(node)).count()).unwrap_or(0);
+        unreported.iter().for_each(|(id, ended)| self.await_results(id, *ended));
+        self.sum_use();
         self.save_memos_again();
         if self.config.rerun_lost_pods {
             self.give_up_left_pods();
@@ -162,7 +172,7 @@ impl Run {
         }
         let phase = outcome(node.phase);
         self.globals.set("workflow.status", phase.as_str());
-        let (workflow, format) = (self.wf.metadata.name.clone(), PodNameFormat::V2);
+        let (workflow, format) = (self.wf.metadata.name.clone(), self.config.pod_names);
         let mut globals = std::mem::take(&mut self.globals);
         globals.set_failures(self.wf.status.nodes.values(), |node| {
             pod_name(format, &workflow, &node.name, template_name(node))
@@ -318,9 +328,8 @@ impl Run {
             self.set_condition("PodRunning", "False");
         }
         self.set_condition("Completed", "True");
-        self.sum_progress();
+        self.sum_up();
         self.show_progress();
-        self.sum_resources();
         self.timers.clear();
         self.unlock_workflow();
         self.act(Action::Finish);
@@ -369,17 +378,6 @@ impl Run {
                 self.out.status_changed = true;
             }
         }
-    }
-
-    /// Seconds times request of all Pods, for the workflow and for composite nodes.
-    fn sum_resources(&mut self) {
-        let mut total = std::collections::BTreeMap::new();
-        for node in self.wf.status.nodes.values().filter(|node| node.r#type == NodeType::Pod) {
-            for (resource, seconds) in &node.resources_duration {
-                *total.entry(resource.clone()).or_insert(0) += seconds;
-            }
-        }
-        self.wf.status.resources_duration = total;
     }
 
     /// The user asks to stop. argo: exec_control.go, failNodesWithoutCreatedPodsAfterDeadlineOrShutdown.

@@ -1,4 +1,5 @@
-//! The time and the chance that expressions see (`now()`, `sprig.uuidv4()`): the machine's, unless a caller sets them.
+//! The time and the chance that expressions see (`now()`, `sprig.uuidv4()`): the machine's, unless a caller sets them. And
+//! whether there are expressions at all.
 //!
 //! The engine decides with a given time and must come to the same end when it decides again, so it wraps evaluation
 //! into [`with`].
@@ -8,6 +9,26 @@ use std::cell::Cell;
 
 thread_local! {
     static FIXED: Cell<Option<(Timestamp, u64)>> = const { Cell::new(None) };
+    static WITHOUT_EXPRESSIONS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f`; where `off` says so, `{{=…}}` is no expression in it, but a tag like any other, of a name that nothing has
+/// (`argo: EXPRESSION_TEMPLATES=false`). Whoever is inside stays inside.
+pub fn without_expressions<R>(off: bool, f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            WITHOUT_EXPRESSIONS.set(self.0);
+        }
+    }
+    let before = WITHOUT_EXPRESSIONS.get();
+    let _restore = Restore(WITHOUT_EXPRESSIONS.replace(before || off));
+    f()
+}
+
+/// Whether `{{=…}}` is evaluated.
+pub(crate) fn has_expressions() -> bool {
+    !WITHOUT_EXPRESSIONS.get()
 }
 
 /// Runs `f` with `now()` fixed and random functions drawn from `seed`, on this thread.
@@ -51,5 +72,12 @@ mod tests {
         assert_eq!(draw(), draw());
         assert_ne!(draw().1, draw().2);
         assert_ne!(now(), time);
+    }
+
+    #[test]
+    fn there_are_no_expressions_inside() {
+        assert!(has_expressions());
+        without_expressions(true, || without_expressions(false, || assert!(!has_expressions())));
+        without_expressions(false, || assert!(has_expressions()));
     }
 }

@@ -151,6 +151,8 @@ pub struct PodSpec {
     pub containers: Vec<SpecContainer>,
     /// Seconds between SIGTERM and SIGKILL.
     pub termination_grace_period_seconds: Option<u64>,
+    /// What it asked for as a whole.
+    pub resources: Resources,
 }
 
 /// Of a container's spec.
@@ -165,7 +167,7 @@ pub struct SpecContainer {
     pub resources: Resources,
 }
 
-/// Resources of a container.
+/// Resources of a container, or of a Pod as a whole.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Resources {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashSet;
 use serde::Deserialize;
 use tiphys_api::{CronWorkflow, Time, Workflow};
 use tiphys_engine::cron::{self, Child, Timetable, Verdict};
+use tiphys_expr::ambient;
 use tiphys_kubernetes::{Backoff, Kind, ObjectMeta};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -218,7 +219,9 @@ impl Actor {
         self.spec_is_wrong(problem.as_deref());
         let name = cron::run_name(&self.cron.metadata.name, at);
         let failed = self.cron.status.failed;
-        let verdict = cron::begin(&mut self.cron, table, at, problem.as_deref());
+        let plain = self.cluster.config().engine_base.no_expressions;
+        let decide = || cron::begin(&mut self.cron, table, at, problem.as_deref());
+        let verdict = ambient::without_expressions(plain, decide);
         if self.cron.status.failed > failed {
             self.cluster.metrics.error("CronWorkflowSubmissionError");
         }

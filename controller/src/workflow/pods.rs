@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
 use tiphys_contract::{TraceContext, container, label, path};
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
-use tiphys_expr::template;
+use tiphys_expr::{ambient, template};
 use tiphys_otlp::Outcome;
 use tiphys_podspec::{Error as PodError, Input, PodConfig, Request, build};
 use tokio::sync::OnceCell;
@@ -147,6 +147,7 @@ impl Workplace {
             avoid_hosts: request.avoid_hosts,
             trace,
         };
+        let plain = self.cluster.config().engine_base.no_expressions;
         loop {
             let built = build(&Input {
                 workflow_name: &self.workflow,
@@ -155,7 +156,10 @@ impl Workplace {
                 spec,
                 request: &request,
                 config: &config,
-                substitute: &|text| template::replace(text, &variables, true).map_err(|error| error.to_string()),
+                substitute: &|text| {
+                    let replace = || template::replace(text, &variables, true).map_err(|error| error.to_string());
+                    ambient::without_expressions(plain, replace)
+                },
             });
             match built {
                 Ok(pod) => return Ok((pod.to_value(), pod.config_map)),

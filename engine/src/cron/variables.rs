@@ -126,6 +126,8 @@ mod tests {
         {
             assert!(holds(&cron(when, "false")).unwrap_err().contains(reason), "{when}");
         }
+        let refused = ambient::without_expressions(true, || holds(&cron("{{=true}}", "false")));
+        assert_eq!(refused, Err("failed to resolve {{=true}}".to_owned()));
     }
 
     #[test]

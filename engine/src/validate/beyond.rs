@@ -161,7 +161,7 @@ fn check_expression_tags(report: &mut Report, place: &Place, template: &Template
             serde_json::Value::String(text) => {
                 for piece in tags::pieces(text) {
                     if let Piece::Tag(tag) = piece
-                        && let Some(expression) = tag.strip_prefix('=')
+                        && let Some(expression) = tiphys_expr::template::expression_of(tag)
                     {
                         check_expression(report, &place, expression)?;
                     }

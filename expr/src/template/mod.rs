@@ -11,7 +11,7 @@ mod variables;
 
 pub use error::TemplateError;
 pub use expression::{LATE_VARIABLES, expression_identifiers};
-pub use scan::{Tag, TagKind, scan};
+pub use scan::{Tag, TagKind, expression_of, scan};
 pub use value::{replace_strict_value, replace_value};
 pub use variables::{Layered, Variables};
 

@@ -1,6 +1,7 @@
 //! Finding tags (`argo: fasttemplate, parseTag`).
 
 use super::TemplateError;
+use crate::ambient::has_expressions;
 use std::ops::Range;
 
 /// What a tag is.
@@ -40,7 +41,7 @@ pub fn scan(text: &str) -> Result<Vec<Tag>, TemplateError> {
         };
         let end = start + 2 + length + 2;
         let inner = &text[start + 2..end - 2];
-        let (kind, name) = match inner.strip_prefix('=') {
+        let (kind, name) = match expression_of(inner) {
             Some(expression) => (TagKind::Expression, unescape_html(expression)),
             None => (TagKind::Simple, inner.trim().to_owned()),
         };
@@ -48,6 +49,12 @@ pub fn scan(text: &str) -> Result<Vec<Tag>, TemplateError> {
         at = end;
     }
     Ok(tags)
+}
+
+/// The expression of a tag, by what stands between its braces; None where it is none, or where there are no expressions
+/// ([`crate::ambient::without_expressions`]).
+pub fn expression_of(tag: &str) -> Option<&str> {
+    tag.strip_prefix('=').filter(|_| has_expressions())
 }
 
 /// Undoes the escapes that Go's JSON puts in the place of `<`, `>` and `&`.
