@@ -22,7 +22,7 @@ pub use connect::{Access, ConnectError, connect};
 pub use error::ApiError;
 pub use gate::Gate;
 pub use objects::{
-    Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
+    Condition, ContainerStatus, List, Metadata, Mount, ObjectMeta, Pod, PodSpec, PodStatus, SpecContainer, State,
     TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use pages::Pages;

@@ -2,6 +2,8 @@
 
 mod actor;
 mod admission;
+#[cfg(test)]
+mod api_server;
 mod collect;
 mod events;
 mod executor_plugins;

@@ -21,10 +21,33 @@ use super::release::Release;
 use super::trace::Begun;
 use crate::cluster::Cluster;
 
-use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
+use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Metadata, Pod, SpecContainer};
 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
+
+/// Takes values out of an object's finalizers, by a strategic merge patch.
+const UNGUARD: &str = "$deleteFromPrimitiveList/finalizers";
+
+/// A Pod that is let go of.
+#[derive(Clone, Debug)]
+pub(super) struct Leaving {
+    pub name: String,
+    pub uid: String,
+    /// Whether it has the finalizer that keeps it until its end was seen.
+    pub guarded: bool,
+}
+
+impl From<Metadata> for Leaving {
+    fn from(metadata: Metadata) -> Leaving {
+        Leaving { guarded: is_guarded(&metadata), name: metadata.name, uid: metadata.uid }
+    }
+}
+
+/// Whether a Pod stays until its end was seen, whoever deletes it.
+pub(crate) fn is_guarded(metadata: &Metadata) -> bool {
+    metadata.finalizers.iter().any(|one| one == label::STATUS_FINALIZER)
+}
 
 /// Where a workflow's Pods are made.
 #[derive(Clone)]
@@ -286,7 +309,11 @@ impl Workplace {
     }
 
     /// Deletes a Pod.
-    pub async fn delete(self, name: String, uid: String, grace: Option<i64>) {
+    pub async fn delete(self, pod: Leaving, grace: Option<i64>) {
+        if pod.guarded {
+            self.unguard(&pod).await;
+        }
+        let Leaving { name, uid, .. } = pod;
         let path = Kind::Pod.within(&self.namespace).named(&name);
         let mut options = json!({"propagationPolicy": "Background"});
         if !uid.is_empty() {
@@ -305,22 +332,51 @@ impl Workplace {
     }
 
     /// Lets go of a Pod.
-    pub async fn release(self, release: Release, name: String, uid: String) {
+    pub async fn release(self, release: Release, pod: Leaving) {
         match release {
+            Release::Later if pod.guarded => self.unguard(&pod).await,
             Release::Later => {}
-            Release::Label => self.label_completed(name).await,
+            Release::Label => self.label_completed(pod).await,
             Release::Delete(delay) => {
                 tokio::time::sleep(delay).await;
                 let grace = self.cluster.config().pod_gc_grace;
-                self.delete(name, uid, grace).await;
+                self.delete(pod, grace).await;
+            }
+        }
+    }
+
+    /// Takes the finalizer off a Pod of which everything is known, or nothing is wanted, when it is time. argo:
+    /// workflow/controller/pod/queue.go, removeFinalizer.
+    pub async fn unguard_after(self, wait: Duration, pod: Leaving) {
+        tokio::time::sleep(wait).await;
+        self.unguard(&pod).await;
+    }
+
+    async fn unguard(&self, pod: &Leaving) {
+        let path = Kind::Pod.within(&self.namespace).named(&pod.name);
+        let patch = json!({"metadata": {"uid": pod.uid, UNGUARD: [label::STATUS_FINALIZER]}});
+        let mut backoff = Backoff::default();
+        loop {
+            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
+                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                // With another uid, another Pod has the name by now.
+                Err(error) if !error.is_not_found() && !error.is_conflict() => {
+                    let namespace = &self.namespace;
+                    return tracing::error!(%namespace, pod = %pod.name, %error, "a Pod keeps its finalizer");
+                }
+                _ => return,
             }
         }
     }
 
     /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
-    async fn label_completed(self, name: String) {
+    async fn label_completed(self, pod: Leaving) {
+        let Leaving { name, guarded, .. } = pod;
         let path = Kind::Pod.within(&self.namespace).named(&name);
-        let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
+        let mut patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
+        if guarded {
+            patch["metadata"][UNGUARD] = json!([label::STATUS_FINALIZER]);
+        }
         let mut backoff = Backoff::default();
         let _turn = self.cluster.labelling.acquire().await;
         loop {
@@ -390,41 +446,111 @@ impl Workplace {
     }
 }
 
-/// What ends a container from inside: the Pod's own command for it, else the executor's, where it lies in this Pod.
+/// Where a container has the executor: by its name in our own image, at the path of what is mounted in the others. None in one
+/// that others have put into the Pod, as a mesh's sidecar. argo: workflow/signal/signal.go, killCommand.
+pub(super) fn executor_in(containers: &[SpecContainer], name: &str) -> Option<&'static str> {
+    if [container::WAIT, container::SUPERVISOR].contains(&name) {
+        return Some("argoexec");
+    }
+    let container = containers.iter().find(|one| one.name == name)?;
+    let mounts = |path| container.volume_mounts.iter().any(|mount| mount.mount_path == path);
+    // Without an init container nobody has copied it to the shared volume, which is mounted as well.
+    if mounts(path::IMAGE_VOLUME) {
+        return Some(path::IMAGE_EMISSARY);
+    }
+    mounts(path::SHARED).then_some(path::EMISSARY)
+}
+
+/// What ends a container from inside: the Pod's own command for it, else that of the executor, else the shell's.
 pub(super) fn kill_command(
     annotations: &BTreeMap<String, String>,
-    initless: bool,
+    executor: Option<&str>,
     container: &str,
     signal: i32,
 ) -> Vec<String> {
-    let executor = match container {
-        container::SUPERVISOR => "argoexec",
-        _ if initless => path::IMAGE_EMISSARY,
-        _ => path::EMISSARY,
-    };
     let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
     let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
-    match own {
-        Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
-        None => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
+    match (own, executor) {
+        (Some(words), _) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
+        (None, Some(executor)) => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
+        (None, None) => ["/bin/sh", "-c", &format!("kill -{signal} 1")].map(str::to_owned).into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::api_server::{ApiServer, place};
     use super::*;
+    use crate::config::Config;
+
+    /// What is asked of Pods, by verb and body.
+    async fn asked(doing: impl AsyncFnOnce(Workplace)) -> Vec<(String, Value)> {
+        let server = ApiServer::default().with("/api/v1/namespaces/team/pods/p", json!({}));
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        doing(place).await;
+        server.changes().into_iter().map(|(method, _, body)| (method.to_string(), body)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_let_go_of_keeps_no_finalizer() {
+        let pod = |finalizers: &[&str]| {
+            Leaving::from(Metadata {
+                name: "p".into(),
+                uid: "1".into(),
+                finalizers: finalizers.iter().map(|&one| one.to_owned()).collect(),
+                ..Metadata::default()
+            })
+        };
+        let (free, guarded) = (pod(&["other"]), pod(&["other", "workflows.argoproj.io/status"]));
+        let off = json!(["workflows.argoproj.io/status"]);
+        let unguard = ("PATCH".to_owned(), json!({"metadata": {"uid": "1", UNGUARD: off}}));
+        let label = |more: Value| {
+            let mut metadata = json!({"labels": {"workflows.argoproj.io/completed": "true"}});
+            metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            ("PATCH".to_owned(), json!({"metadata": metadata}))
+        };
+        let delete = json!({"propagationPolicy": "Background", "preconditions": {"uid": "1"}});
+        let delete = ("DELETE".to_owned(), delete);
+        let now = Release::Delete(Duration::ZERO);
+        for (release, pod, expected) in [
+            (Release::Label, free.clone(), vec![label(json!({}))]),
+            (Release::Label, guarded.clone(), vec![label(json!({UNGUARD: off}))]),
+            (Release::Later, free.clone(), vec![]),
+            (Release::Later, guarded.clone(), vec![unguard.clone()]),
+            (now, free, vec![delete.clone()]),
+            (now, guarded, vec![unguard, delete]),
+        ] {
+            let words = format!("{release:?} {pod:?}");
+            assert_eq!(asked(async |place| place.release(release, pod).await).await, expected, "{words}");
+        }
+    }
 
     #[test]
     fn a_pod_names_its_own_way_to_end() {
         let annotations =
             BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, false, "side", 15), ["stop", "-15"]);
-        assert_eq!(kill_command(&annotations, false, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
+        assert_eq!(kill_command(&annotations, None, "side", 15), ["stop", "-15"]);
+        assert_eq!(kill_command(&annotations, Some("argoexec"), "wait", 9), ["argoexec", "kill", "9", "1"]);
     }
 
     #[test]
-    fn a_pod_without_init_container_has_the_executor_elsewhere() {
-        let of = |container| kill_command(&BTreeMap::new(), true, container, 15)[0].clone();
-        assert_eq!((of("main").as_str(), of("supervisor").as_str()), ("/argo-bin/bin/argoexec", "argoexec"));
+    fn a_container_is_ended_by_what_is_in_it() {
+        let containers: Vec<SpecContainer> = serde_json::from_value(json!([
+            {"name": "wait"}, {"name": "supervisor"},
+            {"name": "main", "volumeMounts": [{"name": "var-run-argo", "mountPath": "/var/run/argo"}]},
+            {"name": "initless", "volumeMounts": [{"mountPath": "/var/run/argo"}, {"mountPath": "/argo-bin"}]},
+            {"name": "istio-proxy", "volumeMounts": [{"mountPath": "/etc/istio/proxy"}]},
+        ]))
+        .unwrap();
+        for (container, command) in [
+            ("wait", &["argoexec", "kill", "15", "1"][..]),
+            ("supervisor", &["argoexec", "kill", "15", "1"]),
+            ("main", &["/var/run/argo/argoexec", "kill", "15", "1"]),
+            ("initless", &["/argo-bin/bin/argoexec", "kill", "15", "1"]),
+            ("istio-proxy", &["/bin/sh", "-c", "kill -15 1"]),
+        ] {
+            let executor = executor_in(&containers, container);
+            assert_eq!(kill_command(&BTreeMap::new(), executor, container, 15), command);
+        }
     }
 }

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiphys_api::Workflow;
 use tiphys_contract::label;
 use tiphys_engine::PodPhase;
-use tiphys_kubernetes::{Backoff, Collection, Kind, Pages, Pod};
+use tiphys_kubernetes::{Backoff, Collection, Kind, Metadata, Pages, Pod};
 use tokio::sync::mpsc;
 
-use super::pods::Workplace;
+use super::pods::{Workplace, is_guarded};
 use super::release::decide;
 use crate::cluster::Cluster;
 use crate::pod_state;
@@ -33,6 +34,11 @@ pub async fn find<T: Future>(cluster: &Cluster, pods: &Collection, selector: &st
     }
 }
 
+/// Whether a Pod was deleted, and cannot go before somebody has let go of it.
+pub fn is_held(metadata: &Metadata) -> bool {
+    metadata.deletion_timestamp.is_some() && is_guarded(metadata)
+}
+
 /// Lets go of Pods that are of no workflow that is driven, as far as their workflows are over indeed.
 pub async fn let_go(cluster: Arc<Cluster>, pods: Vec<Pod>) {
     let mut of: BTreeMap<(String, String), Vec<Pod>> = BTreeMap::new();
@@ -48,9 +54,16 @@ pub async fn let_go(cluster: Arc<Cluster>, pods: Vec<Pod>) {
         let path = Kind::Workflow.within(&place.namespace).named(&place.workflow);
         match place.read::<Workflow>(&path).await {
             Ok(owner) => release(&place, &owner, pods),
-            Err(error) if error.is_not_found() => {}
+            // The server deletes them, as far as it can.
+            Err(error) if error.is_not_found() => unguard(&place, pods),
             Err(error) => tracing::warn!(%path, %error, "Pods that an earlier controller left are not let go of"),
         }
+    }
+}
+
+fn unguard(place: &Workplace, pods: Vec<Pod>) {
+    for pod in pods.into_iter().filter(|pod| is_guarded(&pod.metadata)) {
+        tokio::spawn(place.clone().unguard_after(Duration::ZERO, pod.metadata.into()));
     }
 }
 
@@ -64,7 +77,9 @@ fn release(place: &Workplace, owner: &Workflow, pods: Vec<Pod>) {
         let state = pod_state::read(&pod).state.phase;
         if matches!(state, PodPhase::Succeeded | PodPhase::Failed) {
             let release = decide(owner.spec.pod_gc.as_deref(), &config, &pod.metadata.labels, state, phase);
-            tokio::spawn(place.clone().release(release, pod.metadata.name, pod.metadata.uid));
+            tokio::spawn(place.clone().release(release, pod.metadata.into()));
+        } else if pod.metadata.deletion_timestamp.is_some() {
+            unguard(place, vec![pod]);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::message::Message;
-use super::pods::Workplace;
+use super::pods::{Leaving, Workplace};
 use super::prepare::Prepared;
 use tiphys_kubernetes::{ApiError, Kind, Pod, TaskSetObject};
 
@@ -159,7 +159,10 @@ impl Writer {
                 if !config.no_agent {
                     // Plugins do not end by themselves. argo: operator.go, markWorkflowPhase.
                     let name = agent_name(&self.place.workflow);
-                    self.place.clone().delete(name, String::new(), config.pod_gc_grace).await;
+                    self.place
+                        .clone()
+                        .delete(Leaving { name, uid: String::new(), guarded: false }, config.pod_gc_grace)
+                        .await;
                 }
                 return;
             }
@@ -260,7 +263,7 @@ impl Writer {
             if there.metadata.label(label::WORKFLOW) != &*place.workflow {
                 break;
             }
-            place.clone().delete(there.metadata.name, there.metadata.uid, Some(0)).await;
+            place.clone().delete(there.metadata.into(), Some(0)).await;
         }
         match place.make(pods.path(), pod).await.map_err(words)? {
             true => Ok(()),
