@@ -252,7 +252,7 @@ impl Workplace {
             });
             match built {
                 Ok(pod) => break Ok(pod),
-                Err(error) => match self.learn(&mut config, error).await {
+                Err(error) => match self.learn(spec, &mut config, error).await {
                     Ok(()) => {}
                     Err(reason) => break Err(reason),
                 },

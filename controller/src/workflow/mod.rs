@@ -14,6 +14,7 @@ mod needs;
 mod nodes;
 mod pods;
 mod prepare;
+mod pull_secrets;
 mod release;
 mod repository;
 mod results;

@@ -182,13 +182,18 @@ impl Workplace {
             });
             match built {
                 Ok(pod) => return Ok((pod.to_value(), pod.config_map)),
-                Err(error) => self.learn(Arc::make_mut(&mut config), error).await?,
+                Err(error) => self.learn(spec, Arc::make_mut(&mut config), error).await?,
             }
         }
     }
 
     /// Looks up what a Pod could not be made without.
-    pub(super) async fn learn(&self, config: &mut PodConfig, missing: PodError) -> Result<(), String> {
+    pub(super) async fn learn(
+        &self,
+        spec: &WorkflowSpec,
+        config: &mut PodConfig,
+        missing: PodError,
+    ) -> Result<(), String> {
         match missing {
             PodError::TokenSecretUnknown { service_account } => {
                 let secret = self.token_secret(&service_account).await?;
@@ -196,7 +201,8 @@ impl Workplace {
                 Ok(())
             }
             PodError::CommandUnknown { image, container } => {
-                let found = self.cluster.images.command(&image).await;
+                let asker = self.asker(spec);
+                let found = self.cluster.images.command(&image, asker.clone(), self.pull_secrets(&asker)).await;
                 let command = found.map_err(|reason| {
                     format!(
                         "container `{container}` names no command, and what its image `{image}` runs is not known \

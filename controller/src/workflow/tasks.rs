@@ -233,7 +233,7 @@ impl Writer {
             });
             match made {
                 Ok(pod) => break pod,
-                Err(error) => place.learn(Arc::make_mut(&mut config), error).await.map_err(failed)?,
+                Err(error) => place.learn(spec, Arc::make_mut(&mut config), error).await.map_err(failed)?,
             }
         };
         if let Some(wait) = place.reserve() {
