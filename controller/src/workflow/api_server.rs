@@ -1,6 +1,6 @@
 //! An API server for tests: objects by their paths, and what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,7 @@ pub struct ApiServer(Arc<Mutex<Content>>);
 #[derive(Default)]
 struct Content {
     objects: BTreeMap<String, Value>,
+    refusals: VecDeque<(StatusCode, String)>,
     asked: Vec<(Method, String, Value)>,
 }
 
@@ -40,6 +41,12 @@ impl ApiServer {
     /// Has this object.
     pub fn with(self, path: &str, object: Value) -> ApiServer {
         self.content().objects.insert(path.to_owned(), object);
+        self
+    }
+
+    /// Refuses one more of the next requests that change anything.
+    pub fn refusing(self, status: StatusCode, message: &str) -> ApiServer {
+        self.content().refusals.push_back((status, message.to_owned()));
         self
     }
 
@@ -70,12 +77,18 @@ pub fn place(cluster: Arc<Cluster>) -> (Workplace, UnboundedReceiver<Message>) {
 impl Content {
     fn answer(&mut self, method: &Method, path: &str, body: Value) -> (StatusCode, Value) {
         self.asked.push((method.clone(), path.to_owned(), body.clone()));
+        if *method != Method::GET
+            && let Some((status, message)) = self.refusals.pop_front()
+        {
+            return (status, json!({"kind": "Status", "code": status.as_u16(), "message": message}));
+        }
         let known = self.objects.get(path).cloned();
         let (status, object) = match (method.as_str(), known) {
             ("POST", _) => {
-                let name = body["metadata"]["name"].as_str().unwrap_or_default();
-                self.objects.insert(format!("{path}/{name}"), body.clone());
-                (StatusCode::CREATED, Some(body))
+                let made = body;
+                let name = made["metadata"]["name"].as_str().unwrap_or_default();
+                self.objects.insert(format!("{path}/{name}"), made.clone());
+                (StatusCode::CREATED, Some(made))
             }
             (_, None) => (StatusCode::NOT_FOUND, None),
             ("DELETE", Some(_)) => (StatusCode::OK, self.objects.remove(path)),
@@ -100,8 +113,7 @@ impl tower_service::Service<Request<Body>> for ApiServer {
             let (parts, body) = request.into_parts();
             let bytes = body.collect_bytes().await.unwrap_or_default();
             let body = serde_json::from_slice(&bytes).unwrap_or_default();
-            let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-            let (status, object) = server.content().answer(&parts.method, path, body);
+            let (status, object) = server.content().answer(&parts.method, parts.uri.path(), body);
             let mut response = Response::new(Body::from(object.to_string().into_bytes()));
             *response.status_mut() = status;
             Ok(response)

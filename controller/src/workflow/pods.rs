@@ -229,7 +229,7 @@ impl Workplace {
     }
 
     /// Sends a request when it is its turn.
-    async fn in_turn<F: Future>(&self, request: F) -> F::Output {
+    pub(super) async fn in_turn<F: Future>(&self, request: F) -> F::Output {
         let _turn = self.cluster.other.acquire().await;
         request.await
     }

@@ -384,6 +384,8 @@ impl Actor {
                         self.creating.remove(node);
                     }
                 }
+                // Pods wait for it as well.
+                self.begun |= matches!(fact, Fact::VolumeClaimRefused(_));
                 if let Some(trace) = &mut self.trace {
                     trace.told(&fact);
                 }
