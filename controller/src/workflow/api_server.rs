@@ -28,6 +28,7 @@ pub struct ApiServer(Arc<Mutex<Content>>);
 struct Content {
     objects: BTreeMap<String, Value>,
     refusals: VecDeque<(StatusCode, String)>,
+    unknown: Vec<&'static str>,
     asked: Vec<(Method, String, Value)>,
 }
 
@@ -47,6 +48,12 @@ impl ApiServer {
     /// Refuses one more of the next requests that change anything.
     pub fn refusing(self, status: StatusCode, message: &str) -> ApiServer {
         self.content().refusals.push_back((status, message.to_owned()));
+        self
+    }
+
+    /// Does not know this field of specs.
+    pub fn dropping(self, field: &'static str) -> ApiServer {
+        self.content().unknown.push(field);
         self
     }
 
@@ -85,7 +92,10 @@ impl Content {
         let known = self.objects.get(path).cloned();
         let (status, object) = match (method.as_str(), known) {
             ("POST", _) => {
-                let made = body;
+                let mut made = body;
+                if let Some(spec) = made["spec"].as_object_mut() {
+                    spec.retain(|field, _| !self.unknown.contains(&field.as_str()));
+                }
                 let name = made["metadata"]["name"].as_str().unwrap_or_default();
                 self.objects.insert(format!("{path}/{name}"), made.clone());
                 (StatusCode::CREATED, Some(made))

@@ -26,6 +26,39 @@ use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Metadata, Pod, 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
 
+/// What a cluster may drop from a Pod without a word. argo: workflowpod_submit.go, submitWorkflowPod.
+struct Optional {
+    /// In the Pod's spec.
+    field: &'static str,
+    /// Of the event that tells it.
+    reason: &'static str,
+    /// What it says.
+    advice: &'static str,
+}
+
+const OPTIONAL: [Optional; 2] = [
+    Optional {
+        field: "resources",
+        reason: "PodLevelResourcesDropped",
+        advice: "podResources; the PodLevelResources feature gate (beta since Kubernetes v1.34) is not enabled on this cluster",
+    },
+    Optional {
+        field: "resourceClaims",
+        reason: "ResourceClaimsDropped",
+        advice: "resourceClaims; check that the DynamicResourceAllocation feature gate is enabled on this cluster and that no \
+                 admission webhook removed the field",
+    },
+];
+
+/// What was asked for and is not in the Pod that was made.
+fn dropped(asked: &Value, made: &Value) -> impl Iterator<Item = &'static Optional> {
+    let has = |pod: &Value, field: &str| match &pod["spec"][field] {
+        Value::Array(list) => !list.is_empty(),
+        value => !value.is_null(),
+    };
+    OPTIONAL.iter().filter(move |one| has(asked, one.field) && !has(made, one.field))
+}
+
 /// Takes values out of an object's finalizers, by a strategic merge patch.
 const UNGUARD: &str = "$deleteFromPrimitiveList/finalizers";
 
@@ -290,8 +323,18 @@ impl Workplace {
             }
         }
         let pods = Kind::Pod.within(&self.namespace);
-        // It has just been made: what is known of it is what was asked for, and its metadata.
-        match api.create_as(pods.path(), pod, METADATA_ALONE.1).await {
+        let created = match dropped(pod, &Value::Null).next() {
+            // It has just been made: what is known of it is what was asked for, and its metadata.
+            None => api.create_as(pods.path(), pod, METADATA_ALONE.1).await,
+            Some(_) => api.create(pods.path(), pod).await.and_then(|made| {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                for Optional { reason, advice, .. } in dropped(pod, &made) {
+                    self.warn(reason, &format!("pod \"{name}\": the API server dropped {advice}"));
+                }
+                Ok(serde_json::from_value(made)?)
+            }),
+        };
+        match created {
             Err(error) if error.is_already_there() => {
                 let name = pod["metadata"]["name"].as_str().unwrap_or_default();
                 let found: Pod = api.get(&pods.named(name)).await?;
@@ -529,6 +572,28 @@ mod tests {
             let words = format!("{release:?} {pod:?}");
             assert_eq!(asked(async |place| place.release(release, pod).await).await, expected, "{words}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_cluster_drops_from_a_pod_is_told() {
+        let server = ApiServer::default().dropping("resourceClaims");
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        for (name, spec) in [
+            ("plain", json!({})),
+            ("kept", json!({"resources": {"limits": {"cpu": "1"}}})),
+            ("dropped", json!({"resources": {}, "resourceClaims": [{"name": "gpu"}]})),
+        ] {
+            place.submit(&json!({"metadata": {"name": name}, "spec": spec}), None).await.unwrap();
+        }
+        let events = || server.changes().into_iter().filter(|(_, path, _)| path.ends_with("/events"));
+        while events().next().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let told: Vec<Value> =
+            events().map(|(_, _, event)| json!([event["reason"], event["type"], event["message"]])).collect();
+        let message = "pod \"dropped\": the API server dropped resourceClaims; check that the DynamicResourceAllocation \
+            feature gate is enabled on this cluster and that no admission webhook removed the field";
+        assert_eq!(told, [json!(["ResourceClaimsDropped", "Warning", message])]);
     }
 
     #[test]
