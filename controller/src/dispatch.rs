@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::cluster::Cluster;
 use crate::persistence::PersistenceOptions;
 use crate::shards::{Change, FIRST, shard_of};
-use crate::workflow::{Ending, Message, drive, strays};
+use crate::workflow::{Ending, Message, collect_caches, drive, strays};
 use crate::{cron, ended, locks, parallelism, persistence, retention, telemetry, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Gate, Kind, METADATA_ALONE, Metadata, ObjectMeta, Pod, TaskResultObject, TaskSetObject,
@@ -177,6 +177,7 @@ impl Whole {
         tasks.spawn(parallelism::follow_namespaces(cluster.clone(), self.namespace.clone()));
         tasks.spawn(persistence::collect(cluster.clone(), self.persistence.clone()));
         tasks.spawn(locks::keep(cluster.clone()));
+        tasks.spawn(collect_caches(cluster.clone()));
         tasks
     }
 }

@@ -4,6 +4,7 @@ mod actor;
 mod admission;
 #[cfg(test)]
 mod api_server;
+mod caches;
 mod collect;
 mod events;
 mod executor_plugins;
@@ -26,6 +27,7 @@ mod tasks;
 mod trace;
 
 pub use actor::{Ending, drive};
+pub use caches::{CacheGc, collect_caches};
 pub use collect::Collector;
 pub use executor_plugins::ExecutorPlugins;
 pub use memo::Memoization;
