@@ -35,7 +35,7 @@ pub struct Limits {
     /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
     #[arg(long, env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
     pub in_flight_labels: NonZero<u16>,
-    /// Requests at a time that tell events of nodes; those that would have to wait behind a thousand others are dropped
+    /// Requests at a time that tell events; of nodes' events those are dropped before which a thousand wait
     #[arg(long, env = "TIPHYS_IN_FLIGHT_EVENTS", default_value = "2", value_name = "N")]
     pub in_flight_events: NonZero<u16>,
     /// Other requests at a time: reading, deleting, signals
@@ -111,7 +111,7 @@ pub struct Cluster {
     pub writing: Turns,
     /// Turns of requests that label Pods as done with.
     pub labelling: Turns,
-    /// Turns of requests that tell events of nodes.
+    /// Turns of requests that tell events.
     pub telling: Turns,
     /// Events of nodes that may be in that line.
     pub untold: Arc<Semaphore>,

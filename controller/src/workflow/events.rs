@@ -1,8 +1,8 @@
 //! Kubernetes events about a workflow and its nodes, for `kubectl describe` and for those who listen to them.
 //! argo: operator.go, markWorkflowPhase, recordNodePhaseChangeEvents; workflow/events/event_recorder_manager.go.
 //!
-//! Those of the workflow itself are told whatever it takes. Those of nodes are told beside everything else: a workflow has
-//! 10,000 at once and one more every five minutes, few are under way at a time, and of all workflows together so many wait.
+//! They are told beside everything else, few at a time. Those of the workflow itself are kept until they are told; of nodes a
+//! workflow has 10,000 at once and one more every five minutes, and of all workflows together a thousand wait.
 
 use std::time::Instant;
 
@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use tiphys_api::{NodePhase, NodeStatus, Time, Workflow, WorkflowPhase};
 
 use super::pods::Workplace;
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::{Backoff, Kind};
 
 /// Events at once.
 const BURST: f64 = 10_000.0;
 /// Seconds until there is one more.
 const SECONDS_EACH: f64 = 300.0;
+/// How often an event of a workflow is tried. argo: k8s.io/client-go/tools/record, maxTriesPerEvent.
+const TRIES: u32 = 12;
 /// Who tells. argo: workflow/controller, eventRecorderManager.
 const COMPONENT: &str = "workflow-controller";
 
@@ -142,8 +144,17 @@ impl Workplace {
         let event = self.event(self.itself(), good, reason, message, &json!({}));
         let place = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = place.make(Kind::Event.within(&place.namespace).path(), &event).await {
-                tracing::warn!(workflow = %place.workflow, %error, "an event is not told");
+            let events = Kind::Event.within(&place.namespace);
+            let mut backoff = Backoff::default();
+            for _ in 0..TRIES {
+                let turn = place.cluster.telling.acquire().await;
+                let outcome = place.cluster.api.create(events.path(), &event).await;
+                drop(turn);
+                match outcome {
+                    Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                    Err(error) => return tracing::debug!(workflow = %place.workflow, %error, "an event is not told"),
+                    Ok(_) => return,
+                }
             }
         });
     }
