@@ -76,3 +76,96 @@ impl Images {
         known.entry(key).or_default().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response, StatusCode, header};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use serde_json::json;
+    use tiphys_oci::Digest;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LOGIN: &str = "Basic bWU6c2VjcmV0";
+
+    /// Answers like a registry: below `open/` to everybody, else to whoever has logged in. Gives its host.
+    async fn registry(asked: Arc<AtomicUsize>) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let config = json!({
+            "os": "linux", "architecture": "amd64", "config": {"Cmd": ["run"]}, "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = config.to_string();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(),
+                "digest": Digest::of(config.as_bytes()).to_string(),
+            },
+        });
+        let answer = move |request: &Request<Incoming>| {
+            let path = request.uri().path();
+            let is_manifest = path.contains("/manifests/");
+            let response = Response::builder();
+            let login = request.headers().get(header::AUTHORIZATION);
+            if !path.starts_with("/v2/open/") && login.is_none_or(|login| login != LOGIN) {
+                let response = response.status(StatusCode::UNAUTHORIZED);
+                return response.header(header::WWW_AUTHENTICATE, "Basic realm=\"here\"").body(String::new());
+            }
+            asked.fetch_add(usize::from(is_manifest), Ordering::Relaxed);
+            match is_manifest {
+                true => response
+                    .header(header::CONTENT_TYPE, "application/vnd.oci.image.manifest.v1+json")
+                    .body(manifest.to_string()),
+                false => response.body(config.clone()),
+            }
+        };
+        let answer = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = answer.clone();
+                let service = service_fn(move |request| {
+                    let response = answer(&request);
+                    async move { Ok::<_, Infallible>(response.unwrap()) }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        host
+    }
+
+    #[tokio::test]
+    async fn what_needs_a_login_is_told_to_whoever_has_one() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let host = registry(asked.clone()).await;
+        let auths = json!({"auths": {format!("{host}/closed"): {"username": "me", "password": "secret"}}}).to_string();
+        let secrets = PullSecrets::default().with("mine", ".dockerconfigjson", auths.as_bytes()).unwrap();
+        let images = Images::default();
+        let ask = async |image: &str, namespace: &str, secrets: &PullSecrets| {
+            let asker = Asker { namespace: namespace.into(), account: "default".into(), secrets: Vec::new() };
+            let missing = vec!["the Secret gone cannot be read".to_owned()];
+            let logins = async { (secrets.clone(), missing) };
+            let found = images.command(&format!("{host}/{image}:1"), asker, logins).await;
+            (found.map(|command| command.cmd.join(" ")), asked.swap(0, Ordering::Relaxed))
+        };
+        let none = PullSecrets::default();
+        // It is asked for once by whoever may, and by nobody else.
+        assert_eq!(ask("closed/app", "a", &secrets).await, (Ok("run".into()), 1));
+        assert_eq!(ask("closed/app", "a", &secrets).await, (Ok("run".into()), 0));
+        let (refused, _) = ask("closed/app", "b", &none).await;
+        let refused = refused.unwrap_err();
+        for words in ["name a Secret with a login at", "the Secret gone cannot be read"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+        // What is open is asked for once for all.
+        assert_eq!(ask("open/app", "a", &secrets).await, (Ok("run".into()), 1));
+        assert_eq!(ask("open/app", "b", &none).await, (Ok("run".into()), 0));
+    }
+}

@@ -93,7 +93,7 @@ impl Content {
         let (status, object) = match (method.as_str(), known) {
             ("POST", _) => {
                 let mut made = body;
-                if let Some(spec) = made["spec"].as_object_mut() {
+                if let Some(spec) = made.get_mut("spec").and_then(Value::as_object_mut) {
                     spec.retain(|field, _| !self.unknown.contains(&field.as_str()));
                 }
                 let name = made["metadata"]["name"].as_str().unwrap_or_default();

@@ -1,13 +1,11 @@
-//! Effects on Pods: made, ended, found again.
+//! Effects on Pods: made, found again; and requests as all of a workflow's are sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api as KubeApi, AttachParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
-use tiphys_contract::{TraceContext, container, label, path};
+use tiphys_contract::TraceContext;
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::template;
 use tiphys_otlp::Outcome;
@@ -17,11 +15,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use super::prepare::Prepared;
-use super::release::Release;
 use super::trace::Begun;
 use crate::cluster::Cluster;
 
-use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Metadata, Pod, SpecContainer};
+use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
@@ -57,29 +54,6 @@ fn dropped(asked: &Value, made: &Value) -> impl Iterator<Item = &'static Optiona
         value => !value.is_null(),
     };
     OPTIONAL.iter().filter(move |one| has(asked, one.field) && !has(made, one.field))
-}
-
-/// Takes values out of an object's finalizers, by a strategic merge patch.
-const UNGUARD: &str = "$deleteFromPrimitiveList/finalizers";
-
-/// A Pod that is let go of.
-#[derive(Clone, Debug)]
-pub(super) struct Leaving {
-    pub name: String,
-    pub uid: String,
-    /// Whether it has the finalizer that keeps it until its end was seen.
-    pub guarded: bool,
-}
-
-impl From<Metadata> for Leaving {
-    fn from(metadata: Metadata) -> Leaving {
-        Leaving { guarded: is_guarded(&metadata), name: metadata.name, uid: metadata.uid }
-    }
-}
-
-/// Whether a Pod stays until its end was seen, whoever deletes it.
-pub(crate) fn is_guarded(metadata: &Metadata) -> bool {
-    metadata.finalizers.iter().any(|one| one == label::STATUS_FINALIZER)
 }
 
 /// Where a workflow's Pods are made.
@@ -356,223 +330,15 @@ impl Workplace {
             _ => self.tell(Message::Fact(Fact::PodGone { node })),
         }
     }
-
-    /// Deletes a Pod.
-    pub async fn delete(self, pod: Leaving, grace: Option<i64>) {
-        if pod.guarded {
-            self.unguard(&pod).await;
-        }
-        let Leaving { name, uid, .. } = pod;
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let mut options = json!({"propagationPolicy": "Background"});
-        if !uid.is_empty() {
-            options["preconditions"] = json!({"uid": uid});
-        }
-        if let Some(seconds) = grace {
-            options["gracePeriodSeconds"] = seconds.into();
-        }
-        match self.remove(&path, &options).await {
-            // With another uid, another Pod has the name by now.
-            Err(error) if !error.is_conflict() => {
-                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
-            }
-            _ => {}
-        }
-    }
-
-    /// Lets go of a Pod.
-    pub async fn release(self, release: Release, pod: Leaving) {
-        match release {
-            Release::Later if pod.guarded => self.unguard(&pod).await,
-            Release::Later => {}
-            Release::Label => self.label_completed(pod).await,
-            Release::Delete(delay) => {
-                tokio::time::sleep(delay).await;
-                let grace = self.cluster.config().pod_gc_grace;
-                self.delete(pod, grace).await;
-            }
-        }
-    }
-
-    /// Takes the finalizer off a Pod of which everything is known, or nothing is wanted, when it is time. argo:
-    /// workflow/controller/pod/queue.go, removeFinalizer.
-    pub async fn unguard_after(self, wait: Duration, pod: Leaving) {
-        tokio::time::sleep(wait).await;
-        self.unguard(&pod).await;
-    }
-
-    async fn unguard(&self, pod: &Leaving) {
-        let path = Kind::Pod.within(&self.namespace).named(&pod.name);
-        let patch = json!({"metadata": {"uid": pod.uid, UNGUARD: [label::STATUS_FINALIZER]}});
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                // With another uid, another Pod has the name by now.
-                Err(error) if !error.is_not_found() && !error.is_conflict() => {
-                    let namespace = &self.namespace;
-                    return tracing::error!(%namespace, pod = %pod.name, %error, "a Pod keeps its finalizer");
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
-    async fn label_completed(self, pod: Leaving) {
-        let Leaving { name, guarded, .. } = pod;
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let mut patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
-        if guarded {
-            patch["metadata"][UNGUARD] = json!([label::STATUS_FINALIZER]);
-        }
-        let mut backoff = Backoff::default();
-        let _turn = self.cluster.labelling.acquire().await;
-        loop {
-            match self.cluster.api.patch_strategically(&path, &patch).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                Err(error) if !error.is_not_found() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Ends a Pod in which nobody can be told to: its deadline has passed, upon which the kubelet signals every container,
-    /// and kills it after the grace period. The Pod stays, and with it what its containers wrote.
-    pub async fn expire(self, name: String, uid: String) {
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let metadata = json!({"uid": uid, "annotations": {label::ENDED: "true"}});
-        let patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": 1}});
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                // With another uid, another Pod has the name by now.
-                Err(error) if !error.is_not_found() && !error.is_conflict() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be ended");
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Signals containers: SIGTERM at once, SIGKILL when the grace period is over. The commands are those that Argo's
-    /// controller runs in a container; a Pod can name its own for each. argo: util/signal.go.
-    pub async fn signal(self, pod: String, commands: Vec<(String, Vec<String>)>, after: Duration) {
-        tokio::time::sleep(after).await;
-        for (container, command) in commands {
-            let _turn = self.cluster.other.acquire().await;
-            let signalled = self.exec(&pod, &container, command).await;
-            // It may have ended by itself in the meantime; then there is nothing to exec in.
-            if let Err(error) = signalled {
-                tracing::debug!(namespace = %self.namespace, pod, container, error, "not signalled");
-            }
-        }
-    }
-
-    async fn exec(&self, pod: &str, container: &str, command: Vec<String>) -> Result<(), String> {
-        const LONGEST: Duration = Duration::from_secs(30);
-        let pods: KubeApi<k8s_openapi::api::core::v1::Pod> =
-            KubeApi::namespaced(self.cluster.api.client().clone(), &self.namespace);
-        let how = AttachParams { container: Some(container.to_owned()), stderr: true, ..AttachParams::default() };
-        let run = async {
-            let mut process = pods.exec(pod, command, &how).await.map_err(|error| error.to_string())?;
-            let status = process.take_status();
-            let _ = process.join().await;
-            match status {
-                Some(status) => match status.await {
-                    Some(status) if status.status.as_deref() == Some("Failure") => {
-                        Err(status.message.unwrap_or_default())
-                    }
-                    _ => Ok(()),
-                },
-                None => Ok(()),
-            }
-        };
-        tokio::time::timeout(LONGEST, run).await.unwrap_or_else(|_| Err("no answer".into()))
-    }
-}
-
-/// Where a container has the executor: by its name in our own image, at the path of what is mounted in the others. None in one
-/// that others have put into the Pod, as a mesh's sidecar. argo: workflow/signal/signal.go, killCommand.
-pub(super) fn executor_in(containers: &[SpecContainer], name: &str) -> Option<&'static str> {
-    if [container::WAIT, container::SUPERVISOR].contains(&name) {
-        return Some("argoexec");
-    }
-    let container = containers.iter().find(|one| one.name == name)?;
-    let mounts = |path| container.volume_mounts.iter().any(|mount| mount.mount_path == path);
-    // Without an init container nobody has copied it to the shared volume, which is mounted as well.
-    if mounts(path::IMAGE_VOLUME) {
-        return Some(path::IMAGE_EMISSARY);
-    }
-    mounts(path::SHARED).then_some(path::EMISSARY)
-}
-
-/// What ends a container from inside: the Pod's own command for it, else that of the executor, else the shell's.
-pub(super) fn kill_command(
-    annotations: &BTreeMap<String, String>,
-    executor: Option<&str>,
-    container: &str,
-    signal: i32,
-) -> Vec<String> {
-    let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
-    let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
-    match (own, executor) {
-        (Some(words), _) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
-        (None, Some(executor)) => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
-        (None, None) => ["/bin/sh", "-c", &format!("kill -{signal} 1")].map(str::to_owned).into(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::api_server::{ApiServer, place};
     use super::*;
     use crate::config::Config;
-
-    /// What is asked of Pods, by verb and body.
-    async fn asked(doing: impl AsyncFnOnce(Workplace)) -> Vec<(String, Value)> {
-        let server = ApiServer::default().with("/api/v1/namespaces/team/pods/p", json!({}));
-        let (place, _inbox) = place(server.cluster(Config::default()));
-        doing(place).await;
-        server.changes().into_iter().map(|(method, _, body)| (method.to_string(), body)).collect()
-    }
-
-    #[tokio::test]
-    async fn a_pod_that_is_let_go_of_keeps_no_finalizer() {
-        let pod = |finalizers: &[&str]| {
-            Leaving::from(Metadata {
-                name: "p".into(),
-                uid: "1".into(),
-                finalizers: finalizers.iter().map(|&one| one.to_owned()).collect(),
-                ..Metadata::default()
-            })
-        };
-        let (free, guarded) = (pod(&["other"]), pod(&["other", "workflows.argoproj.io/status"]));
-        let off = json!(["workflows.argoproj.io/status"]);
-        let unguard = ("PATCH".to_owned(), json!({"metadata": {"uid": "1", UNGUARD: off}}));
-        let label = |more: Value| {
-            let mut metadata = json!({"labels": {"workflows.argoproj.io/completed": "true"}});
-            metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            ("PATCH".to_owned(), json!({"metadata": metadata}))
-        };
-        let delete = json!({"propagationPolicy": "Background", "preconditions": {"uid": "1"}});
-        let delete = ("DELETE".to_owned(), delete);
-        let now = Release::Delete(Duration::ZERO);
-        for (release, pod, expected) in [
-            (Release::Label, free.clone(), vec![label(json!({}))]),
-            (Release::Label, guarded.clone(), vec![label(json!({UNGUARD: off}))]),
-            (Release::Later, free.clone(), vec![]),
-            (Release::Later, guarded.clone(), vec![unguard.clone()]),
-            (now, free, vec![delete.clone()]),
-            (now, guarded, vec![unguard, delete]),
-        ] {
-            let words = format!("{release:?} {pod:?}");
-            assert_eq!(asked(async |place| place.release(release, pod).await).await, expected, "{words}");
-        }
-    }
 
     #[tokio::test]
     async fn what_the_cluster_drops_from_a_pod_is_told() {
@@ -596,32 +362,13 @@ mod tests {
         assert_eq!(told, [json!(["ResourceClaimsDropped", "Warning", message])]);
     }
 
-    #[test]
-    fn a_pod_names_its_own_way_to_end() {
-        let annotations =
-            BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, None, "side", 15), ["stop", "-15"]);
-        assert_eq!(kill_command(&annotations, Some("argoexec"), "wait", 9), ["argoexec", "kill", "9", "1"]);
-    }
-
-    #[test]
-    fn a_container_is_ended_by_what_is_in_it() {
-        let containers: Vec<SpecContainer> = serde_json::from_value(json!([
-            {"name": "wait"}, {"name": "supervisor"},
-            {"name": "main", "volumeMounts": [{"name": "var-run-argo", "mountPath": "/var/run/argo"}]},
-            {"name": "initless", "volumeMounts": [{"mountPath": "/var/run/argo"}, {"mountPath": "/argo-bin"}]},
-            {"name": "istio-proxy", "volumeMounts": [{"mountPath": "/etc/istio/proxy"}]},
-        ]))
-        .unwrap();
-        for (container, command) in [
-            ("wait", &["argoexec", "kill", "15", "1"][..]),
-            ("supervisor", &["argoexec", "kill", "15", "1"]),
-            ("main", &["/var/run/argo/argoexec", "kill", "15", "1"]),
-            ("initless", &["/argo-bin/bin/argoexec", "kill", "15", "1"]),
-            ("istio-proxy", &["/bin/sh", "-c", "kill -15 1"]),
-        ] {
-            let executor = executor_in(&containers, container);
-            assert_eq!(kill_command(&BTreeMap::new(), executor, container, 15), command);
-        }
+    #[tokio::test]
+    async fn a_config_map_comes_before_the_pod_that_mounts_it() {
+        let server = ApiServer::default();
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        let named = |name: &str| json!({"metadata": {"name": name}});
+        place.submit(&named("pod"), Some(&named("map"))).await.unwrap();
+        let made: Vec<String> = server.changes().into_iter().map(|(_, path, _)| path).collect();
+        assert_eq!(made, ["/api/v1/namespaces/team/configmaps", "/api/v1/namespaces/team/pods"]);
     }
 }

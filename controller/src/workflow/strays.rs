@@ -12,7 +12,8 @@ use tiphys_engine::PodPhase;
 use tiphys_kubernetes::{Backoff, Collection, Kind, Metadata, Pages, Pod};
 use tokio::sync::mpsc;
 
-use super::pods::{Workplace, is_guarded};
+use super::leaving::is_guarded;
+use super::pods::Workplace;
 use super::release::decide;
 use crate::cluster::Cluster;
 use crate::pod_state;

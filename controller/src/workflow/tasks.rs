@@ -12,8 +12,9 @@ use tiphys_podspec::{Agent, agent};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use super::leaving::Leaving;
 use super::message::Message;
-use super::pods::{Leaving, Workplace};
+use super::pods::Workplace;
 use super::prepare::Prepared;
 use tiphys_kubernetes::{ApiError, Kind, Pod, TaskSetObject};
 

@@ -7,7 +7,8 @@ use tiphys_engine::{Fact, NodeId, PodPhase};
 
 use super::{Actor, Running};
 use crate::pod_state::is_solo;
-use crate::workflow::pods::{Leaving, kill_command};
+use crate::workflow::leaving::Leaving;
+use crate::workflow::signals::kill_command;
 
 /// Grace period of a Pod that names none.
 const GRACE_SECONDS: u64 = 30;

@@ -11,8 +11,9 @@ use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 
 use super::{Actor, Running, until};
 use crate::pod_state::{self, Seen};
+use crate::workflow::leaving::{Leaving, is_guarded};
 use crate::workflow::message::Message;
-use crate::workflow::pods::{Leaving, executor_in, is_guarded};
+use crate::workflow::signals::executor_in;
 use crate::workflow::tasks;
 
 /// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
