@@ -84,3 +84,64 @@ fn release(place: &Workplace, owner: &Workflow, pods: Vec<Pod>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::api_server::ApiServer;
+    use super::*;
+    use crate::config::Config;
+
+    /// What is asked of Pods, by name, where the workflow is that.
+    async fn asked(workflow: Option<Value>, pods: &[Value]) -> Vec<(String, Value)> {
+        let mut server = ApiServer::default();
+        if let Some(workflow) = workflow {
+            server = server.with("/apis/argoproj.io/v1alpha1/namespaces/team/workflows/wf", workflow);
+        }
+        let pods = pods.iter().map(|pod| {
+            let mut pod = pod.clone();
+            pod["metadata"]["namespace"] = "team".into();
+            pod["metadata"]["labels"] = json!({"workflows.argoproj.io/workflow": "wf"});
+            pod["metadata"]["ownerReferences"] = json!([{"uid": "u"}]);
+            serde_json::from_value(pod).unwrap()
+        });
+        let (cluster, pods) = (server.cluster(Config::default()), pods.collect());
+        let_go(cluster.clone(), pods).await;
+        // Whoever is at it holds the cluster.
+        while Arc::strong_count(&cluster) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let changes = server.changes().into_iter();
+        let mut asked: Vec<(String, Value)> = changes
+            .map(|(_, path, body)| (path.rsplit('/').next().unwrap().to_owned(), body["metadata"].clone()))
+            .collect();
+        asked.sort_by(|(one, _), (other, _)| one.cmp(other));
+        asked
+    }
+
+    #[tokio::test]
+    async fn no_pod_keeps_its_finalizer_when_its_workflow_is_over_or_gone() {
+        let guard = "workflows.argoproj.io/status";
+        let ended =
+            json!({"metadata": {"name": "ended", "uid": "1", "finalizers": [guard]}, "status": {"phase": "Failed"}});
+        let deleted = json!({
+            "metadata": {"name": "deleted", "uid": "2", "finalizers": [guard], "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"phase": "Pending"},
+        });
+        let free = json!({"metadata": {"name": "free", "uid": "3"}, "status": {"phase": "Pending"}});
+        let pods = [ended, deleted, free];
+        let unguard = |uid: &str| json!({"uid": uid, "$deleteFromPrimitiveList/finalizers": [guard]});
+        let gone = asked(None, &pods).await;
+        assert_eq!(gone, [("deleted".to_owned(), unguard("2")), ("ended".to_owned(), unguard("1"))]);
+
+        let over = json!({"metadata": {"name": "wf", "uid": "u"}, "spec": {}, "status": {"phase": "Failed"}});
+        let mut label = json!({"labels": {"workflows.argoproj.io/completed": "true"}});
+        label["$deleteFromPrimitiveList/finalizers"] = json!([guard]);
+        let over = asked(Some(over), &pods).await;
+        assert_eq!(over, [("deleted".to_owned(), unguard("2")), ("ended".to_owned(), label)]);
+
+        let runs = json!({"metadata": {"name": "wf", "uid": "u"}, "spec": {}, "status": {"phase": "Running"}});
+        assert_eq!(asked(Some(runs), &pods).await, []);
+    }
+}
