@@ -45,3 +45,5 @@ pub const ENDED: &str = "workflows.argoproj.io/tiphys-ended";
 pub const SHARD: &str = "workflows.argoproj.io/tiphys-shard";
 /// Label on the controller's Leases: into how many shards the workflows are divided.
 pub const SHARDS: &str = "workflows.argoproj.io/tiphys-shards";
+/// Finalizer of Pods whose end is to be seen whoever deletes them.
+pub const STATUS_FINALIZER: &str = "workflows.argoproj.io/status";

@@ -20,6 +20,9 @@ use crate::shards::FIRST;
 use tiphys_kubernetes::{Api, Gate};
 use tiphys_otlp::Spans;
 
+/// Events of nodes that wait to be told. argo: k8s.io/client-go/tools/record, maxQueuedEvents.
+const UNTOLD: usize = 1000;
+
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
@@ -32,6 +35,9 @@ pub struct Limits {
     /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
     #[arg(long, env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
     pub in_flight_labels: NonZero<u16>,
+    /// Requests at a time that tell events; of nodes' events those are dropped before which a thousand wait
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_EVENTS", default_value = "2", value_name = "N")]
+    pub in_flight_events: NonZero<u16>,
     /// Other requests at a time: reading, deleting, signals
     #[arg(long, env = "TIPHYS_IN_FLIGHT_OTHERS", default_value = "16", value_name = "N")]
     pub in_flight_others: NonZero<u16>,
@@ -105,6 +111,10 @@ pub struct Cluster {
     pub writing: Turns,
     /// Turns of requests that label Pods as done with.
     pub labelling: Turns,
+    /// Turns of requests that tell events.
+    pub telling: Turns,
+    /// Events of nodes that may be in that line.
+    pub untold: Arc<Semaphore>,
     /// Turns of other requests.
     pub other: Turns,
     /// Turns of reading results back from artifact repositories: each may need much memory.
@@ -151,6 +161,8 @@ impl Cluster {
             creating: turns("pod_creation", limits.in_flight_pods),
             writing: turns("status_write", limits.in_flight_statuses),
             labelling: turns("pod_labelling", limits.in_flight_labels),
+            telling: turns("event", limits.in_flight_events),
+            untold: Arc::new(Semaphore::new(UNTOLD)),
             other: turns("other", limits.in_flight_others),
             results: turns("results", limits.in_flight_results),
             health: Arc::default(),

@@ -19,7 +19,7 @@ use crate::parallelism::Limits;
 use crate::persistence::{Persistence, WrittenPersistence};
 use crate::pod_rate::Rate;
 use crate::retention::Policy;
-use crate::workflow::{ExecutorPlugins, Memoization, SizeLimits};
+use crate::workflow::{CacheGc, ExecutorPlugins, Memoization, SizeLimits};
 
 /// The key that may hold everything.
 const WHOLE: &str = "config";
@@ -95,6 +95,8 @@ pub struct Config {
     pub shards: u32,
     /// Where memoized results are kept.
     pub memoization: Memoization,
+    /// When entries of caches are removed.
+    pub cache_gc: CacheGc,
     /// Whether another controller works, and this one only looks on.
     pub shadow: bool,
     /// Whether durations are not estimated.

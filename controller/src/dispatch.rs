@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::cluster::Cluster;
 use crate::persistence::PersistenceOptions;
 use crate::shards::{Change, FIRST, shard_of};
-use crate::workflow::{Ending, Message, drive, strays};
+use crate::workflow::{Ending, Message, collect_caches, drive, strays};
 use crate::{cron, ended, locks, parallelism, persistence, retention, telemetry, ttl};
 use tiphys_kubernetes::{
     Api, Collection, Event, Gate, Kind, METADATA_ALONE, Metadata, ObjectMeta, Pod, TaskResultObject, TaskSetObject,
@@ -177,6 +177,7 @@ impl Whole {
         tasks.spawn(parallelism::follow_namespaces(cluster.clone(), self.namespace.clone()));
         tasks.spawn(persistence::collect(cluster.clone(), self.persistence.clone()));
         tasks.spawn(locks::keep(cluster.clone()));
+        tasks.spawn(collect_caches(cluster.clone()));
         tasks
     }
 }
@@ -370,13 +371,7 @@ impl Dispatch {
                 }
             }
             Told::ConfigMap(Event::Listed) => {}
-            Told::NotLetGoOf(pods) => {
-                let key = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.label(label::WORKFLOW).to_owned());
-                let strays = pods.into_iter().filter(|pod| !self.is_there(&key(pod))).collect();
-                if let Some(first) = self.shards.get(&FIRST) {
-                    tokio::spawn(strays::let_go(first.clone(), strays));
-                }
-            }
+            Told::NotLetGoOf(pods) => self.let_strays_go(pods),
             Told::LockHolders(elsewhere) => {
                 let keys = self.workflows.iter().filter(|(_, known)| known.shard == FIRST).map(|(key, _)| key);
                 let keys = keys.chain(elsewhere.iter().filter(|key| self.is_there(key)));
@@ -495,6 +490,17 @@ impl Dispatch {
     fn pod(&mut self, pod: Pod, message: fn(Box<Pod>) -> Message) {
         if let Some(known) = self.find(&pod.metadata.namespace, pod.metadata.label(label::WORKFLOW)) {
             let _ = known.to.send(message(Box::new(pod)));
+        } else if strays::is_held(&pod.metadata) {
+            self.let_strays_go(vec![pod]);
+        }
+    }
+
+    /// Lets go of Pods of workflows that nobody drives.
+    fn let_strays_go(&self, pods: Vec<Pod>) {
+        let key = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.label(label::WORKFLOW).to_owned());
+        let strays: Vec<Pod> = pods.into_iter().filter(|pod| !self.is_there(&key(pod))).collect();
+        if let Some(first) = self.shards.get(&FIRST).filter(|_| !strays.is_empty()) {
+            tokio::spawn(strays::let_go(first.clone(), strays));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::engine_options::EngineOptions;
 use crate::persistence::PersistenceOptions;
 use crate::pod_options::PodOptions;
 use crate::shards::TermOptions;
-use crate::workflow::{ExecutorPlugins, Memoization};
+use crate::workflow::{CacheGc, ExecutorPlugins, Memoization};
 
 /// Runs the workflows of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -135,6 +135,9 @@ pub struct Options {
     /// How many requests are under way at a time
     #[command(flatten)]
     pub limits: Limits,
+    /// When entries of caches are removed
+    #[command(flatten)]
+    pub cache_gc: CacheGc,
     /// How often the database is tidied up
     #[command(flatten)]
     pub persistence: PersistenceOptions,
@@ -296,6 +299,7 @@ impl Options {
             limits: self.persistence.limits(),
             shards: self.shards,
             memoization: self.memoization,
+            cache_gc: self.cache_gc.clone(),
             shadow: self.shadow,
             no_estimates: self.no_estimates,
             keeps_artifacts: !self.artifact_gc,

@@ -25,6 +25,10 @@ pub struct PodOptions {
     /// Label of nodes by which hosts are told apart, where a retry is to run on another
     #[arg(long, env = "RETRY_HOST_NAME_LABEL_KEY", default_value = "kubernetes.io/hostname", value_name = "LABEL")]
     pub retry_host_name_label: String,
+    /// Keeps Pods until their end was seen, whoever deletes them, by the finalizer workflows.argoproj.io/status; it is taken
+    /// off Pods that are let go of whatever is said here
+    #[arg(long, env = "ARGO_POD_STATUS_CAPTURE_FINALIZER")]
+    pub pod_status_finalizer: bool,
 }
 
 impl PodOptions {
@@ -39,6 +43,7 @@ impl PodOptions {
             progress_patch_tick: self.progress_patch_tick,
             progress_file_tick: self.progress_file_tick,
             host_label: self.retry_host_name_label.clone(),
+            status_finalizer: self.pod_status_finalizer,
             ..pod
         }
     }
@@ -66,8 +71,9 @@ mod tests {
         let alone = Alone::try_parse_from(["x"]).unwrap();
         let (said, default) = (alone.pods.apply(PodConfig::default()), PodConfig::default());
         assert_eq!(format!("{said:?}"), format!("{default:?}"));
-        let alone = Alone::try_parse_from(["x", "--progress-patch-tick", "0s", "--agent-task-workers", "3"]).unwrap();
-        let said = alone.pods.apply(PodConfig::default());
+        let alone = ["x", "--progress-patch-tick", "0s", "--agent-task-workers", "3", "--pod-status-finalizer"];
+        let said = Alone::try_parse_from(alone).unwrap().pods.apply(PodConfig::default());
+        assert!(said.status_finalizer);
         assert_eq!((said.progress_patch_tick, said.agent.task_workers), (Duration::ZERO, Some(3)));
         for wrong in [["--progress-file-tick", "-1s"], ["--progress-file-tick", "soon"], ["--agent-task-workers", "0"]]
         {

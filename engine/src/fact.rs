@@ -97,6 +97,8 @@ pub enum Fact {
     Baseline(Box<Baseline>),
     /// The volume claims that exist for the workflow (argo: operator.go, createPVCs, deletePVCs).
     VolumeClaims(Vec<Value>),
+    /// A volume claim of the workflow cannot be made yet, and why; the driver asks again by itself.
+    VolumeClaimRefused(String),
     /// The answer to [`crate::Action::AcquireLocks`], as the table of locks tells it.
     Locks {
         /// Who asked.

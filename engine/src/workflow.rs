@@ -343,6 +343,19 @@ impl Run {
         }
     }
 
+    /// What became of the workflow's volume claims: they are there, or one is waited for. argo: operator.go, operate.
+    pub(crate) fn claims_answered(&mut self, refusal: Option<&str>) {
+        const WAITING: &str = "Waiting for a PVC to be created. ";
+        let message = refusal.map(|reason| format!("{WAITING}{reason}")).unwrap_or_default();
+        let known = &mut self.wf.status.message;
+        // What else the workflow says stays.
+        let is_news = *known != message && (known.is_empty() || known.starts_with(WAITING));
+        if is_news && self.stage != Stage::Done {
+            *known = message;
+            self.out.status_changed = true;
+        }
+    }
+
     pub(crate) fn set_phase(&mut self, phase: WorkflowPhase, message: &str) {
         self.wf.status.phase = phase;
         self.wf.status.message = message.to_string();

@@ -22,8 +22,8 @@ pub use connect::{Access, ConnectError, connect};
 pub use error::ApiError;
 pub use gate::Gate;
 pub use objects::{
-    Condition, ContainerStatus, List, Metadata, ObjectMeta, Pod, PodSpec, PodStatus, Resources, SpecContainer, State,
-    TaskResultObject, TaskSetObject, Terminated, Waiting,
+    Condition, ContainerStatus, List, Metadata, Mount, ObjectMeta, Pod, PodSpec, PodStatus, Resources, SpecContainer,
+    State, TaskResultObject, TaskSetObject, Terminated, Waiting,
 };
 pub use pages::Pages;
 pub use path::{Collection, Kind};

@@ -165,6 +165,16 @@ pub struct SpecContainer {
     pub restart_policy: String,
     /// What it asked for.
     pub resources: Resources,
+    /// What it mounts.
+    pub volume_mounts: Vec<Mount>,
+}
+
+/// Of a container's volume mounts.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Mount {
+    /// Where it sees the volume.
+    pub mount_path: String,
 }
 
 /// Resources of a container, or of a Pod as a whole.

@@ -92,6 +92,16 @@ pub enum Error {
         /// The platforms there are.
         found: String,
     },
+    /// A Secret with which images are pulled cannot be understood.
+    #[error("the Secret {name} holds no logins of registries: in {key}, {reason}")]
+    PullSecret {
+        /// The Secret.
+        name: String,
+        /// The key in it.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A layer would write outside the image's root, or contradicts itself.
     #[error("layer {layer} is refused: the entry {entry:?} {reason}")]
     Layer {

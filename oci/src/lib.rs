@@ -39,7 +39,7 @@ pub use digest::Digest;
 pub use error::Error;
 pub use manifest::ImageConfig;
 pub use reference::Reference;
-pub use registry::Registries;
+pub use registry::{PullSecrets, Registries};
 pub use rootfs::Rootfs;
 pub use scoped::resolve;
 pub use store::{Freed, Image, Named, Store};

@@ -108,16 +108,14 @@ fn pod_spec(of: &Agent<'_>) -> Result<Value, Error> {
     }));
     let init = executor(of, container::INIT, "init");
     let mut main = executor(of, container::MAIN, "main");
-    let mut mounts = vec![
-        json!(mount(names::VAR_RUN_VOLUME, path::SHARED)),
-        json!(mount_read_only(names::AUTHORITIES_VOLUME, path::AGENT_AUTHORITIES)),
-    ];
-    if !of.plugins.is_empty() {
-        pod.insert("automountServiceAccountToken".into(), false.into());
-        volumes.push(own_token());
-        mounts.push(json!(mount_read_only(names::AGENT_TOKEN_VOLUME, names::TOKEN_PATH)));
-    }
-    main["volumeMounts"] = mounts.into();
+    // It has its token where the account says that no Pod gets one, and no plugin beside it has it.
+    pod.insert("automountServiceAccountToken".into(), false.into());
+    volumes.push(own_token());
+    main["volumeMounts"] = json!([
+        mount(names::VAR_RUN_VOLUME, path::SHARED),
+        mount_read_only(names::AUTHORITIES_VOLUME, path::AGENT_AUTHORITIES),
+        mount_read_only(names::AGENT_TOKEN_VOLUME, names::TOKEN_PATH),
+    ]);
     containers.push(main);
     pod.insert("volumes".into(), volumes.into());
     pod.insert("initContainers".into(), json!([init]));
@@ -247,7 +245,11 @@ mod tests {
         assert_eq!(pod["metadata"]["labels"][COMPONENT], "agent");
         let spec = &pod["spec"];
         assert_eq!((&spec["serviceAccountName"], &spec["nodeSelector"]), (&json!("a"), &json!({"x": "y"})));
-        assert!(spec.get("affinity").is_none() && spec.get("automountServiceAccountToken").is_none());
+        assert!(spec.get("affinity").is_none());
+        // Also where its account says that no Pod gets a token.
+        assert_eq!(spec["automountServiceAccountToken"], false);
+        assert_eq!(spec["volumes"].as_array().unwrap().last(), Some(&own_token()));
+        assert!(mounts(&spec["containers"][0]).contains(&(names::AGENT_TOKEN_VOLUME, names::TOKEN_PATH)));
         for (list, word) in [("initContainers", "init"), ("containers", "main")] {
             let one = &spec[list][0];
             assert_eq!(one["args"][1], word);

@@ -74,7 +74,7 @@ pub fn build(input: &Input<'_>) -> Result<Pod, Error> {
         namespace: input.namespace.to_owned(),
         spec: draft.to_spec(),
         owner_references: metadata::owner(input).into_iter().collect(),
-        finalizers: input.config.status_finalizer.then(|| names::STATUS_FINALIZER.to_owned()).into_iter().collect(),
+        finalizers: input.config.status_finalizer.then(|| label::STATUS_FINALIZER.to_owned()).into_iter().collect(),
         labels: draft.labels,
         annotations: draft.annotations,
         config_map,

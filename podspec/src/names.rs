@@ -20,6 +20,5 @@ pub const PLUGIN_SOCKETS: &str = "/tmp/artifact-plugins";
 /// Scratch space that `wait` shares with the plugins that save outputs.
 pub const SHARED_OUTPUTS: &str = "/tmp/argo/outputs";
 pub const SHARED_OUTPUTS_SUB_PATH: &str = "argo/outputs";
-pub const STATUS_FINALIZER: &str = "workflows.argoproj.io/status";
 /// Plugins whose inputs the supervisor loads, by commas.
 pub const INPUT_PLUGIN_NAMES: &str = "ARGO_INPUT_ARTIFACT_PLUGIN_NAMES";

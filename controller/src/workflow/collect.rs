@@ -19,7 +19,6 @@ use tiphys_kubernetes::{ApiError, Kind, List, Metadata, ObjectMeta, changed};
 use tiphys_podspec::{ArtifactGc, artifact_gc, owner_reference};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::events::Events;
 use super::nodes::{Held, NodesError, make_whole};
 use super::pods::Workplace;
 use super::repository::Archives;
@@ -252,7 +251,7 @@ impl Workplace {
             });
             match built {
                 Ok(pod) => break Ok(pod),
-                Err(error) => match self.learn(&mut config, error).await {
+                Err(error) => match self.learn(spec, &mut config, error).await {
                     Ok(()) => {}
                     Err(reason) => break Err(reason),
                 },
@@ -361,7 +360,7 @@ impl Workplace {
             None => conditions.push(condition),
         }
         let told = format!("Artifact Garbage Collection failed for strategy {strategy}, err:{reason}");
-        Events::of(self.clone(), workflow).warn("ArtifactGCFailed", &told);
+        self.warn("ArtifactGCFailed", &told);
     }
 }
 

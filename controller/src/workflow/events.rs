@@ -1,8 +1,8 @@
 //! Kubernetes events about a workflow and its nodes, for `kubectl describe` and for those who listen to them.
-//! argo: operator.go, markWorkflowPhase, recordNodePhaseEvent; k8s.io/client-go/tools/record.
+//! argo: operator.go, markWorkflowPhase, recordNodePhaseChangeEvents; workflow/events/event_recorder_manager.go.
 //!
-//! They are told as far as that costs nobody anything: a workflow has 25 at once and one more every five minutes, as with
-//! client-go, and one for which the API server has no time at the moment is dropped.
+//! They are told beside everything else, few at a time. Those of the workflow itself are kept until they are told; of nodes a
+//! workflow has 10,000 at once and one more every five minutes, and of all workflows together a thousand wait.
 
 use std::time::Instant;
 
@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use tiphys_api::{NodePhase, NodeStatus, Time, Workflow, WorkflowPhase};
 
 use super::pods::Workplace;
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::{Backoff, Kind};
 
 /// Events at once.
-const BURST: f64 = 25.0;
+const BURST: f64 = 10_000.0;
 /// Seconds until there is one more.
 const SECONDS_EACH: f64 = 300.0;
+/// How often an event of a workflow is tried. argo: k8s.io/client-go/tools/record, maxTriesPerEvent.
+const TRIES: u32 = 12;
 /// Who tells. argo: workflow/controller, eventRecorderManager.
 const COMPONENT: &str = "workflow-controller";
 
@@ -59,12 +61,25 @@ impl Events {
     /// A node may have another phase. `pod` is its Pod's name and uid.
     pub fn node(&mut self, node: &NodeStatus, pod: Option<(&str, &str)>) {
         let before = self.nodes.insert(node.id.clone(), node.phase);
-        let worth_telling = node.phase == NodePhase::Running || node.phase.is_completed();
-        if before == Some(node.phase) || !worth_telling || !self.place.cluster.config().node_events {
+        if before == Some(node.phase) || !self.place.cluster.config().node_events {
             return;
         }
-        let good = matches!(node.phase, NodePhase::Succeeded | NodePhase::Running);
-        let mut message = format!("{} node {}", node.phase, node.name);
+        if node.phase.is_completed() && before.is_none_or(|before| before == NodePhase::Pending) {
+            // That it ran was too short to be seen.
+            self.node_in(node, NodePhase::Running, pod);
+        }
+        if node.phase == NodePhase::Running || node.phase.is_completed() {
+            self.node_in(node, node.phase, pod);
+        }
+    }
+
+    fn node_in(&mut self, node: &NodeStatus, phase: NodePhase, pod: Option<(&str, &str)>) {
+        if !self.left.take(Instant::now()) {
+            return;
+        }
+        let Ok(in_line) = self.place.cluster.untold.clone().try_acquire_owned() else { return };
+        let good = matches!(phase, NodePhase::Succeeded | NodePhase::Running);
+        let mut message = format!("{phase} node {}", node.name);
         if !node.message.is_empty() {
             message = format!("{message}: {}", node.message);
         }
@@ -75,16 +90,25 @@ impl Events {
             "workflows.argoproj.io/node-type": node.r#type.to_string(),
             "workflows.argoproj.io/node-start-time": started.to_string(),
         });
-        let reason = format!("WorkflowNode{}", node.phase);
-        match pod.filter(|_| self.place.cluster.config().node_events_of_pods) {
+        let reason = format!("WorkflowNode{phase}");
+        let object = match pod.filter(|_| self.place.cluster.config().node_events_of_pods) {
             Some((name, uid)) => {
                 annotations["workflows.argoproj.io/workflow-name"] = (*self.place.workflow).into();
                 annotations["workflows.argoproj.io/workflow-uid"] = (*self.place.uid).into();
-                let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid});
-                self.tell_of(pod, good, &reason, &message, &annotations);
+                json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid})
             }
-            None => self.tell(good, &reason, &message, &annotations),
-        }
+            None => self.place.itself(),
+        };
+        let event = self.place.event(object, good, &reason, &message, &annotations);
+        let place = self.place.clone();
+        tokio::spawn(async move {
+            let _turn = place.cluster.telling.acquire().await;
+            drop(in_line);
+            let events = Kind::Event.within(&place.namespace);
+            if let Err(error) = place.cluster.api.create(events.path(), &event).await {
+                tracing::debug!(workflow = %place.workflow, %error, "an event is not told");
+            }
+        });
     }
 
     /// The workflow may have another phase.
@@ -94,52 +118,61 @@ impl Events {
             return;
         }
         match phase {
-            WorkflowPhase::Running => self.tell(true, "WorkflowRunning", "Workflow Running", &Value::Null),
-            WorkflowPhase::Succeeded => self.tell(true, "WorkflowSucceeded", "Workflow completed", &Value::Null),
+            WorkflowPhase::Running => self.place.tell_event(true, "WorkflowRunning", "Workflow Running"),
+            WorkflowPhase::Succeeded => self.place.tell_event(true, "WorkflowSucceeded", "Workflow completed"),
             WorkflowPhase::Failed | WorkflowPhase::Error => {
-                self.tell(false, "WorkflowFailed", &workflow.status.message, &Value::Null);
+                self.place.tell_event(false, "WorkflowFailed", &workflow.status.message);
             }
             _ => {}
         }
     }
+}
 
+impl Workplace {
     /// Something went wrong with the workflow as a whole.
-    pub fn warn(&mut self, reason: &str, message: &str) {
-        self.tell(false, reason, message, &json!({}));
+    pub(super) fn warn(&self, reason: &str, message: &str) {
+        self.tell_event(false, reason, message);
     }
 
-    fn tell(&mut self, good: bool, reason: &str, message: &str, annotations: &Value) {
-        let workflow = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.place.workflow, "uid": &*self.place.uid,
+    fn itself(&self) -> Value {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": &*self.workflow, "uid": &*self.uid,
+        })
+    }
+
+    fn tell_event(&self, good: bool, reason: &str, message: &str) {
+        let event = self.event(self.itself(), good, reason, message, &json!({}));
+        let place = self.clone();
+        tokio::spawn(async move {
+            let events = Kind::Event.within(&place.namespace);
+            let mut backoff = Backoff::default();
+            for _ in 0..TRIES {
+                let turn = place.cluster.telling.acquire().await;
+                let outcome = place.cluster.api.create(events.path(), &event).await;
+                drop(turn);
+                match outcome {
+                    Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+                    Err(error) => return tracing::debug!(workflow = %place.workflow, %error, "an event is not told"),
+                    Ok(_) => return,
+                }
+            }
         });
-        self.tell_of(workflow, good, reason, message, annotations);
     }
 
-    fn tell_of(&mut self, mut object: Value, good: bool, reason: &str, message: &str, annotations: &Value) {
-        if !self.left.take(Instant::now()) {
-            return;
-        }
+    fn event(&self, mut object: Value, good: bool, reason: &str, message: &str, annotations: &Value) -> Value {
         let now = Timestamp::now();
         let time = Time::from_second(now.as_second());
-        object["namespace"] = (*self.place.namespace).into();
-        let event = json!({
+        object["namespace"] = (*self.namespace).into();
+        json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {
                 "name": format!("{}.{:x}", object["name"].as_str().unwrap_or_default(), now.as_nanosecond()),
-                "namespace": &*self.place.namespace, "annotations": annotations,
+                "namespace": &*self.namespace, "annotations": annotations,
             },
             "involvedObject": object,
             "type": if good { "Normal" } else { "Warning" }, "reason": reason, "message": message,
             "source": {"component": COMPONENT}, "firstTimestamp": time, "lastTimestamp": time, "count": 1,
-        });
-        let place = self.place.clone();
-        tokio::spawn(async move {
-            let Some(_turn) = place.cluster.other.try_acquire() else { return };
-            let events = Kind::Event.within(&place.namespace);
-            if let Err(error) = place.cluster.api.create(events.path(), &event).await {
-                tracing::debug!(workflow = %place.workflow, %error, "an event is not told");
-            }
-        });
+        })
     }
 }
 
@@ -147,14 +180,60 @@ impl Events {
 mod tests {
     use std::time::Duration;
 
+    use super::super::api_server::{ApiServer, place};
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn a_workflow_has_so_many_events() {
         let start = Instant::now();
         let mut budget = Budget { tokens: BURST, since: start };
-        assert_eq!((0..40).filter(|_| budget.take(start)).count(), 25);
+        assert_eq!((0..10_040).filter(|_| budget.take(start)).count(), 10_000);
         assert!(!budget.take(start + Duration::from_secs(299)));
         assert!(budget.take(start + Duration::from_secs(600)));
+    }
+
+    #[tokio::test]
+    async fn an_end_that_comes_at_once_is_told_after_the_beginning() {
+        let server = ApiServer::default();
+        let config = Config { node_events: true, workflow_events: true, ..Config::default() };
+        let (place, _inbox) = place(server.cluster(config));
+        let mut workflow = Workflow::default();
+        let mut events = Events::of(place, &workflow);
+        let node = |id: &str, phase| NodeStatus { id: id.into(), name: id.into(), phase, ..NodeStatus::default() };
+        events.node(&node("a", NodePhase::Pending), None);
+        events.node(&node("a", NodePhase::Failed), None);
+        events.node(&node("b", NodePhase::Succeeded), None);
+        events.node(&node("c", NodePhase::Running), None);
+        events.node(&node("c", NodePhase::Succeeded), None);
+        // Where a thousand wait no more are kept, but the workflow's own.
+        let _all = events.place.cluster.untold.clone().acquire_many_owned(1000).await.unwrap();
+        events.node(&node("d", NodePhase::Running), None);
+        workflow.status.phase = WorkflowPhase::Succeeded;
+        events.workflow(&workflow);
+
+        let told = || {
+            server
+                .changes()
+                .into_iter()
+                .map(|(_, _, event)| event["reason"].to_string() + &event["message"].to_string())
+        };
+        while told().count() < 7 {
+            tokio::task::yield_now().await;
+        }
+        let mut told: Vec<String> = told().map(|text| text.replace("\"\"", " ").replace('"', "")).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "WorkflowNodeFailed Failed node a",
+                "WorkflowNodeRunning Running node a",
+                "WorkflowNodeRunning Running node b",
+                "WorkflowNodeRunning Running node c",
+                "WorkflowNodeSucceeded Succeeded node b",
+                "WorkflowNodeSucceeded Succeeded node c",
+                "WorkflowSucceeded Workflow completed",
+            ]
+        );
     }
 }

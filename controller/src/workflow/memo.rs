@@ -1,6 +1,8 @@
 //! Memoized results: in ConfigMaps, as Argo keeps them, or as objects in the artifact repository, where the entries of one cache
 //! need not fit into 1 MiB together. argo: workflow/controller/cache.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -20,7 +22,7 @@ use super::results::{LONGEST, ResultsError, bounded};
 /// Label of ConfigMaps that say what they are for. argo: workflow/common/common.go.
 pub(super) const MAP_TYPE: &str = "workflows.argoproj.io/configmap-type";
 /// Its value for caches.
-const CACHE: &str = "Cache";
+pub(super) const CACHE: &str = "Cache";
 /// What every cache of an artifact repository is below.
 const FOLDER: &str = "caches";
 
@@ -37,12 +39,12 @@ pub enum Memoization {
 /// An entry of a cache. argo: workflow/controller/cache/cache.go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub(super) struct Entry {
     #[serde(rename = "nodeID")]
     node: String,
     outputs: Option<Outputs>,
-    creation_timestamp: Time,
-    last_hit_timestamp: Option<Time>,
+    pub creation_timestamp: Time,
+    pub last_hit_timestamp: Option<Time>,
 }
 
 impl Workplace {
@@ -51,18 +53,24 @@ impl Workplace {
     /// # Errors
     /// The cache cannot be read, or is none, in words for a node's message.
     pub(super) async fn memo(&self, cache: &str, key: &str) -> Result<Option<MemoEntry>, String> {
-        let found = match self.cluster.config().memoization {
+        let config = self.cluster.config();
+        let found = match config.memoization {
             Memoization::ConfigMap => self.entry_of_map(cache, key).await?,
             Memoization::ArtifactRepository => {
                 let found = self.entry_of_repository(cache, key).await;
-                let found = found.map_err(|reason| format!("failed to load memoization cache {cache}: {reason}"))?;
-                // Whoever looks on uses nothing.
-                if let Some(entry) = found.clone().filter(|_| !self.cluster.config().shadow) {
-                    tokio::spawn(self.clone().hit(cache.to_owned(), key.to_owned(), entry));
-                }
-                found
+                found.map_err(|reason| format!("failed to load memoization cache {cache}: {reason}"))?
             }
         };
+        // Whoever looks on uses nothing.
+        if let Some(entry) = found.clone().filter(|_| !config.shadow) {
+            match config.memoization {
+                Memoization::ConfigMap if is_fresh(&entry, config.cache_gc.hit_every()) => {}
+                Memoization::ConfigMap => drop(tokio::spawn(self.clone().hit_in_map(cache.to_owned(), key.to_owned()))),
+                Memoization::ArtifactRepository => {
+                    drop(tokio::spawn(self.clone().hit(cache.to_owned(), key.to_owned(), entry)));
+                }
+            }
+        }
         let entry =
             |Entry { node, outputs, creation_timestamp: Time(created), .. }| MemoEntry { node, outputs, created };
         Ok(found.map(entry))
@@ -97,6 +105,11 @@ impl Workplace {
     }
 
     async fn entry_of_map(&self, cache: &str, key: &str) -> Result<Option<Entry>, String> {
+        Ok(self.versioned_entry_of_map(cache, key).await?.map(|(entry, _)| entry))
+    }
+
+    /// The entry, and the version of the ConfigMap that it is in.
+    async fn versioned_entry_of_map(&self, cache: &str, key: &str) -> Result<Option<(Entry, String)>, String> {
         let path = Kind::ConfigMap.within(&self.namespace).named(cache);
         let map = match self.read::<ConfigMapObject>(&path).await {
             Ok(map) => map,
@@ -108,7 +121,8 @@ impl Workplace {
                 "failed to load memoization cache {cache}: the ConfigMap needs the label {MAP_TYPE}: {CACHE}"
             ));
         }
-        map.data.get(key).map(|text| parse(text.as_bytes())).transpose()
+        let Some(text) = map.data.get(key) else { return Ok(None) };
+        Ok(Some((parse(text.as_bytes())?, map.metadata.resource_version)))
     }
 
     async fn put_into_map(&self, cache: &str, key: &str, entry: &Entry) -> Result<(), ApiError> {
@@ -139,9 +153,35 @@ impl Workplace {
         self.at_repository(cache, key, Some(entry)).await.map(|_| ())
     }
 
+    /// The same of an entry in a ConfigMap, where many steps may be at it: one that has changed meanwhile is read again.
+    async fn hit_in_map(self, cache: String, key: String) {
+        let every = self.cluster.config().cache_gc.hit_every();
+        let maps = Kind::ConfigMap.within(&self.namespace);
+        let outcome = loop {
+            let (entry, version) = match self.versioned_entry_of_map(&cache, &key).await {
+                Ok(Some((entry, version))) if !is_fresh(&entry, every) => (entry, version),
+                Ok(_) => return,
+                Err(reason) => break Err(reason),
+            };
+            let entry = Entry { last_hit_timestamp: Some(now()), ..entry };
+            let text = serde_json::to_string(&entry).map_err(|error| error.to_string());
+            let patch = text.map(|text| json!({"metadata": {"resourceVersion": version}, "data": {&key: text}}));
+            match patch {
+                Err(reason) => break Err(reason),
+                Ok(patch) => match self.change(&maps.named(&cache), &patch).await {
+                    Err(error) if error.is_conflict() => {}
+                    outcome => break outcome.map_err(|error| error.to_string()),
+                },
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(namespace = %self.namespace, cache, key, error, "when a memoized result was used last is not kept");
+        }
+    }
+
     /// An entry was looked up. argo: configmap_cache.go, load.
     async fn hit(self, cache: String, key: String, entry: Entry) {
-        let entry = Entry { last_hit_timestamp: Some(Time::from_second(Timestamp::now().as_second())), ..entry };
+        let entry = Entry { last_hit_timestamp: Some(now()), ..entry };
         if let Err(error) = self.put_into_repository(&cache, &key, &entry).await {
             tracing::warn!(namespace = %self.namespace, cache, key, error, "when a memoized result was used last is not kept");
         }
@@ -179,6 +219,16 @@ impl Workplace {
     }
 }
 
+fn now() -> Time {
+    Time::from_second(Timestamp::now().as_second())
+}
+
+/// Whether the last use of an entry is not worth another write.
+fn is_fresh(entry: &Entry, every: Duration) -> bool {
+    let age = entry.last_hit_timestamp.map(|Time(used)| Timestamp::now().duration_since(used));
+    age.is_some_and(|age| age <= jiff::SignedDuration::try_from(every).unwrap_or(jiff::SignedDuration::MAX))
+}
+
 fn parse(text: &[u8]) -> Result<Entry, String> {
     serde_json::from_slice(text).map_err(|error| format!("malformed cache entry: could not unmarshal JSON: {error}"))
 }
@@ -203,7 +253,40 @@ mod tests {
     use tiphys_artifact::{Options, Secret};
     use tiphys_s3server::S3Server;
 
+    use super::super::api_server::{ApiServer, place};
     use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_use_is_written_once_a_minute() {
+        let entry = |hit: Time| {
+            let entry = json!({"nodeID": "n", "outputs": null, "creationTimestamp": "2026-01-01T00:00:00Z", "lastHitTimestamp": hit});
+            entry.to_string()
+        };
+        let data = json!({"old": entry(Time::from_second(1_700_000_000)), "used": entry(now())});
+        let map = json!({"metadata": {"labels": {MAP_TYPE: CACHE}, "resourceVersion": "7"}, "data": data});
+        let server = ApiServer::default().with("/api/v1/namespaces/team/configmaps/cache", map);
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        assert!(place.memo("cache", "gone").await.unwrap().is_none());
+        assert!(place.memo("cache", "used").await.unwrap().is_some());
+        assert!(place.memo("cache", "old").await.unwrap().is_some());
+        while server.changes().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let [(_, path, patch)] = &server.changes()[..] else { panic!("{:?}", server.changes()) };
+        assert_eq!(
+            (path.as_str(), &patch["metadata"]),
+            ("/api/v1/namespaces/team/configmaps/cache", &json!({"resourceVersion": "7"}))
+        );
+        let written: Entry = serde_json::from_str(patch["data"]["old"].as_str().unwrap()).unwrap();
+        assert!(is_fresh(&written, Duration::from_secs(60)) && patch["data"].as_object().unwrap().len() == 1);
+
+        // Whoever looks on changes nothing.
+        place.cluster.configure(Config { shadow: true, ..Config::default() });
+        assert!(place.memo("cache", "old").await.unwrap().is_some());
+        tokio::task::yield_now().await;
+        assert_eq!(server.changes().len(), 1);
+    }
 
     #[tokio::test]
     async fn an_entry_of_a_repository_is_argos_and_may_be_large() {

@@ -2,20 +2,26 @@
 
 mod actor;
 mod admission;
+#[cfg(test)]
+mod api_server;
+mod caches;
 mod collect;
 mod events;
 mod executor_plugins;
 mod foreign;
+mod leaving;
 mod memo;
 mod message;
 mod needs;
 mod nodes;
 mod pods;
 mod prepare;
+mod pull_secrets;
 mod release;
 mod repository;
 mod results;
 mod shadow;
+mod signals;
 mod status;
 pub(crate) mod strays;
 mod tally;
@@ -23,6 +29,7 @@ mod tasks;
 mod trace;
 
 pub use actor::{Ending, drive};
+pub use caches::{CacheGc, collect_caches};
 pub use collect::Collector;
 pub use executor_plugins::ExecutorPlugins;
 pub use memo::Memoization;

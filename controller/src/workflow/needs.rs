@@ -27,6 +27,8 @@ pub(super) struct ConfigMapObject {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ConfigMapMetadata {
     pub name: String,
+    pub namespace: String,
+    pub resource_version: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }

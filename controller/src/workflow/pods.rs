@@ -1,13 +1,11 @@
-//! Effects on Pods: made, ended, found again.
+//! Effects on Pods: made, found again; and requests as all of a workflow's are sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api as KubeApi, AttachParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
-use tiphys_contract::{TraceContext, container, label, path};
+use tiphys_contract::TraceContext;
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::{ambient, template};
 use tiphys_otlp::Outcome;
@@ -17,7 +15,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use super::prepare::Prepared;
-use super::release::Release;
 use super::trace::Begun;
 use crate::cluster::Cluster;
 
@@ -25,6 +22,39 @@ use tiphys_kubernetes::{ApiError, Backoff, Kind, METADATA_ALONE, Pod};
 
 /// What a node says whose Pod may not be created yet. argo: workflow/controller/errors.go, ErrResourceRateLimitReached.
 const RATE_LIMITED: &str = "resource creation rate-limit reached";
+
+/// What a cluster may drop from a Pod without a word. argo: workflowpod_submit.go, submitWorkflowPod.
+struct Optional {
+    /// In the Pod's spec.
+    field: &'static str,
+    /// Of the event that tells it.
+    reason: &'static str,
+    /// What it says.
+    advice: &'static str,
+}
+
+const OPTIONAL: [Optional; 2] = [
+    Optional {
+        field: "resources",
+        reason: "PodLevelResourcesDropped",
+        advice: "podResources; the PodLevelResources feature gate (beta since Kubernetes v1.34) is not enabled on this cluster",
+    },
+    Optional {
+        field: "resourceClaims",
+        reason: "ResourceClaimsDropped",
+        advice: "resourceClaims; check that the DynamicResourceAllocation feature gate is enabled on this cluster and that no \
+                 admission webhook removed the field",
+    },
+];
+
+/// What was asked for and is not in the Pod that was made.
+fn dropped(asked: &Value, made: &Value) -> impl Iterator<Item = &'static Optional> {
+    let has = |pod: &Value, field: &str| match &pod["spec"][field] {
+        Value::Array(list) => !list.is_empty(),
+        value => !value.is_null(),
+    };
+    OPTIONAL.iter().filter(move |one| has(asked, one.field) && !has(made, one.field))
+}
 
 /// Where a workflow's Pods are made.
 #[derive(Clone)]
@@ -163,13 +193,18 @@ impl Workplace {
             });
             match built {
                 Ok(pod) => return Ok((pod.to_value(), pod.config_map)),
-                Err(error) => self.learn(Arc::make_mut(&mut config), error).await?,
+                Err(error) => self.learn(spec, Arc::make_mut(&mut config), error).await?,
             }
         }
     }
 
     /// Looks up what a Pod could not be made without.
-    pub(super) async fn learn(&self, config: &mut PodConfig, missing: PodError) -> Result<(), String> {
+    pub(super) async fn learn(
+        &self,
+        spec: &WorkflowSpec,
+        config: &mut PodConfig,
+        missing: PodError,
+    ) -> Result<(), String> {
         match missing {
             PodError::TokenSecretUnknown { service_account } => {
                 let secret = self.token_secret(&service_account).await?;
@@ -177,7 +212,8 @@ impl Workplace {
                 Ok(())
             }
             PodError::CommandUnknown { image, container } => {
-                let found = self.cluster.images.command(&image).await;
+                let asker = self.asker(spec);
+                let found = self.cluster.images.command(&image, asker.clone(), self.pull_secrets(&asker)).await;
                 let command = found.map_err(|reason| {
                     format!(
                         "container `{container}` names no command, and what its image `{image}` runs is not known \
@@ -204,7 +240,7 @@ impl Workplace {
     }
 
     /// Sends a request when it is its turn.
-    async fn in_turn<F: Future>(&self, request: F) -> F::Output {
+    pub(super) async fn in_turn<F: Future>(&self, request: F) -> F::Output {
         let _turn = self.cluster.other.acquire().await;
         request.await
     }
@@ -265,8 +301,18 @@ impl Workplace {
             }
         }
         let pods = Kind::Pod.within(&self.namespace);
-        // It has just been made: what is known of it is what was asked for, and its metadata.
-        match api.create_as(pods.path(), pod, METADATA_ALONE.1).await {
+        let created = match dropped(pod, &Value::Null).next() {
+            // It has just been made: what is known of it is what was asked for, and its metadata.
+            None => api.create_as(pods.path(), pod, METADATA_ALONE.1).await,
+            Some(_) => api.create(pods.path(), pod).await.and_then(|made| {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                for Optional { reason, advice, .. } in dropped(pod, &made) {
+                    self.warn(reason, &format!("pod \"{name}\": the API server dropped {advice}"));
+                }
+                Ok(serde_json::from_value(made)?)
+            }),
+        };
+        match created {
             Err(error) if error.is_already_there() => {
                 let name = pod["metadata"]["name"].as_str().unwrap_or_default();
                 let found: Pod = api.get(&pods.named(name)).await?;
@@ -288,147 +334,45 @@ impl Workplace {
             _ => self.tell(Message::Fact(Fact::PodGone { node })),
         }
     }
-
-    /// Deletes a Pod.
-    pub async fn delete(self, name: String, uid: String, grace: Option<i64>) {
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let mut options = json!({"propagationPolicy": "Background"});
-        if !uid.is_empty() {
-            options["preconditions"] = json!({"uid": uid});
-        }
-        if let Some(seconds) = grace {
-            options["gracePeriodSeconds"] = seconds.into();
-        }
-        match self.remove(&path, &options).await {
-            // With another uid, another Pod has the name by now.
-            Err(error) if !error.is_conflict() => {
-                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
-            }
-            _ => {}
-        }
-    }
-
-    /// Lets go of a Pod.
-    pub async fn release(self, release: Release, name: String, uid: String) {
-        match release {
-            Release::Later => {}
-            Release::Label => self.label_completed(name).await,
-            Release::Delete(delay) => {
-                tokio::time::sleep(delay).await;
-                let grace = self.cluster.config().pod_gc_grace;
-                self.delete(name, uid, grace).await;
-            }
-        }
-    }
-
-    /// Labels a Pod as one from which nothing more is wanted. argo: labelPodCompleted.
-    async fn label_completed(self, name: String) {
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let patch = json!({"metadata": {"labels": {label::COMPLETED: "true"}}});
-        let mut backoff = Backoff::default();
-        let _turn = self.cluster.labelling.acquire().await;
-        loop {
-            match self.cluster.api.patch_strategically(&path, &patch).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                Err(error) if !error.is_not_found() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Ends a Pod in which nobody can be told to: its deadline has passed, upon which the kubelet signals every container,
-    /// and kills it after the grace period. The Pod stays, and with it what its containers wrote.
-    pub async fn expire(self, name: String, uid: String) {
-        let path = Kind::Pod.within(&self.namespace).named(&name);
-        let metadata = json!({"uid": uid, "annotations": {label::ENDED: "true"}});
-        let patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": 1}});
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                // With another uid, another Pod has the name by now.
-                Err(error) if !error.is_not_found() && !error.is_conflict() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be ended");
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Signals containers: SIGTERM at once, SIGKILL when the grace period is over. The commands are those that Argo's
-    /// controller runs in a container; a Pod can name its own for each. argo: util/signal.go.
-    pub async fn signal(self, pod: String, commands: Vec<(String, Vec<String>)>, after: Duration) {
-        tokio::time::sleep(after).await;
-        for (container, command) in commands {
-            let _turn = self.cluster.other.acquire().await;
-            let signalled = self.exec(&pod, &container, command).await;
-            // It may have ended by itself in the meantime; then there is nothing to exec in.
-            if let Err(error) = signalled {
-                tracing::debug!(namespace = %self.namespace, pod, container, error, "not signalled");
-            }
-        }
-    }
-
-    async fn exec(&self, pod: &str, container: &str, command: Vec<String>) -> Result<(), String> {
-        const LONGEST: Duration = Duration::from_secs(30);
-        let pods: KubeApi<k8s_openapi::api::core::v1::Pod> =
-            KubeApi::namespaced(self.cluster.api.client().clone(), &self.namespace);
-        let how = AttachParams { container: Some(container.to_owned()), stderr: true, ..AttachParams::default() };
-        let run = async {
-            let mut process = pods.exec(pod, command, &how).await.map_err(|error| error.to_string())?;
-            let status = process.take_status();
-            let _ = process.join().await;
-            match status {
-                Some(status) => match status.await {
-                    Some(status) if status.status.as_deref() == Some("Failure") => {
-                        Err(status.message.unwrap_or_default())
-                    }
-                    _ => Ok(()),
-                },
-                None => Ok(()),
-            }
-        };
-        tokio::time::timeout(LONGEST, run).await.unwrap_or_else(|_| Err("no answer".into()))
-    }
-}
-
-/// What ends a container from inside: the Pod's own command for it, else the executor's, where it lies in this Pod.
-pub(super) fn kill_command(
-    annotations: &BTreeMap<String, String>,
-    initless: bool,
-    container: &str,
-    signal: i32,
-) -> Vec<String> {
-    let executor = match container {
-        container::SUPERVISOR => "argoexec",
-        _ if initless => path::IMAGE_EMISSARY,
-        _ => path::EMISSARY,
-    };
-    let own = annotations.get(&format!("{}{container}", label::KILL_COMMAND_PREFIX));
-    let own = own.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
-    match own {
-        Some(words) => words.into_iter().map(|word| word.replace("%d", &signal.to_string())).collect(),
-        None => [executor, "kill", &signal.to_string(), "1"].map(str::to_owned).into(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_pod_names_its_own_way_to_end() {
-        let annotations =
-            BTreeMap::from([(format!("{}side", label::KILL_COMMAND_PREFIX), r#"["stop","-%d"]"#.to_owned())]);
-        assert_eq!(kill_command(&annotations, false, "side", 15), ["stop", "-15"]);
-        assert_eq!(kill_command(&annotations, false, "main", 9), ["/var/run/argo/argoexec", "kill", "9", "1"]);
+    use super::super::api_server::{ApiServer, place};
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn what_the_cluster_drops_from_a_pod_is_told() {
+        let server = ApiServer::default().dropping("resourceClaims");
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        for (name, spec) in [
+            ("plain", json!({})),
+            ("kept", json!({"resources": {"limits": {"cpu": "1"}}})),
+            ("dropped", json!({"resources": {}, "resourceClaims": [{"name": "gpu"}]})),
+        ] {
+            place.submit(&json!({"metadata": {"name": name}, "spec": spec}), None).await.unwrap();
+        }
+        let events = || server.changes().into_iter().filter(|(_, path, _)| path.ends_with("/events"));
+        while events().next().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let told: Vec<Value> =
+            events().map(|(_, _, event)| json!([event["reason"], event["type"], event["message"]])).collect();
+        let message = "pod \"dropped\": the API server dropped resourceClaims; check that the DynamicResourceAllocation \
+            feature gate is enabled on this cluster and that no admission webhook removed the field";
+        assert_eq!(told, [json!(["ResourceClaimsDropped", "Warning", message])]);
     }
 
-    #[test]
-    fn a_pod_without_init_container_has_the_executor_elsewhere() {
-        let of = |container| kill_command(&BTreeMap::new(), true, container, 15)[0].clone();
-        assert_eq!((of("main").as_str(), of("supervisor").as_str()), ("/argo-bin/bin/argoexec", "argoexec"));
+    #[tokio::test]
+    async fn a_config_map_comes_before_the_pod_that_mounts_it() {
+        let server = ApiServer::default();
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        let named = |name: &str| json!({"metadata": {"name": name}});
+        place.submit(&named("pod"), Some(&named("map"))).await.unwrap();
+        let made: Vec<String> = server.changes().into_iter().map(|(_, path, _)| path).collect();
+        assert_eq!(made, ["/api/v1/namespaces/team/configmaps", "/api/v1/namespaces/team/pods"]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::message::Message;
 use super::pods::Workplace;
 use crate::baselines;
-use tiphys_kubernetes::{ApiError, Kind, ObjectMeta};
+use tiphys_kubernetes::{ApiError, Backoff, Kind, ObjectMeta};
 
 /// Keeps a claim while Pods that are over still name it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
@@ -147,11 +147,7 @@ impl Workplace {
         if let Some(claim) = claim.as_object_mut() {
             claim.remove("status");
         }
-        if !self
-            .make(Kind::PersistentVolumeClaim.within(&self.namespace).path(), &claim)
-            .await
-            .map_err(|error| error.to_string())?
-        {
+        if !self.make_claim(&claim).await.map_err(|error| error.to_string())? {
             let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(&claim_name);
             let there: ObjectMeta = self.read(&path).await.map_err(|error| error.to_string())?;
             if !there.metadata.is_of(&self.uid) {
@@ -159,6 +155,27 @@ impl Workplace {
             }
         }
         Ok(self.volume_over(name))
+    }
+
+    /// Makes a claim, again for as long as that can help, and tells what it waits for. Tells whether it was made now, and not
+    /// there already.
+    async fn make_claim(&self, claim: &Value) -> Result<bool, ApiError> {
+        let claims = Kind::PersistentVolumeClaim.within(&self.namespace);
+        let mut backoff = Backoff::default();
+        let mut told = String::new();
+        loop {
+            let error = match self.in_turn(self.cluster.api.create(claims.path(), claim)).await {
+                Err(error) if error.is_already_there() => return Ok(false),
+                Err(error) if error.is_transient() => error,
+                answer => return answer.map(|_| true),
+            };
+            let reason = error.to_string();
+            if reason != told {
+                self.tell(Message::Fact(Fact::VolumeClaimRefused(reason.clone())));
+                told = reason;
+            }
+            error.wait(&mut backoff).await;
+        }
     }
 
     fn claim_name(&self, name: &str) -> String {
@@ -222,4 +239,28 @@ impl Workplace {
 fn claim_of(index: usize, template: &Value) -> Result<&str, String> {
     let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
     name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::super::api_server::{ApiServer, place};
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_cannot_be_made_yet_is_told_and_made_later() {
+        let quota = "persistentvolumeclaims \"wf-work\" is forbidden: exceeded quota: storage";
+        let server = ApiServer::default().refusing(StatusCode::FORBIDDEN, quota).refusing(StatusCode::FORBIDDEN, quota);
+        let (place, mut inbox) = place(server.cluster(Config::default()));
+        let volume = place.claim(0, &json!({"metadata": {"name": "work"}, "spec": {}})).await.unwrap();
+        assert_eq!(volume["persistentVolumeClaim"]["claimName"], "wf-work");
+        assert_eq!(server.changes().len(), 3);
+        let Some(Message::Fact(Fact::VolumeClaimRefused(reason))) = inbox.recv().await else {
+            panic!("nothing is told")
+        };
+        assert!(reason.contains("exceeded quota: storage"), "{reason}");
+        assert!(inbox.try_recv().is_err(), "it is told once");
+    }
 }

@@ -12,6 +12,7 @@ use tiphys_podspec::{Agent, agent};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use super::leaving::Leaving;
 use super::message::Message;
 use super::pods::Workplace;
 use super::prepare::Prepared;
@@ -159,7 +160,10 @@ impl Writer {
                 if !config.no_agent {
                     // Plugins do not end by themselves. argo: operator.go, markWorkflowPhase.
                     let name = agent_name(&self.place.workflow);
-                    self.place.clone().delete(name, String::new(), config.pod_gc_grace).await;
+                    self.place
+                        .clone()
+                        .delete(Leaving { name, uid: String::new(), guarded: false }, config.pod_gc_grace)
+                        .await;
                 }
                 return;
             }
@@ -230,7 +234,7 @@ impl Writer {
             });
             match made {
                 Ok(pod) => break pod,
-                Err(error) => place.learn(Arc::make_mut(&mut config), error).await.map_err(failed)?,
+                Err(error) => place.learn(spec, Arc::make_mut(&mut config), error).await.map_err(failed)?,
             }
         };
         if let Some(wait) = place.reserve() {
@@ -260,7 +264,7 @@ impl Writer {
             if there.metadata.label(label::WORKFLOW) != &*place.workflow {
                 break;
             }
-            place.clone().delete(there.metadata.name, there.metadata.uid, Some(0)).await;
+            place.clone().delete(there.metadata.into(), Some(0)).await;
         }
         match place.make(pods.path(), pod).await.map_err(words)? {
             true => Ok(()),

@@ -43,7 +43,7 @@ struct ConfigFile {
 }
 
 #[derive(Deserialize, Default)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(default)]
     auth: String,
     #[serde(default)]
@@ -105,7 +105,7 @@ impl Logins {
 
 impl Entry {
     /// `None`: it cannot be read.
-    fn login(self) -> Option<Login> {
+    pub fn login(self) -> Option<Login> {
         if !self.identitytoken.is_empty() {
             return Some(Login::Elsewhere { place: "an identity token".to_owned() });
         }
@@ -123,11 +123,16 @@ impl Entry {
 
 /// Keys are hosts, or addresses with a scheme and a path; Docker Hub's is an address of its own.
 fn host(key: &str) -> &str {
-    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+    let key = without_scheme(key);
     match key.split('/').next().unwrap_or(key) {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
         host => host,
     }
+}
+
+/// An address as a name of a registry or repository.
+pub(super) fn without_scheme(key: &str) -> &str {
+    key.split_once("://").map_or(key, |(_, rest)| rest)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod challenge;
 mod login;
+mod pull_secrets;
 mod remote;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::reference::Reference;
-use login::Logins;
+use login::{Login, Logins};
+pub use pull_secrets::PullSecrets;
 pub(crate) use remote::{Remote, reason};
 
 /// How long a registry may take to answer at all.
@@ -24,6 +26,7 @@ const STILL: Duration = Duration::from_secs(30);
 pub struct Registries {
     mirrors: BTreeMap<String, Vec<String>>,
     logins: Logins,
+    secrets: Option<PullSecrets>,
     client: Arc<OnceLock<reqwest::Client>>,
 }
 
@@ -67,6 +70,19 @@ impl Registries {
         Ok(self)
     }
 
+    /// Takes logins from Secrets, in place of a docker configuration.
+    #[must_use]
+    pub fn with_pull_secrets(self, secrets: PullSecrets) -> Self {
+        Self { secrets: Some(secrets), ..self }
+    }
+
+    fn login(&self, host: &str, reference: &Reference) -> (Login, String) {
+        match &self.secrets {
+            Some(secrets) => secrets.find(host, reference.repository()),
+            None => self.logins.find(host),
+        }
+    }
+
     /// The places where an image may be, mirrors first.
     pub(crate) fn remotes(&self, reference: &Reference) -> Result<Vec<Remote>, Error> {
         let host = reference.registry();
@@ -79,9 +95,9 @@ impl Registries {
         let mut remotes = Vec::new();
         for url in mirrors {
             let name = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest.split('/').next().unwrap_or(rest));
-            remotes.push(Remote::new(client.clone(), url.clone(), name, reference, self.logins.find(name)));
+            remotes.push(Remote::new(client.clone(), url.clone(), name, reference, self.login(name, reference)));
         }
-        remotes.push(Remote::new(client, origin, host, reference, self.logins.find(host)));
+        remotes.push(Remote::new(client, origin, host, reference, self.login(host, reference)));
         Ok(remotes)
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tiphys_oci::{Digest, Error, Reference, Registries};
+use tiphys_oci::{Digest, Error, PullSecrets, Reference, Registries};
 use tokio::net::TcpListener;
 
 use crate::build::{config, descriptor, gzip, hello, manifest, zstd};
@@ -143,6 +143,27 @@ async fn tokens_and_passwords() {
         let pulled = stored.store.pull(&name, &registries).await.unwrap();
         assert_eq!(text(&stored, &pulled).await, "in");
     }
+}
+
+#[tokio::test]
+async fn secrets_of_kubernetes_are_logins() {
+    let login = base64::engine::general_purpose::STANDARD.encode("me:secret");
+    let header: &'static str = Box::leak(format!("Basic {login}").into_boxed_str());
+    let (stored, registry) = (Stored::new().await, Registry::start(Door::Basic(header)).await);
+    publish(&registry, "1", "in");
+    let name = image(&registry, ":1");
+    let with = |auths: Value| {
+        let text = json!({"auths": auths}).to_string();
+        let secrets = PullSecrets::default().with("mine", ".dockerconfigjson", text.as_bytes()).unwrap();
+        Registries::new().with_pull_secrets(secrets)
+    };
+    let error = stored.store.pull(&name, &with(json!({}))).await.unwrap_err().to_string();
+    assert!(error.contains("name a Secret with a login at"), "{error}");
+    let wrong = with(json!({&registry.host: {"username": "me", "password": "hunter2"}}));
+    let error = stored.store.pull(&name, &wrong).await.unwrap_err().to_string();
+    assert!(error.contains("the login of me in the Secret mine was refused") && !error.contains("hunter2"), "{error}");
+    let pulled = stored.store.pull(&name, &with(json!({&registry.host: {"auth": login}}))).await.unwrap();
+    assert_eq!(text(&stored, &pulled).await, "in");
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tiphys_engine::{Fact, NodeId, PodPhase};
 
-use super::Actor;
+use super::{Actor, Running};
 use crate::pod_state::is_solo;
-use crate::workflow::pods::kill_command;
+use crate::workflow::leaving::Leaving;
+use crate::workflow::signals::kill_command;
 
 /// Grace period of a Pod that names none.
 const GRACE_SECONDS: u64 = 30;
@@ -26,7 +27,7 @@ impl Actor {
         };
         match pod.phase {
             PodPhase::Pending if !std::mem::replace(&mut pod.ending, true) => {
-                tokio::spawn(self.place.clone().delete(pod.name.clone(), pod.uid.clone(), None));
+                tokio::spawn(self.place.clone().delete(pod.leaving(), None));
             }
             PodPhase::Running => self.signal(node),
             PodPhase::Pending | PodPhase::Succeeded | PodPhase::Failed => {}
@@ -43,7 +44,7 @@ impl Actor {
         if !std::mem::replace(&mut pod.ending, true) {
             let (reason, message) = &pod.failure;
             self.place.cluster.metrics.pod_restarted(reason, message, &self.place.namespace);
-            tokio::spawn(self.place.clone().delete(name, uid, None));
+            tokio::spawn(self.place.clone().delete(Leaving { name, uid, guarded: pod.guarded }, None));
         }
     }
 
@@ -57,7 +58,9 @@ impl Actor {
         }
         let grace = Duration::from_secs(pod.grace.unwrap_or(GRACE_SECONDS));
         for (signal, after) in [(libc_signal::TERM, Duration::ZERO), (libc_signal::KILL, grace)] {
-            let command = |name: &String| (name.clone(), kill_command(&pod.annotations, pod.initless, name, signal));
+            let command = |Running { name, executor }: &Running| {
+                (name.clone(), kill_command(&pod.annotations, *executor, name, signal))
+            };
             let commands = pod.running.iter().map(command).collect();
             tokio::spawn(self.place.clone().signal(pod.name.clone(), commands, after));
         }

@@ -33,6 +33,7 @@ use self::results::Fetching;
 pub(super) use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
+use super::leaving::Leaving;
 use super::message::{Message, Refusal};
 use super::nodes::{Held, make_whole};
 use super::pods::{Preparation, Workplace};
@@ -132,15 +133,32 @@ struct KnownPod {
     annotations: std::collections::BTreeMap<String, String>,
     /// Why it failed as a whole, by its own status: reason and message.
     failure: (String, String),
+    /// Whether it stays until its end was seen, whoever deletes it.
+    guarded: bool,
+    /// Whether somebody has deleted it, and it is seen to that it goes in the end.
+    leaves: bool,
     /// Containers that run.
-    running: Vec<String>,
-    /// Whether it has a supervisor in place of an init container.
-    initless: bool,
+    running: Vec<Running>,
     grace: Option<u64>,
     /// Whether it was labelled or deleted, or will be.
     released: bool,
     /// Whether it is being ended.
     ending: bool,
+}
+
+impl KnownPod {
+    /// As much of it as it takes to let go of it.
+    fn leaving(&self) -> Leaving {
+        Leaving { name: self.name.clone(), uid: self.uid.clone(), guarded: self.guarded }
+    }
+}
+
+/// A container that runs.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    /// Where the executor is in it, if it is there.
+    executor: Option<&'static str>,
 }
 
 /// A Pod that is to be made.
@@ -312,6 +330,7 @@ impl Actor {
                     while let Some(message) = next {
                         if matches!(message, Message::Deleted) {
                             self.abort();
+                            self.unguard_all();
                             return Ending::Deleted;
                         }
                         self.take(message);
@@ -366,6 +385,8 @@ impl Actor {
                         self.creating.remove(node);
                     }
                 }
+                // Pods wait for it as well.
+                self.begun |= matches!(fact, Fact::VolumeClaimRefused(_));
                 if let Some(trace) = &mut self.trace {
                     trace.told(&fact);
                 }
@@ -527,6 +548,15 @@ impl Actor {
     fn tasks(&mut self) -> &mut Tasks {
         let begin = || Tasks::begin(self.place.clone(), self.run.spec().clone(), self.prepared.clone());
         self.tasks.get_or_insert_with(begin)
+    }
+
+    /// Nobody will see how its Pods end. argo: controller.go, addWorkflowInformerHandlers, DeleteFunc.
+    fn unguard_all(&self) {
+        let known = self.pods.values().map(KnownPod::leaving);
+        let unexpected = self.unexpected.values().map(|pod| pod.metadata.clone().into());
+        for pod in known.chain(unexpected).filter(|pod: &Leaving| pod.guarded) {
+            tokio::spawn(self.place.clone().unguard_after(Duration::ZERO, pod));
+        }
     }
 
     fn abort(&mut self) {

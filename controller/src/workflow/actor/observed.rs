@@ -1,21 +1,26 @@
 //! What is told of the workflow's Pods and of their results.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
-use tiphys_api::NodeType;
-use tiphys_contract::{container, label};
+use tiphys_api::{NodeType, Time};
+use tiphys_contract::label;
 use tiphys_engine::{Fact, NodeId, PodPhase};
 use tiphys_kubernetes::{Kind, List, Pod, TaskResultObject, TaskSetObject};
 
-use super::Actor;
+use super::{Actor, Running, until};
 use crate::pod_state::{self, Seen};
+use crate::workflow::leaving::{Leaving, is_guarded};
 use crate::workflow::message::Message;
+use crate::workflow::signals::executor_in;
 use crate::workflow::tasks;
 
 /// A node is young for so long. argo: RECENTLY_STARTED_POD_DURATION.
 const RECENTLY_SECONDS: i64 = 10;
+/// How long a Pod that somebody else deletes stays for its end to be seen, where its node does not answer. argo:
+/// workflow/controller/pod/controller.go, commonPodEvent.
+const LAST_WORDS: Duration = Duration::from_secs(120);
 
 impl Actor {
     /// Another controller, or this one before a restart, has begun it: its Pods and results are told as they are now.
@@ -87,6 +92,13 @@ impl Actor {
         if is_over(phase) && !is_over(known.phase) {
             self.ended.get_or_insert(seen_at);
         }
+        known.guarded = is_guarded(&pod.metadata);
+        if let Some(Time(end)) = pod.metadata.deletion_timestamp.filter(|_| known.guarded && !known.leaves) {
+            known.leaves = true;
+            let wait = if phase == PodPhase::Pending { Duration::ZERO } else { until(end) + LAST_WORDS };
+            let leaving = Leaving { name: pod.metadata.name.clone(), uid: pod.metadata.uid.clone(), guarded: true };
+            tokio::spawn(self.place.clone().unguard_after(wait, leaving));
+        }
         known.failure = (pod.status.reason, pod.status.message);
         known.name = pod.metadata.name;
         known.uid = pod.metadata.uid;
@@ -94,10 +106,10 @@ impl Actor {
         known.labels = pod.metadata.labels;
         known.annotations = pod.metadata.annotations;
         known.grace = pod.spec.termination_grace_period_seconds;
-        // Also when its supervisor has ended before the others.
-        known.initless = pod.status.container_statuses.iter().any(|one| one.name == container::SUPERVISOR);
-        let running = |status: &&tiphys_kubernetes::ContainerStatus| status.state.running.is_some();
-        known.running = pod.status.container_statuses.iter().filter(running).map(|one| one.name.clone()).collect();
+        let statuses = pod.status.container_statuses.into_iter().filter(|status| status.state.running.is_some());
+        known.running = statuses
+            .map(|status| Running { executor: executor_in(&pod.spec.containers, &status.name), name: status.name })
+            .collect();
         self.releases[1].push(node.clone());
         self.unwritten |= matches!(known.phase, PodPhase::Succeeded | PodPhase::Failed);
         if let Some(seen) = told {

@@ -178,11 +178,12 @@ impl Actor {
                 continue;
             }
             let release = decide(spec.pod_gc.as_deref(), &config, &pod.labels, pod.phase, phase);
-            if release == Release::Later {
+            if release == Release::Later && !pod.guarded {
                 continue;
             }
-            tokio::spawn(self.place.clone().release(release, pod.name.clone(), pod.uid.clone()));
-            pod.released = true;
+            tokio::spawn(self.place.clone().release(release, pod.leaving()));
+            pod.guarded = false;
+            pod.released = release != Release::Later;
         }
     }
 
