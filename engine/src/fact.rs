@@ -31,8 +31,8 @@ pub enum Fact {
         namespace: String,
         /// The object's name.
         name: String,
-        /// Its labels and data; None where there is no such object.
-        found: Option<ConfigMapData>,
+        /// Its labels and data, None where there is no such object; or why that is not known, in the API server's words.
+        found: ConfigMapFound,
     },
     /// The answer to [`crate::Need::Memo`]: the entry under the key, if there is one.
     Memo {
@@ -123,6 +123,9 @@ pub enum Fact {
         parameters: BTreeMap<String, String>,
     },
 }
+
+/// What came of looking for a ConfigMap.
+pub type ConfigMapFound = Result<Option<ConfigMapData>, String>;
 
 /// A ConfigMap as far as the engine cares.
 #[derive(Clone, Debug, Default)]
