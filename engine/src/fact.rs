@@ -111,6 +111,8 @@ pub enum Fact {
     Shutdown(Shutdown),
     /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).
     Suspended(bool),
+    /// The user has changed the object's spec in something else than `suspend` and `shutdown`, which are as they were.
+    Spec(Box<WorkflowSpec>),
     /// The user ends one suspend node, or sets outputs of it.
     SuspendNode {
         /// The node.

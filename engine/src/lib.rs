@@ -8,6 +8,7 @@ mod agent_task;
 mod aggregate;
 mod artifacts;
 mod call;
+mod changed_spec;
 mod collect;
 pub mod cron;
 mod dag;

@@ -324,6 +324,7 @@ impl Run {
             Fact::Unwritable(message) => self.unwritable(&message),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
+            Fact::Spec(spec) => self.spec_changed(*spec),
             Fact::SuspendNode { node, phase, message, parameters } => {
                 self.suspend_node(&node, phase, &message, &parameters);
             }

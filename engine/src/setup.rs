@@ -155,7 +155,7 @@ impl Run {
     }
 
     /// The workflow's variables in everything but the templates, which get theirs when they are called.
-    fn with_globals(&self, spec: &WorkflowSpec) -> Result<WorkflowSpec, Refusal> {
+    pub(crate) fn with_globals(&self, spec: &WorkflowSpec) -> Result<WorkflowSpec, Refusal> {
         let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
         let mut bare = spec.clone();
         let templates = std::mem::take(&mut bare.templates);
@@ -226,7 +226,7 @@ pub fn references(spec: &WorkflowSpec) -> Vec<(bool, String)> {
 }
 
 /// Merges specs: the workflow's wins over its template's, which wins over the defaults. argo: merge.go, JoinWorkflowSpec.
-fn join(
+pub(crate) fn join(
     own: &WorkflowSpec,
     template: Option<&WorkflowSpec>,
     defaults: Option<&WorkflowSpec>,

@@ -57,17 +57,25 @@ impl Run {
             self.set_phase(WorkflowPhase::Running, "");
             self.wf.metadata.annotations.entry(POD_NAME_FORMAT.into()).or_insert_with(|| "v2".into());
         }
-        if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
-            let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
-            self.deadline = Some(deadline);
-            self.timers.insert((deadline, Event2::Deadline));
-        }
+        self.set_deadline();
         self.stage = Stage::Main;
         self.globals.set("workflow.status", WorkflowPhase::Running.as_str());
         if self.suspended() {
             return;
         }
         self.enter();
+    }
+
+    /// Sets the workflow's deadline by its spec.
+    pub(crate) fn set_deadline(&mut self) {
+        if let Some(before) = self.deadline.take() {
+            self.timers.remove(&(before, Event2::Deadline));
+        }
+        if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
+            let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
+            self.deadline = Some(deadline);
+            self.timers.insert((deadline, Event2::Deadline));
+        }
     }
 
     fn enter(&mut self) {

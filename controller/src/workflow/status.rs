@@ -171,7 +171,9 @@ impl Written {
                 before.clone_from(now);
             }
         }
-        let spec = self.spec.take().filter(|before| !self.least && **before != workflow.spec);
+        // Where it came from a template, the object keeps what it had, and the status has what is executed.
+        let is_own = workflow.status.stored_workflow_template_spec.is_none();
+        let spec = self.spec.take().filter(|before| is_own && !self.least && **before != workflow.spec);
         let spec = spec.and_then(|before| difference(&settled(&before), &settled(&workflow.spec)));
         if status.is_empty() && metadata.is_empty() && spec.is_none() {
             return None;
@@ -180,6 +182,7 @@ impl Written {
         let mut patch = json!({"metadata": metadata});
         if let Some(spec) = spec {
             patch["spec"] = Value::Object(spec);
+            self.rest += patch["spec"].to_string().len();
         }
         if !status.is_empty() {
             patch["status"] = Value::Object(status);
