@@ -22,6 +22,14 @@ object! {
     }
 }
 
+impl Workflow {
+    /// The spec that is executed: what was put together from the template that the workflow names, else its own, in which the
+    /// defaults are. argo: workflow_types.go, GetExecSpec.
+    pub fn executed_spec(&self) -> &WorkflowSpec {
+        self.status.stored_workflow_template_spec.as_deref().unwrap_or(&self.spec)
+    }
+}
+
 object! {
     /// A spec kept in a namespace for others to refer to.
     pub struct WorkflowTemplate {

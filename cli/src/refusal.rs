@@ -52,7 +52,7 @@ fn answer(need: Need, documents: &Documents) -> Option<Fact> {
         }
         Need::ConfigMap { namespace, name } => {
             let found = documents.config_maps().find(|(known, _)| *known == name).map(|(_, data)| data);
-            Some(Fact::ConfigMap { namespace, name, found })
+            Some(Fact::ConfigMap { namespace, name, found: Ok(found) })
         }
         Need::Memo { cache, key } => Some(Fact::Memo { cache, key, found: Ok(None) }),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use tiphys_engine::EngineConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::baselines::Baselines;
@@ -208,6 +209,11 @@ impl Cluster {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// What the engine is told of the configuration in force, and of where this controller is.
+    pub fn engine(&self) -> EngineConfig {
+        EngineConfig { controller_namespace: self.namespace.clone(), ..self.config().engine() }
     }
 
     /// The configuration in force, and whenever there is another one.

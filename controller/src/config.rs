@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tiphys_api::{ArtifactRepository, Container, Workflow, WorkflowSpec};
+use tiphys_api::{ArtifactRepository, Container, Workflow};
 use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
@@ -53,7 +53,7 @@ pub enum ConfigError {
 pub struct Config {
     /// What Pods are made of.
     pub pod: PodConfig,
-    /// Under every workflow: spec and metadata.
+    /// Under every workflow: spec, labels and annotations.
     pub workflow_defaults: Option<Arc<Workflow>>,
     /// Grace period with which Pods are deleted.
     pub pod_gc_grace: Option<i64>,
@@ -276,15 +276,10 @@ impl Config {
         written.over(given)
     }
 
-    /// The spec that lies under every workflow's.
-    pub fn default_spec(&self) -> Option<Arc<WorkflowSpec>> {
-        self.workflow_defaults.as_ref().map(|defaults| Arc::new(defaults.spec.clone()))
-    }
-
     /// What the engine is told of it.
     pub fn engine(&self) -> EngineConfig {
         EngineConfig {
-            workflow_defaults: self.default_spec(),
+            workflow_defaults: self.workflow_defaults.clone(),
             failed_pod_restarts: self.failed_pod_restarts,
             artifact_repository: Some(Box::new(self.pod.artifact_repository.clone())),
             restriction: self.restriction,

@@ -10,7 +10,7 @@ use tiphys_api::{Arguments, Inputs, NodePhase, NodeType, Parameter, Task, Templa
 use tiphys_expr::template::{self, Layered};
 
 use crate::frame::{Body, Call, CallerKind, Frame, Key, Parent, RetryBody};
-use crate::globals::config_map_value;
+use crate::globals::{NoValue, config_map_value};
 use crate::id::{NodeId, pod_name};
 use crate::node::Birth;
 use crate::run::{Event, Event2, Run, Stop, fulfilled, phase_fulfilled};
@@ -256,27 +256,25 @@ impl Run {
         Ok(inputs)
     }
 
+    /// A ConfigMap that an input names wins over its value and its default; an argument with a value has taken its place.
+    /// argo: common/util.go, substituteAndGetConfigMapValue.
     fn fill_from_config_map(&self, input: &mut Parameter) -> Result<(), Stop> {
         let Some(from) = input.value_from.as_deref() else { return Ok(()) };
         let Some(reference) = from.config_map_key_ref.as_ref() else { return Ok(()) };
-        if input.value.is_some() {
-            return Ok(());
-        }
         let (name, key) =
             (self.replace_text(&reference.name, &self.globals)?, self.replace_text(&reference.key, &self.globals)?);
-        match config_map_value(&name, &key, &|name| self.config_maps.get(name).cloned()) {
-            Ok(value) => input.value = Some(value.into()),
-            Err(Stop::Failed(message)) => match &from.default {
-                Some(default) => input.value = Some(default.clone()),
-                None => {
-                    return Err(Stop::Failed(format!(
-                        "failed to retrieve inputs.parameters.{} from ConfigMap: {message}",
-                        input.name
-                    )));
-                }
-            },
-            Err(other) => return Err(other),
-        }
+        let value = match (config_map_value(&name, &key, &|name| self.config_map(name)), &from.default) {
+            (Ok(value), _) => value.into(),
+            (Err(NoValue::Unknown(need)), _) => return Err(Stop::Need(need)),
+            (Err(NoValue::Absent(_)), Some(default)) => default.clone(),
+            (Err(NoValue::Absent(message) | NoValue::Failed(message)), _) => {
+                return Err(Stop::Failed(format!(
+                    "unable to retrieve inputs.parameters.{} from ConfigMap: {message}",
+                    input.name
+                )));
+            }
+        };
+        input.value = Some(value);
         Ok(())
     }
 

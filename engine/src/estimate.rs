@@ -128,7 +128,7 @@ mod tests {
             let mut run = Run::new(object.clone(), EngineConfig::default(), at);
             run.plan(at);
             let (namespace, name) = ("n".to_owned(), "artifact-repositories".to_owned());
-            run.observe(Fact::ConfigMap { namespace, name, found: None }, at);
+            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at);
             if late {
                 run.plan(at);
             }

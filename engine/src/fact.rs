@@ -31,8 +31,8 @@ pub enum Fact {
         namespace: String,
         /// The object's name.
         name: String,
-        /// Its labels and data; None where there is no such object.
-        found: Option<ConfigMapData>,
+        /// Its labels and data, None where there is no such object; or why that is not known, in the API server's words.
+        found: ConfigMapFound,
     },
     /// The answer to [`crate::Need::Memo`]: the entry under the key, if there is one.
     Memo {
@@ -113,6 +113,8 @@ pub enum Fact {
     Shutdown(Shutdown),
     /// The user suspends or resumes the whole workflow. Resuming also ends suspend nodes (argo: util.go, ResumeWorkflow).
     Suspended(bool),
+    /// The user has changed the object's spec in something else than `suspend` and `shutdown`, which are as they were.
+    Spec(Box<WorkflowSpec>),
     /// The user ends one suspend node, or sets outputs of it.
     SuspendNode {
         /// The node.
@@ -125,6 +127,9 @@ pub enum Fact {
         parameters: BTreeMap<String, String>,
     },
 }
+
+/// What came of looking for a ConfigMap.
+pub type ConfigMapFound = Result<Option<ConfigMapData>, String>;
 
 /// A ConfigMap as far as the engine cares.
 #[derive(Clone, Debug, Default)]

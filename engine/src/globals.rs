@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tiphys_api::{NodePhase, NodeStatus, Parameter, Time, Workflow, WorkflowSpec};
 
-use crate::fact::ConfigMapData;
+use crate::fact::ConfigMapFound;
 use crate::plan::Need;
 use crate::run::Stop;
 use crate::templates::to_json;
@@ -56,7 +56,7 @@ impl Globals {
         &mut self,
         workflow: &Workflow,
         spec: &WorkflowSpec,
-        config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
+        config_map: &dyn Fn(&str) -> Option<ConfigMapFound>,
     ) -> Result<(), Stop> {
         let metadata = &workflow.metadata;
         self.set("workflow.name", &metadata.name);
@@ -151,7 +151,7 @@ fn nullable_map(map: &BTreeMap<String, String>) -> String {
 
 fn global_parameter(
     parameter: &Parameter,
-    config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
+    config_map: &dyn Fn(&str) -> Option<ConfigMapFound>,
 ) -> Result<String, Stop> {
     if let Some(value) = &parameter.value {
         return Ok(value.0.clone());
@@ -163,41 +163,55 @@ fn global_parameter(
             parameter.name
         )));
     };
-    match config_map_value(&reference.name, &reference.key, config_map) {
-        Ok(value) => Ok(value),
-        Err(Stop::Need(need)) => Err(Stop::Need(need)),
-        Err(Stop::Failed(message)) => match from.and_then(|from| from.default.as_ref()) {
-            Some(default) => Ok(default.0.clone()),
-            None => Err(Stop::Failed(format!(
-                "failed to set global parameter {} from configmap with name {} and key {}: {message}",
-                parameter.name, reference.name, reference.key
-            ))),
-        },
-        Err(other) => Err(other),
+    let message = match config_map_value(&reference.name, &reference.key, config_map) {
+        Ok(value) => return Ok(value),
+        Err(NoValue::Unknown(need)) => return Err(Stop::Need(need)),
+        Err(NoValue::Absent(message) | NoValue::Failed(message)) => message,
+    };
+    // argo: setGlobalParameters takes it for any failure, unlike what inputs do.
+    match from.and_then(|from| from.default.as_ref()) {
+        Some(default) => Ok(default.0.clone()),
+        None => Err(Stop::Failed(format!(
+            "failed to set global parameter {} from configmap with name {} and key {}: {message}",
+            parameter.name, reference.name, reference.key
+        ))),
     }
 }
 
+/// Why there is no value of a ConfigMap's key.
+pub(crate) enum NoValue {
+    /// The ConfigMap has not been looked for yet.
+    Unknown(Need),
+    /// There is no such ConfigMap or key: a default may take its place.
+    Absent(String),
+    /// It cannot be read, or is not for parameters.
+    Failed(String),
+}
+
 /// The value of a ConfigMap's key. argo: common/configmap.go: the ConfigMap must carry the label that says it holds
-/// parameters.
+/// parameters. One without any such label is not there for Argo, which watches those that have one.
 pub(crate) fn config_map_value(
     name: &str,
     key: &str,
-    config_map: &dyn Fn(&str) -> Option<Option<ConfigMapData>>,
-) -> Result<String, Stop> {
+    config_map: &dyn Fn(&str) -> Option<ConfigMapFound>,
+) -> Result<String, NoValue> {
+    const TYPE: &str = "workflows.argoproj.io/configmap-type";
     let Some(found) = config_map(name) else {
-        return Err(Stop::Need(Need::ConfigMap { namespace: String::new(), name: name.to_string() }));
+        return Err(NoValue::Unknown(Need::ConfigMap { namespace: String::new(), name: name.to_string() }));
     };
-    let Some(data) = found else {
-        return Err(Stop::Failed(format!(
-            "ConfigMap '{name}' does not exist. Please make sure it has the label workflows.argoproj.io/configmap-type: Parameter to be detectable by the controller"
+    let found = found.map_err(|error| NoValue::Failed(format!("ConfigMap '{name}' cannot be read: {error}")))?;
+    let Some((data, kind)) = found.as_ref().and_then(|data| Some((data, data.labels.get(TYPE)?))) else {
+        return Err(NoValue::Absent(format!(
+            "ConfigMap '{name}' does not exist. Please make sure it has the label {TYPE}: Parameter to be detectable by the controller"
         )));
     };
-    if data.labels.get("workflows.argoproj.io/configmap-type").map(String::as_str) != Some("Parameter") {
-        return Err(Stop::Failed(format!(
-            "ConfigMap '{name}' needs to have the label workflows.argoproj.io/configmap-type: Parameter to load parameters"
+    if kind != "Parameter" {
+        return Err(NoValue::Failed(format!(
+            "ConfigMap '{name}' needs to have the label {TYPE}: Parameter to load parameters"
         )));
     }
-    data.data.get(key).cloned().ok_or_else(|| Stop::Failed(format!("ConfigMap '{name}' does not have the key '{key}'")))
+    let absent = || NoValue::Absent(format!("ConfigMap '{name}' does not have the key '{key}'"));
+    data.data.get(key).cloned().ok_or_else(absent)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod agent_task;
 mod aggregate;
 mod artifacts;
 mod call;
+mod changed_spec;
 mod collect;
 pub mod cron;
 mod dag;
@@ -34,6 +35,7 @@ mod plan;
 mod pod;
 mod pod_restart;
 mod progress;
+mod repository;
 mod restrictions;
 mod resubmit;
 mod retry;
@@ -53,7 +55,9 @@ mod workflow;
 
 pub use collect::{Collection, CollectionStrategy, collection_label, collections, is_all_collected, is_collected};
 pub use estimate::{Baseline, CRON_WORKFLOW, ORIGINS, of_template, origin};
-pub use fact::{ConfigMapData, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown};
+pub use fact::{
+    ConfigMapData, ConfigMapFound, ContainerState, ContainerStatus, Fact, MemoEntry, PodPhase, PodState, Shutdown,
+};
 pub use field_selector::NodeSelector;
 pub use id::{NodeId, PodNameFormat, fnv1a_32, pod_name};
 pub use locks::{

@@ -14,7 +14,7 @@ use tiphys_expr::ambient;
 use tiphys_expr::template::Variables;
 
 use crate::estimate::Baseline;
-use crate::fact::{ConfigMapData, Fact, MemoEntry, Shutdown};
+use crate::fact::{ConfigMapFound, Fact, MemoEntry, Shutdown};
 use crate::frame::{Body, Counts, Frame, Key};
 use crate::globals::Globals;
 use crate::id::{NodeId, PodNameFormat};
@@ -27,8 +27,8 @@ use crate::templates::{Base, Templates};
 /// What the engine is told of its surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
-    /// Values under everything else (`workflowDefaults`).
-    pub workflow_defaults: Option<Arc<WorkflowSpec>>,
+    /// Values under everything else (`workflowDefaults`): spec, labels and annotations.
+    pub workflow_defaults: Option<Arc<Workflow>>,
     /// How deep templates may call each other; 0 means Argo's default of 100.
     pub max_depth: u32,
     /// Nodes that were Running when a driver that owns its Pods was killed are run again, not given up: there is
@@ -42,6 +42,9 @@ pub struct EngineConfig {
     /// Where artifacts go of workflows that name no repository; None is for the driver to say with
     /// [`Fact::ArtifactRepository`].
     pub artifact_repository: Option<Box<ArtifactRepository>>,
+    /// The namespace of the driver itself, where repositories are looked for that the workflow's namespace lacks; empty where
+    /// there is none.
+    pub controller_namespace: String,
     /// Which workflows may run.
     pub restriction: Restriction,
     /// Fields of a spec that a workflow may set under a restriction, beside those that always are allowed.
@@ -117,7 +120,8 @@ pub struct Run {
     pub(crate) config: EngineConfig,
     pub(crate) globals: Globals,
     pub(crate) templates: Templates,
-    pub(crate) config_maps: HashMap<String, Option<ConfigMapData>>,
+    /// ConfigMaps that were asked for, by namespace and name.
+    pub(crate) config_maps: HashMap<(String, String), ConfigMapFound>,
     pub(crate) memos: HashMap<(String, String), Result<Option<MemoEntry>, String>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) by_id: FxHashMap<NodeId, Key>,
@@ -310,7 +314,7 @@ impl Run {
                 self.answered(&Need::Template { cluster_scope, name });
             }
             Fact::ConfigMap { namespace, name, found } => {
-                self.config_maps.insert(name.clone(), found);
+                self.config_maps.insert((namespace.clone(), name.clone()), found);
                 self.answered(&Need::ConfigMap { namespace, name });
             }
             Fact::Memo { cache, key, found } => {
@@ -340,6 +344,7 @@ impl Run {
             Fact::Unwritable(message) => self.unwritable(&message),
             Fact::Shutdown(strategy) => self.shut_down(strategy),
             Fact::Suspended(suspended) => self.suspend_workflow(suspended),
+            Fact::Spec(spec) => self.spec_changed(*spec),
             Fact::SuspendNode { node, phase, message, parameters } => {
                 self.suspend_node(&node, phase, &message, &parameters);
             }
@@ -449,7 +454,9 @@ impl Run {
     /// Asks for a fact, and remembers who waits for it.
     pub(crate) fn need(&mut self, need: Need, key: Option<Key>) {
         let need = match need {
-            Need::ConfigMap { name, .. } => Need::ConfigMap { namespace: self.wf.metadata.namespace.clone(), name },
+            Need::ConfigMap { namespace, name } if namespace.is_empty() => {
+                Need::ConfigMap { namespace: self.wf.metadata.namespace.clone(), name }
+            }
             other => other,
         };
         if let Some(key) = key {
@@ -465,6 +472,11 @@ impl Run {
             self.push(Event::Begin(key));
         }
         self.push(Event::Workflow);
+    }
+
+    /// A ConfigMap of the workflow's namespace, once it was asked for.
+    pub(crate) fn config_map(&self, name: &str) -> Option<ConfigMapFound> {
+        self.config_maps.get(&(self.wf.metadata.namespace.clone(), name.to_owned())).cloned()
     }
 
     pub(crate) fn act(&mut self, action: Action) {

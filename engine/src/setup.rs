@@ -1,19 +1,14 @@
-//! Putting a workflow together before it begins: its template's spec, defaults, its artifact repository, its own
-//! variables. argo: operator.go, setExecWorkflow and the first part of operate; workflow/util/merge.go.
+//! Putting a workflow together before it begins: its template's spec, defaults, its own variables. argo: operator.go, setExecWorkflow and the first part of operate; workflow/util/merge.go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tiphys_api::merge::{Schema, strategic_merge};
-use tiphys_api::{
-    Arguments, ArtifactRepository, ArtifactRepositoryRefStatus, LifecycleHook, Template, Workflow, WorkflowPhase,
-    WorkflowSpec,
-};
+use tiphys_api::{Arguments, Artifact, LifecycleHook, Parameter, Template, Workflow, WorkflowPhase, WorkflowSpec};
 use tiphys_expr::lang;
 
 use crate::estimate::of_template;
-use crate::plan::Need;
 use crate::restrictions::{CHANGED, Restriction};
 use crate::run::{Run, Stop, parse_shutdown};
 use crate::scope::{Place, Scope};
@@ -35,7 +30,8 @@ impl Run {
         self.shutdown = self.shutdown.or(parse_shutdown(&self.spec.shutdown));
         if self.wf.status.phase == WorkflowPhase::Unknown {
             self.know_references()?;
-            if let Some(problem) = crate::validate::first_problem(&self.wf, &self.templates) {
+            let defaults = self.config.workflow_defaults.as_deref().map(|defaults| &defaults.spec);
+            if let Some(problem) = crate::validate::first_problem(&self.wf, &self.templates, defaults) {
                 return Err(Refusal::End(WorkflowPhase::Failed, format!("invalid spec: {}", problem.message)));
             }
             if let Some(refused) = crate::unsupported::unsupported(&self.spec, &self.config.without).into_iter().next()
@@ -45,9 +41,8 @@ impl Run {
         }
         let failed = |message: String| Refusal::End(WorkflowPhase::Failed, message);
         let spec = self.spec.clone();
-        let config_maps = self.config_maps.clone();
         let mut globals = std::mem::take(&mut self.globals);
-        let loaded = globals.load(&self.wf, &spec, &|name| config_maps.get(name).cloned());
+        let loaded = globals.load(&self.wf, &spec, &|name| self.config_map(name));
         self.globals = globals;
         match loaded {
             Ok(()) => {}
@@ -69,7 +64,7 @@ impl Run {
         Ok(())
     }
 
-    fn wait_for(&mut self, stop: Stop) -> Refusal {
+    pub(crate) fn wait_for(&mut self, stop: Stop) -> Refusal {
         match stop {
             Stop::Need(need) => {
                 self.need(need, None);
@@ -85,12 +80,11 @@ impl Run {
         let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
         self.check_restriction().map_err(error)?;
         let defaults = self.config.workflow_defaults.clone();
-        let Some(reference) = self.wf.spec.workflow_template_ref.clone() else {
-            return match &defaults {
-                Some(defaults) => join(&self.wf.spec, None, Some(defaults)).map_err(error),
-                None => Ok(self.wf.spec.clone()),
-            };
-        };
+        if let Some(defaults) = &defaults {
+            self.take_defaults(defaults).map_err(error)?;
+        }
+        let defaults = defaults.as_deref().map(|defaults| &defaults.spec);
+        let Some(reference) = self.wf.spec.workflow_template_ref.clone() else { return Ok(self.wf.spec.clone()) };
         if let Some(stored) = &self.wf.status.stored_workflow_template_spec {
             let mut spec = (**stored).clone();
             spec.suspend = self.wf.spec.suspend;
@@ -98,7 +92,7 @@ impl Run {
             if self.config.restriction == Restriction::Secure {
                 let found = self.templates.spec(reference.cluster_scope, &reference.name);
                 let template = found.map_err(|stop| self.wait_for(stop))?;
-                let anew = join(&self.wf.spec, Some(&template), defaults.as_deref()).map_err(error)?;
+                let anew = join(&self.wf.spec, Some(&template), defaults).map_err(error)?;
                 let anew = WorkflowSpec { suspend: spec.suspend, shutdown: spec.shutdown.clone(), ..anew };
                 if anew != spec {
                     return Err(error(CHANGED.to_string()));
@@ -108,11 +102,31 @@ impl Run {
         }
         let found = self.templates.spec(reference.cluster_scope, &reference.name);
         let template = found.map_err(|stop| self.wait_for(stop))?;
-        let spec = join(&self.wf.spec, Some(&template), defaults.as_deref()).map_err(error)?;
+        let spec = join(&self.wf.spec, Some(&template), defaults).map_err(error)?;
         self.wf.status.stored_workflow_template_spec = Some(Box::new(spec.clone()));
         self.wf.metadata.labels.insert(of_template(reference.cluster_scope).into(), reference.name.clone());
         self.out.status_changed = true;
         Ok(spec)
+    }
+
+    /// Puts the defaults into the object itself, so that whoever reads it (its user, the archive, what deletes it and its
+    /// artifacts) sees the spec that is executed. One that names a template keeps its own spec: what is executed is in its
+    /// status. argo: operator.go, setExecWorkflow; merge.go, MergeTo and JoinWorkflowMetaData.
+    fn take_defaults(&mut self, defaults: &Workflow) -> Result<(), String> {
+        if self.wf.spec.workflow_template_ref.is_none() {
+            let merged = join(&self.wf.spec, None, Some(&defaults.spec))?;
+            self.out.status_changed |= merged != self.wf.spec;
+            self.wf.spec = merged;
+        }
+        if self.wf.status.phase == WorkflowPhase::Unknown {
+            let (own, lower) = (&mut self.wf.metadata, &defaults.metadata);
+            for (own, lower) in [(&mut own.labels, &lower.labels), (&mut own.annotations, &lower.annotations)] {
+                for (name, value) in lower {
+                    own.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks for every (Cluster)WorkflowTemplate that is named, and for those that they name, so that the spec can be
@@ -141,7 +155,7 @@ impl Run {
     }
 
     /// The workflow's variables in everything but the templates, which get theirs when they are called.
-    fn with_globals(&self, spec: &WorkflowSpec) -> Result<WorkflowSpec, Refusal> {
+    pub(crate) fn with_globals(&self, spec: &WorkflowSpec) -> Result<WorkflowSpec, Refusal> {
         let error = |message: String| Refusal::End(WorkflowPhase::Error, message);
         let mut bare = spec.clone();
         let templates = std::mem::take(&mut bare.templates);
@@ -190,63 +204,6 @@ impl Run {
         self.spec = Arc::new(self.with_globals(&self.spec)?);
         Ok(())
     }
-
-    /// The artifact repository: the one named, or the namespace's, or the driver's own.
-    /// argo: artifactrepositories.go, Resolve.
-    fn choose_repository(&mut self) -> Result<(), Refusal> {
-        const DEFAULT_NAME: &str = "artifact-repositories";
-        const DEFAULT_KEY: &str = "workflows.argoproj.io/default-artifact-repository";
-        let reference = self.spec.artifact_repository_ref.clone();
-        let named = reference.as_ref().map(|reference| reference.config_map.clone()).filter(|name| !name.is_empty());
-        let config_map = named.unwrap_or_else(|| DEFAULT_NAME.to_string());
-        let Some(found) = self.config_maps.get(&config_map).cloned() else {
-            self.need(Need::ConfigMap { namespace: String::new(), name: config_map }, None);
-            return Err(Refusal::Wait);
-        };
-        let wanted = reference.as_ref().map(|reference| reference.key.clone()).filter(|key| !key.is_empty());
-        let key = wanted
-            .or_else(|| found.as_ref().and_then(|map| map.annotations.get(DEFAULT_KEY).cloned()))
-            .unwrap_or_default();
-        let text = found.as_ref().and_then(|map| map.data.get(&key));
-        let status = match (text, &reference) {
-            (Some(text), _) => {
-                let repository = read_repository(text).map_err(|message| {
-                    let label = format!("{config_map}#{key}");
-                    let text = format!("failed to resolve artifact repository: error getting config map for artifact repository ref \"{label}\": {message}");
-                    Refusal::End(WorkflowPhase::Error, text)
-                })?;
-                let namespace = self.wf.metadata.namespace.clone();
-                let repository = Some(Box::new(repository));
-                ArtifactRepositoryRefStatus {
-                    config_map,
-                    key,
-                    namespace,
-                    artifact_repository: repository,
-                    ..Default::default()
-                }
-            }
-            (None, Some(reference)) => {
-                let label = format!("{}#{}", reference.config_map, reference.key);
-                let message = format!(
-                    "failed to resolve artifact repository: failed to find any artifact repository for artifact repository ref \"{label}\""
-                );
-                return Err(Refusal::End(WorkflowPhase::Error, message));
-            }
-            (None, None) => ArtifactRepositoryRefStatus {
-                default: true,
-                artifact_repository: self.config.artifact_repository.clone(),
-                ..Default::default()
-            },
-        };
-        self.wf.status.artifact_repository_ref = Some(Box::new(status));
-        self.out.status_changed = true;
-        Ok(())
-    }
-}
-
-fn read_repository(text: &str) -> Result<ArtifactRepository, String> {
-    let value = tiphys_api::yaml::to_json(text).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// The (Cluster)WorkflowTemplates that a spec names: whether it is one for the whole cluster, and the name.
@@ -269,7 +226,7 @@ pub fn references(spec: &WorkflowSpec) -> Vec<(bool, String)> {
 }
 
 /// Merges specs: the workflow's wins over its template's, which wins over the defaults. argo: merge.go, JoinWorkflowSpec.
-fn join(
+pub(crate) fn join(
     own: &WorkflowSpec,
     template: Option<&WorkflowSpec>,
     defaults: Option<&WorkflowSpec>,
@@ -279,7 +236,7 @@ fn join(
         merged = merge_under(lower, &merged)?;
     }
     merged.suspend = own.suspend;
-    restore_arguments(&mut merged.arguments, own, template);
+    restore_arguments(&mut merged.arguments, &[Some(own), template, defaults]);
     Ok(merged)
 }
 
@@ -306,26 +263,33 @@ fn merge_under(lower: &WorkflowSpec, upper: &WorkflowSpec) -> Result<WorkflowSpe
     Ok(spec)
 }
 
-/// A parameter whose value and source come from different specs takes the whole of the stronger one.
-fn restore_arguments(merged: &mut Arguments, own: &WorkflowSpec, template: Option<&WorkflowSpec>) {
+/// A parameter whose value and source come from different specs takes the whole of the strongest one that has either; an
+/// artifact the whole of the strongest, but for its location where all have it in the same kind of store. The strongest
+/// spec comes first.
+fn restore_arguments(merged: &mut Arguments, specs: &[Option<&WorkflowSpec>]) {
+    let specs = || specs.iter().flatten();
     for parameter in &mut merged.parameters {
-        let has_value = parameter.value.is_some() || parameter.default.is_some() || parameter.value_from.is_some();
-        let stronger = own.arguments.parameter(&parameter.name);
-        let stronger = stronger.or_else(|| template.and_then(|template| template.arguments.parameter(&parameter.name)));
-        if let Some(stronger) = stronger.filter(|_| has_value) {
-            *parameter = stronger.clone();
+        let mut named = specs().filter_map(|spec| spec.arguments.parameter(&parameter.name));
+        if let Some(strongest) = named.find(|parameter| has_value(parameter)) {
+            *parameter = strongest.clone();
         }
     }
     for artifact in &mut merged.artifacts {
-        let stronger = own.arguments.artifact(&artifact.name);
-        let stronger = stronger.or_else(|| template.and_then(|template| template.arguments.artifact(&artifact.name)));
-        if let Some(stronger) = stronger {
-            let same_store = artifact.location().store() == stronger.location().store();
-            if !same_store {
-                *artifact = stronger.clone();
-            }
+        let named: Vec<&Artifact> = specs().filter_map(|spec| spec.arguments.artifact(&artifact.name)).collect();
+        let Some(strongest) = named.first() else { continue };
+        let store = strongest.location().store();
+        let is_same = |artifact: &&Artifact| artifact.location().store().is_none_or(|other| Some(other) == store);
+        let location = artifact.location();
+        *artifact = (*strongest).clone();
+        if store.is_some() && named.iter().all(is_same) {
+            artifact.set_location(location);
         }
     }
+}
+
+/// argo: workflow_types.go, Parameter.HasValue
+fn has_value(parameter: &Parameter) -> bool {
+    parameter.value.is_some() || parameter.default.is_some() || parameter.value_from.is_some()
 }
 
 /// Kubernetes' rule for the value of a label.

@@ -61,17 +61,25 @@ impl Run {
             self.pod_names = self.config.pod_names;
             self.wf.metadata.annotations.insert(POD_NAME_FORMAT.into(), self.pod_names.as_str().into());
         }
-        if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
-            let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
-            self.deadline = Some(deadline);
-            self.timers.insert((deadline, Event2::Deadline));
-        }
+        self.set_deadline();
         self.stage = Stage::Main;
         self.globals.set("workflow.status", WorkflowPhase::Running.as_str());
         if self.suspended() {
             return;
         }
         self.enter();
+    }
+
+    /// Sets the workflow's deadline by its spec.
+    pub(crate) fn set_deadline(&mut self) {
+        if let Some(before) = self.deadline.take() {
+            self.timers.remove(&(before, Event2::Deadline));
+        }
+        if let (Some(seconds), Some(started)) = (self.spec.active_deadline_seconds, self.wf.status.started_at) {
+            let deadline = started.0 + jiff::SignedDuration::from_secs(seconds);
+            self.deadline = Some(deadline);
+            self.timers.insert((deadline, Event2::Deadline));
+        }
     }
 
     fn enter(&mut self) {

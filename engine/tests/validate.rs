@@ -46,7 +46,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 fn first(object: &Object, known: &Known) -> String {
     let problem = match object {
-        Object::Workflow(workflow) => validate::first_problem(workflow, known),
+        Object::Workflow(workflow) => validate::first_problem(workflow, known, None),
         Object::WorkflowTemplate(template) => validate::first_problem_of_template(Ok(template), known),
         Object::ClusterWorkflowTemplate(template) => validate::first_problem_of_template(Err(template), known),
         Object::CronWorkflow(cron) => validate::first_problem_of_cron_workflow(cron, known),

@@ -4,7 +4,7 @@
 //! Its artifact repository, service accounts and limits belong to a cluster and are passed over.
 
 use serde_json::Value;
-use tiphys_api::{Container, WorkflowSpec};
+use tiphys_api::{Container, Workflow};
 use tiphys_podspec::{ImageCommand, PodConfig};
 
 use crate::documents::Documents;
@@ -21,7 +21,7 @@ pub struct ConfigError {
 }
 
 /// Takes `images` and `mainContainer` into `config`, and gives `workflowDefaults`.
-pub(crate) fn apply(documents: &Documents, config: &mut PodConfig) -> Result<Option<WorkflowSpec>, ConfigError> {
+pub(crate) fn apply(documents: &Documents, config: &mut PodConfig) -> Result<Option<Workflow>, ConfigError> {
     let Some(data) = documents.config_map(NAME) else { return Ok(None) };
     let read = |key: &'static str| -> Result<Option<Value>, ConfigError> {
         let Some(text) = data.keys.get(key) else { return Ok(None) };
@@ -42,8 +42,7 @@ pub(crate) fn apply(documents: &Documents, config: &mut PodConfig) -> Result<Opt
     if let Some(container) = read("mainContainer")? {
         config.main_container = Some(typed::<Container>("mainContainer", container)?);
     }
-    let defaults = read("workflowDefaults")?.map(|mut defaults| defaults["spec"].take());
-    defaults.filter(|spec| !spec.is_null()).map(|spec| typed("workflowDefaults", spec)).transpose()
+    read("workflowDefaults")?.map(|defaults| typed("workflowDefaults", defaults)).transpose()
 }
 
 fn typed<T: serde::de::DeserializeOwned>(key: &'static str, value: Value) -> Result<T, ConfigError> {
@@ -58,13 +57,14 @@ mod tests {
     fn what_shapes_pods_is_taken() {
         let documents = crate::documents::of_yaml(
             "kind: ConfigMap\nmetadata: {name: workflow-controller-configmap}\ndata:\n  images: |\n    a/b:c: {entrypoint: \
-             [/x, -y], cmd: [z]}\n  workflowDefaults: |\n    spec: {activeDeadlineSeconds: 7}\n  artifactRepository: |\n    \
+             [/x, -y], cmd: [z]}\n  workflowDefaults: |\n    metadata: {labels: {a: b}}\n    spec: {activeDeadlineSeconds: 7}\n  artifactRepository: |\n    \
              s3: {}\n",
         );
         let mut config = PodConfig::default();
         let defaults = apply(&documents, &mut config).unwrap().unwrap();
         assert_eq!(config.images["a/b:c"].entrypoint, ["/x", "-y"]);
         assert_eq!(config.images["a/b:c"].cmd, ["z"]);
-        assert_eq!(defaults.active_deadline_seconds, Some(7));
+        assert_eq!(defaults.metadata.labels["a"], "b");
+        assert_eq!(defaults.spec.active_deadline_seconds, Some(7));
     }
 }

@@ -525,7 +525,7 @@ impl Driver {
                 Fact::Template { cluster_scope, name, found }
             }
             Need::ConfigMap { namespace, name } => {
-                let found = documents.config_map(&name).map(engine_data);
+                let found = Ok(documents.config_map(&name).map(engine_data));
                 Fact::ConfigMap { namespace, name, found }
             }
             Need::Memo { cache, key } => {

@@ -66,7 +66,7 @@ fn take(run: &mut Run, now: Timestamp, pods: &mut Vec<tiphys_engine::NodeId>) {
         }
         for need in plan.needs {
             if let tiphys_engine::Need::ConfigMap { namespace, name } = need {
-                run.observe(Fact::ConfigMap { namespace, name, found: None }, now);
+                run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, now);
             }
         }
     }

@@ -119,7 +119,7 @@ impl Cluster<'_, '_> {
                 Fact::Template { cluster_scope: *cluster_scope, name: name.clone(), found }
             }
             Need::ConfigMap { namespace, name } => {
-                let found = self.config_maps.get(name).cloned();
+                let found = Ok(self.config_maps.get(name).cloned());
                 Fact::ConfigMap { namespace: namespace.clone(), name: name.clone(), found }
             }
             Need::Memo { cache, key } => {

@@ -25,7 +25,7 @@ fn outcome(key: &str, max_age: &str, found: Result<Option<MemoEntry>, String>) -
         }
         for need in plan.needs {
             let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: None },
+                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
                 Need::Memo { cache, key } => Fact::Memo { cache, key, found: found.clone() },
                 Need::Template { .. } => panic!("{need:?}"),
             };

@@ -57,7 +57,7 @@ impl Driven {
             }
             for need in plan.needs {
                 let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-                self.run.observe(Fact::ConfigMap { namespace, name, found: None }, at(second));
+                self.run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(second));
             }
         }
     }

@@ -35,7 +35,7 @@ fn outcome(restriction: Restriction, allowed: &[&str], spec: Value, status: Valu
         }
         for need in plan.needs {
             let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: None },
+                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
                 Need::Template { cluster_scope, name } => {
                     Fact::Template { cluster_scope, name, found: Ok(Box::new(template("theirs"))) }
                 }

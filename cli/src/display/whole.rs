@@ -80,8 +80,7 @@ fn phase_name(phase: PhaseArg) -> &'static str {
 
 /// What else there is to be known of a workflow, a line each. argo: commands/common/get.go, PrintWorkflowHelper.
 fn details(workflow: &Workflow) -> String {
-    let (metadata, spec, status) = (&workflow.metadata, &workflow.spec, &workflow.status);
-    let executed = status.stored_workflow_template_spec.as_deref().unwrap_or(spec);
+    let (metadata, executed, status) = (&workflow.metadata, workflow.executed_spec(), &workflow.status);
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut row = |name, value: String| rows.push((name, value));
     row("Namespace", metadata.namespace.clone());

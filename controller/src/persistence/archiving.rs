@@ -149,8 +149,8 @@ async fn once(cluster: &Arc<Cluster>, waiting: &Waiting) -> Result<(), Failure> 
         written => written?,
     };
     tracing::debug!(namespace = waiting.namespace, workflow = waiting.name, "archived");
-    let executed = whole.status.stored_workflow_template_spec.as_deref().unwrap_or(&whole.spec);
-    if let Some(at) = ttl::moment(executed.ttl_strategy.as_deref(), whole.status.phase, whole.status.finished_at) {
+    let strategy = whole.executed_spec().ttl_strategy.as_deref();
+    if let Some(at) = ttl::moment(strategy, whole.status.phase, whole.status.finished_at) {
         let Waiting { namespace, name, uid } = waiting.clone();
         ttl::delete_at(cluster.clone(), namespace, name, uid, at);
     }

@@ -161,8 +161,7 @@ impl Workplace {
                 return Ok(None);
             }
         };
-        let stored = workflow.status.stored_workflow_template_spec.as_deref();
-        let spec = stored.unwrap_or(&workflow.spec).clone();
+        let spec = workflow.executed_spec().clone();
         let mut progress = workflow.status.artifact_gc_status.as_deref().cloned().unwrap_or_default();
         let is_deleted = workflow.metadata.deletion_timestamp.is_some();
         let ready = [CollectionStrategy::OnWorkflowCompletion, CollectionStrategy::OnWorkflowDeletion];
@@ -305,7 +304,7 @@ impl Workplace {
                 Going::Whole => patch["status"]["nodes"] = json!(nodes),
                 Going::Packed => patch["status"]["compressedNodes"] = tiphys_nodes::pack(&all).into(),
                 Going::Outside => {
-                    let repository = workflow.spec.artifact_repository_ref.as_deref();
+                    let repository = workflow.executed_spec().artifact_repository_ref.as_deref();
                     let version = self.keep_outside(all, repository).await.map_err(|error| away(&error))?;
                     patch["status"]["offloadNodeStatusVersion"] = version.into();
                 }

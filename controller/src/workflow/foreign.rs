@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tiphys_api::{NodeStatus, NodeType, Workflow};
+use tiphys_api::{NodeStatus, NodeType, Workflow, WorkflowSpec};
 use tiphys_engine::{Fact, NodeId, Shutdown};
 
 /// What the differences between the object that was read and the one that we keep ask for.
@@ -15,6 +15,7 @@ pub(super) fn asked(ours: &Workflow, theirs: &Workflow) -> Vec<Fact> {
             _ => {}
         }
     }
+    facts.extend(changed_spec(&ours.spec, &theirs.spec).map(|spec| Fact::Spec(Box::new(spec))));
     let suspends = theirs.status.nodes.values().filter(|node| node.r#type == NodeType::Suspend);
     facts.extend(suspends.filter_map(|node| suspend_node(ours.status.nodes.get(&node.id)?, node)));
     let (before, now) = (ours.spec.suspend == Some(true), theirs.spec.suspend == Some(true));
@@ -22,6 +23,15 @@ pub(super) fn asked(ours: &Workflow, theirs: &Workflow) -> Vec<Fact> {
         facts.push(Fact::Suspended(now));
     }
     facts
+}
+
+/// A spec that differs in something else than what is asked for by `shutdown` and `suspend`.
+fn changed_spec(ours: &WorkflowSpec, theirs: &WorkflowSpec) -> Option<WorkflowSpec> {
+    if ours == theirs {
+        return None;
+    }
+    let spec = WorkflowSpec { shutdown: ours.shutdown.clone(), suspend: ours.suspend, ..theirs.clone() };
+    (spec != *ours).then_some(spec)
 }
 
 /// A suspend node that was ended, or given outputs.
@@ -61,8 +71,12 @@ mod tests {
             "outputs": {"parameters": [{"name": "p", "valueFrom": {"supplied": {}}}]}});
         let ours = workflow(json!({}), node.clone());
         assert!(asked(&ours, &ours).is_empty());
-        let stopped = asked(&ours, &workflow(json!({"shutdown": "Stop", "suspend": true}), node));
+        let stopped = asked(&ours, &workflow(json!({"shutdown": "Stop", "suspend": true}), node.clone()));
         assert!(matches!(stopped[..], [Fact::Shutdown(Shutdown::Stop), Fact::Suspended(true)]), "{stopped:?}");
+        let wider = workflow(json!({"suspend": true, "parallelism": 2}), node);
+        let facts = asked(&ours, &wider);
+        let [Fact::Spec(spec), Fact::Suspended(true)] = &facts[..] else { panic!("{facts:?}") };
+        assert_eq!((spec.parallelism, spec.suspend), (Some(2), None));
         let resumed = json!({"id": "n", "type": "Suspend", "phase": "Succeeded", "message": "by me",
             "outputs": {"parameters": [{"name": "p", "value": "v"}]}});
         let facts = asked(&ours, &workflow(json!({}), resumed));

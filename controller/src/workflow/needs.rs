@@ -48,11 +48,14 @@ impl Workplace {
             }
             Need::ConfigMap { namespace, name } => {
                 let path = Kind::ConfigMap.within(&namespace).named(&name);
-                let found = self.read::<ConfigMapObject>(&path).await.ok().map(|map| ConfigMapData {
-                    labels: map.metadata.labels,
-                    annotations: map.metadata.annotations,
-                    data: map.data,
-                });
+                let found = match self.read::<ConfigMapObject>(&path).await {
+                    Ok(map) => {
+                        let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
+                        Ok(Some(ConfigMapData { labels, annotations, data: map.data }))
+                    }
+                    Err(error) if error.is_not_found() => Ok(None),
+                    Err(error) => Err(error.to_string()),
+                };
                 Fact::ConfigMap { namespace, name, found }
             }
             Need::Memo { cache, key } => {

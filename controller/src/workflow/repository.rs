@@ -65,11 +65,7 @@ impl Workplace {
             };
             let default = object.metadata.annotations.get(DEFAULT_KEY).map_or("", String::as_str);
             let key = if key.is_empty() { default } else { key };
-            let Some(text) = object.data.get(key) else {
-                return Err(format!(
-                    "config map missing key {key} for artifact repository ref {namespace}/{map}#{key}"
-                ));
-            };
+            let Some(text) = object.data.get(key) else { continue };
             let repository = parse(text).map_err(|reason| format!("{namespace}/{map}#{key}: {reason}"))?;
             return Ok(ArtifactRepositoryRefStatus {
                 config_map: map.to_owned(),

@@ -1,4 +1,5 @@
-//! What goes out to the API server of a workflow's status: what changed since the last write, and nothing else.
+//! What goes out to the API server of a workflow's status: what changed since the last write, and nothing else. With the first
+//! write go the defaults that the workflow has got.
 //!
 //! A JSON merge patch (RFC 7396) that names the version it is for. Of nodes that are not over, what was written last is
 //! kept, so that only fields that changed are sent; a node that is over rarely changes again, and goes out whole then.
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
-use tiphys_api::{NodeStatus, Workflow, WorkflowStatus};
+use tiphys_api::{NodeStatus, Workflow, WorkflowSpec, WorkflowStatus};
 
 use tiphys_nodes::MOST;
 
@@ -63,6 +64,8 @@ pub struct Written {
     pub notes: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
+    /// The spec as it was read, until the next write: that brings it to what the defaults make of it.
+    spec: Option<Box<WorkflowSpec>>,
     /// The status without its nodes.
     head: Value,
     /// Nodes that were not over when they were written.
@@ -95,6 +98,7 @@ impl Written {
             version: workflow.metadata.resource_version.clone(),
             labels: workflow.metadata.labels.clone(),
             annotations: workflow.metadata.annotations.clone(),
+            spec: Some(Box::new(workflow.spec.clone())),
             head: head(&workflow.status),
             going: held.going,
             outside: held.version,
@@ -167,11 +171,19 @@ impl Written {
                 before.clone_from(now);
             }
         }
-        if status.is_empty() && metadata.is_empty() {
+        // Where it came from a template, the object keeps what it had, and the status has what is executed.
+        let is_own = workflow.status.stored_workflow_template_spec.is_none();
+        let spec = self.spec.take().filter(|before| is_own && !self.least && **before != workflow.spec);
+        let spec = spec.and_then(|before| difference(&settled(&before), &settled(&workflow.spec)));
+        if status.is_empty() && metadata.is_empty() && spec.is_none() {
             return None;
         }
         metadata.insert("resourceVersion".into(), Value::String(self.version.clone()));
         let mut patch = json!({"metadata": metadata});
+        if let Some(spec) = spec {
+            patch["spec"] = Value::Object(spec);
+            self.rest += patch["spec"].to_string().len();
+        }
         if !status.is_empty() {
             patch["status"] = Value::Object(status);
         }
@@ -248,6 +260,11 @@ impl Written {
 fn to_value(value: &impl serde::Serialize) -> Value {
     // Types of the API have text keys, and always serialise.
     serde_json::to_value(value).unwrap_or_default()
+}
+
+/// The spec but for what users ask for by changing it while the workflow runs: that is theirs to write.
+fn settled(spec: &WorkflowSpec) -> Value {
+    to_value(&WorkflowSpec { suspend: None, shutdown: String::new(), ..spec.clone() })
 }
 
 /// The status but for its nodes.
@@ -355,6 +372,25 @@ mod tests {
         let patch = written.patch(&after, std::iter::once("b")).unwrap().patch;
         assert_eq!(patch["status"]["nodes"]["b"]["message"], Value::Null);
         assert_eq!(patch["status"]["nodes"]["b"]["phase"], "Failed");
+    }
+
+    #[test]
+    fn defaults_go_out_once() {
+        let mut ours = workflow(json!({}));
+        let mut written = Written::of(&ours, Held::default(), SizeLimits::default());
+        ours.spec =
+            serde_json::from_value(json!({"podGC": {"strategy": "OnPodCompletion"}, "shutdown": "Stop"})).unwrap();
+        let due = Some(json!({"podGC": {"strategy": "OnPodCompletion"}}));
+        let spec = |written: &mut Written, ours: &Workflow| {
+            written.patch(ours, std::iter::empty()).map(|out| out.patch["spec"].clone())
+        };
+        assert_eq!(spec(&mut written, &ours), due);
+        assert_eq!(spec(&mut written, &ours), None);
+        // Where that was refused since somebody else had written, it is due again.
+        written = written.over(&workflow(json!({})), Held::default(), &ours);
+        assert_eq!(spec(&mut written, &ours), due);
+        written = written.over(&ours.clone(), Held::default(), &ours);
+        assert_eq!(spec(&mut written, &ours), None);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn release(place: &Workplace, owner: &Workflow, pods: Vec<Pod>) {
     for pod in pods.into_iter().filter(|pod| pod.metadata.is_of(&owner.metadata.uid)) {
         let state = pod_state::read(&pod).state.phase;
         if matches!(state, PodPhase::Succeeded | PodPhase::Failed) {
-            let release = decide(owner.spec.pod_gc.as_deref(), &config, &pod.metadata.labels, state, phase);
+            let release = decide(owner.executed_spec().pod_gc.as_deref(), &config, &pod.metadata.labels, state, phase);
             tokio::spawn(place.clone().release(release, pod.metadata.into()));
         } else if pod.metadata.deletion_timestamp.is_some() {
             unguard(place, vec![pod]);

@@ -71,6 +71,7 @@ fn check(cron: &CronWorkflow, validation: &mut Validation<'_>) -> Outcome {
         name: ("workflow", ""),
         labels,
         annotations,
+        defaults: None,
         is_template: false,
     };
     validation.report.enter("cannot validate Workflow:".to_string());

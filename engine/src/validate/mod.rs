@@ -61,9 +61,11 @@ pub fn workflow(workflow: &Workflow, lookup: &dyn Templates, options: Options) -
     Subject::workflow(workflow).problems(lookup, options, Report::new(false))
 }
 
-/// What Argo's controller says of a workflow that it is given; it puts `invalid spec: ` before it.
-pub fn first_problem(workflow: &Workflow, lookup: &dyn Templates) -> Option<Problem> {
-    Subject::workflow(workflow).problems(lookup, Options::default(), Report::new(true)).into_iter().next()
+/// What Argo's controller says of a workflow that it is given; it puts `invalid spec: ` before it. `defaults` lie under the
+/// template that the workflow names; in one that names none they are already.
+pub fn first_problem(workflow: &Workflow, lookup: &dyn Templates, defaults: Option<&WorkflowSpec>) -> Option<Problem> {
+    let subject = Subject { defaults, ..Subject::workflow(workflow) };
+    subject.problems(lookup, Options::default(), Report::new(true)).into_iter().next()
 }
 
 /// Every problem of a template.

@@ -26,6 +26,8 @@ pub(super) struct Subject<'a> {
     pub(super) name: (&'static str, &'a str),
     pub(super) labels: Vec<&'a BTreeMap<String, String>>,
     pub(super) annotations: Vec<&'a BTreeMap<String, String>>,
+    /// What lies under the spec and the one that it refers to.
+    pub(super) defaults: Option<&'a WorkflowSpec>,
     /// It is a template, validated by itself.
     pub(super) is_template: bool,
 }
@@ -38,6 +40,7 @@ impl<'a> Subject<'a> {
             name: ("workflow", &workflow.metadata.name),
             labels: vec![&workflow.metadata.labels],
             annotations: vec![&workflow.metadata.annotations],
+            defaults: None,
             is_template: false,
         }
     }
@@ -49,6 +52,7 @@ impl<'a> Subject<'a> {
             name: ("workflow template", &template.metadata.name),
             labels: vec![&template.metadata.labels],
             annotations: vec![&template.metadata.annotations],
+            defaults: None,
             is_template: true,
         }
     }
@@ -60,6 +64,7 @@ impl<'a> Subject<'a> {
             name: ("cluster workflow template", &template.metadata.name),
             labels: vec![&template.metadata.labels],
             annotations: vec![&template.metadata.annotations],
+            defaults: None,
             is_template: true,
         }
     }
@@ -175,7 +180,7 @@ impl<'a> Subject<'a> {
                 None => globals.set_unknown(tag),
             }
         }
-        let more: Vec<&WorkflowMetadata> = [Some(self.spec), referred]
+        let more: Vec<&WorkflowMetadata> = [Some(self.spec), referred, self.defaults]
             .into_iter()
             .flatten()
             .filter_map(|spec| spec.workflow_metadata.as_deref())
@@ -250,7 +255,8 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         validation.globals.set_unknown("workflow.failures");
-        let templates = [Some(self.spec), referred].into_iter().flatten().flat_map(|spec| &spec.templates);
+        let templates =
+            [Some(self.spec), referred, self.defaults].into_iter().flatten().flat_map(|spec| &spec.templates);
         let mut artifacts = templates.flat_map(|template| &template.outputs.artifacts);
         if artifacts.any(|artifact| names::holds_parameter(&artifact.global_name)) {
             validation.globals.set(ANY_OUTPUT_ARTIFACT, "true");

@@ -265,7 +265,7 @@ impl Actor {
         if !over && !config.no_estimates {
             place.clone().look_for_baseline(&workflow);
         }
-        let run = Run::restore(workflow, config.engine(), Timestamp::now());
+        let run = Run::restore(workflow, place.cluster.engine(), Timestamp::now());
         let mut actor = Actor {
             place,
             run,

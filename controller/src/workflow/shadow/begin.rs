@@ -75,7 +75,7 @@ impl Shadow {
             }
             None => Workflow { status: WorkflowStatus::default(), ..(*theirs).clone() },
         };
-        let run = Run::restore(first, place.cluster.config().engine(), Timestamp::now());
+        let run = Run::restore(first, place.cluster.engine(), Timestamp::now());
         let mut shadow = Shadow {
             place,
             ignored,
@@ -106,7 +106,7 @@ impl Shadow {
 
     /// Nodes have parted: our engine goes on from the live status.
     pub(super) async fn begin_anew(&mut self, theirs: &Workflow) {
-        self.run = Run::restore(theirs.clone(), self.place.cluster.config().engine(), Timestamp::now());
+        self.run = Run::restore(theirs.clone(), self.place.cluster.engine(), Timestamp::now());
         self.pods.forget_asked();
         self.locks.clear();
         self.ending.clear();
