@@ -37,7 +37,7 @@ pub struct Limits {
     #[arg(long, env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
     pub in_flight_labels: NonZero<u16>,
     /// Requests at a time that tell events; of nodes' events those are dropped before which a thousand wait
-    #[arg(long, env = "TIPHYS_IN_FLIGHT_EVENTS", default_value = "2", value_name = "N")]
+    #[arg(long, env = "TIPHYS_IN_FLIGHT_EVENTS", default_value = "1", value_name = "N")]
     pub in_flight_events: NonZero<u16>,
     /// Other requests at a time: reading, deleting, signals
     #[arg(long, env = "TIPHYS_IN_FLIGHT_OTHERS", default_value = "16", value_name = "N")]

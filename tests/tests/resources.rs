@@ -19,7 +19,7 @@ fn plan(run: &mut Run) {
         }
         for need in needs {
             let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: None }, at(1));
+            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
         }
     }
 }
