@@ -15,7 +15,7 @@ fn a_workflow_says_what_claim_it_waits_for() {
     let mut run = Run::new(workflow, EngineConfig::default(), now);
     for need in run.plan(now).needs {
         let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-        run.observe(Fact::ConfigMap { namespace, name, found: None }, now);
+        run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, now);
     }
     run.plan(now);
     let mut told = |fact: Fact| {

@@ -26,7 +26,7 @@ fn plan(run: &mut Run) -> Vec<String> {
         }
         for need in plan.needs {
             let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: None }, at(1));
+            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
         }
     }
 }
@@ -76,7 +76,7 @@ fn without_expressions_their_tags_are_names_that_nothing_has() {
             }
             for need in plan.needs {
                 let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-                run.observe(Fact::ConfigMap { namespace, name, found: None }, at(1));
+                run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
             }
         };
         let Some(Action::CreatePod(request)) = plan.actions.into_iter().next() else { panic!("no Pod") };

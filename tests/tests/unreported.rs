@@ -22,7 +22,7 @@ fn plan(run: &mut Run, second: i64) -> Option<Timestamp> {
         }
         for need in plan.needs {
             let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: None }, at(second));
+            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(second));
         }
     }
 }
