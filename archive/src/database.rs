@@ -3,11 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, ConnectOptions as _, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Row as _, Transaction};
 
 use crate::dialect::Dialect;
 use crate::statement::Statement;
 use crate::{Engine, Error, Reconnection, Settings};
+
+/// How long whoever is at the tables is waited for.
+const HELD_OFF_SECONDS: u32 = 60;
 
 /// A database. Connections are made when they are needed.
 #[derive(Clone, Debug)]
@@ -109,6 +112,27 @@ impl Database {
                 statement.query().execute(&mut *transaction).await.map_err(refused)?;
             }
             transaction.commit().await.map_err(refused)
+        })
+        .await
+    }
+
+    /// Holds everybody off who asks for the same name in the same database, until the connection ends. In MySQL, where a
+    /// statement about tables ends the transaction that it is in; None elsewhere. Source: MySQL, "Locking Functions".
+    pub(crate) async fn hold_off(&self, what: &'static str, name: &str) -> Result<Option<AnyConnection>, Error> {
+        if self.dialect != Dialect::MySql {
+            return Ok(None);
+        }
+        // Not of the pool: whoever is alone needs what that has.
+        let options = self.pool.connect_options();
+        let hold = self.statement(format!("select get_lock(md5(concat(database(), '.{name}')), {HELD_OFF_SECONDS})"));
+        self.patiently(|| async {
+            let refused = |error| Error::of(what, error);
+            let mut connection = options.connect().await.map_err(refused)?;
+            let held = hold.query().fetch_one(&mut connection).await.map_err(refused)?;
+            match number(&held, 0)? {
+                1 => Ok(Some(connection)),
+                _ => Err(Error::Unreachable("somebody else has been at the same tables for a minute".into())),
+            }
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! Brings a database's tables up to date. argo: util/sqldb/migrate.go.
 
+use sqlx::Connection as _;
+
 use crate::database::number;
 use crate::dialect::Dialect;
 use crate::schema::{self, HISTORY, NOW, OLDEST};
@@ -17,11 +19,29 @@ impl Database {
     /// [`Error::TooOld`], or the database refuses.
     pub async fn migrate(&self, nodes: &str) -> Result<(), Error> {
         is_name(nodes)?;
-        match self.begin_history(HISTORY).await? {
-            -1 => self.make(nodes).await,
-            version if version < OLDEST => Err(Error::TooOld { version }),
-            version => self.change(HISTORY, version, NOW, |number| schema::change(number, self.dialect)).await,
+        let migrated = async {
+            match self.begin_history(HISTORY).await? {
+                -1 => self.make(nodes).await,
+                version if version < OLDEST => Err(Error::TooOld { version }),
+                version => self.change(HISTORY, version, NOW, |number| schema::change(number, self.dialect)).await,
+            }
+        };
+        self.alone(HISTORY, migrated).await
+    }
+
+    /// Does what changes the tables that a history counts the changes of, while nobody else does.
+    pub(crate) async fn alone(
+        &self,
+        history: &str,
+        work: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let others = self.hold_off(WHAT, history).await?;
+        let done = work.await;
+        if let Some(connection) = others {
+            // It ends in any case.
+            let _ = connection.close().await;
         }
+        done
     }
 
     /// Makes sure that the tables are there, without changing any.
@@ -69,7 +89,7 @@ impl Database {
         Ok(self.version(history).await?.unwrap_or(-1))
     }
 
-    /// Carries out the changes that a database has not seen, each by one of those who try.
+    /// Carries out the changes that a database has not seen, each by one of those who try; in MySQL within [`Database::alone`].
     pub(crate) async fn change(
         &self,
         history: &str,
@@ -79,7 +99,19 @@ impl Database {
     ) -> Result<(), Error> {
         for next in version + 1..=now {
             let change = change(next).map(|change| self.statement(change));
-            self.once(WHAT, &self.counted(history, next, next - 1), change.as_ref()).await?;
+            let counted = self.counted(history, next, next - 1);
+            if self.dialect != Dialect::MySql {
+                self.once(WHAT, &counted, change.as_ref()).await?;
+                continue;
+            }
+            // Counted when it is done: a change that is given up for the sake of another transaction is tried again.
+            if let Some(change) = change {
+                match self.execute(WHAT, &change).await {
+                    Err(Error::Refused { reason, .. }) if is_done(&reason) => {}
+                    done => drop(done?),
+                }
+            }
+            self.execute(WHAT, &counted).await?;
         }
         Ok(())
     }
@@ -101,6 +133,11 @@ impl Database {
             Dialect::Sqlite => "integer",
         }
     }
+}
+
+/// Whether a change is refused since it was made before, by somebody who was killed before it was counted.
+fn is_done(reason: &str) -> bool {
+    ["Duplicate key name", "Duplicate column name", "Can't DROP"].iter().any(|words| reason.starts_with(words))
 }
 
 /// A table's name becomes part of statements.

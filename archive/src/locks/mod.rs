@@ -125,8 +125,11 @@ impl LockTables {
     /// # Errors
     /// The database refuses.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let version = self.database.begin_history(HISTORY).await?;
-        self.database.change(HISTORY, version, NOW, |number| self.names.change(number)).await
+        let migrated = async {
+            let version = self.database.begin_history(HISTORY).await?;
+            self.database.change(HISTORY, version, NOW, |number| self.names.change(number)).await
+        };
+        self.database.alone(HISTORY, migrated).await
     }
 
     /// Makes sure that the tables are there.

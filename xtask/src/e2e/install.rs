@@ -70,7 +70,7 @@ fn values(cluster: &Cluster, controller: &str, executor: &str) -> Value {
         "config": {
             "executor": {"securityContext": safe},
             "artifactRepository": {"s3": {
-                "bucket": "my-bucket", "endpoint": cluster.s3.host, "insecure": true,
+                "bucket": "my-bucket", "endpoint": cluster.s3.host, "insecure": true, "createBucketIfNotPresent": {},
                 "accessKeySecret": secret("accesskey"), "secretKeySecret": secret("secretkey"),
             }},
         },
@@ -87,8 +87,20 @@ pub fn rendered() -> Result<()> {
 /// # Errors
 /// What does not work.
 pub async fn run(api: &Api, cluster: &Cluster, name: &str, controller: &str, executor: &str, keep: bool) -> Result<()> {
-    let helm = generated::helm()?;
     let namespace = Namespace::make(api, name, "restricted", &cluster.s3).await?;
+    let outcome = installed(api, cluster, &namespace, controller, executor).await;
+    // What it reserves would be missing to those that follow.
+    if keep { outcome } else { namespace.delete().await.and(outcome) }
+}
+
+async fn installed(
+    api: &Api,
+    cluster: &Cluster,
+    namespace: &Namespace<'_>,
+    controller: &str,
+    executor: &str,
+) -> Result<()> {
+    let (helm, name) = (generated::helm()?, namespace.name.as_str());
     let mut command = generated::template(&helm, name);
     let file = crate::shell::target().join("e2e-values.json");
     std::fs::write(&file, values(cluster, controller, executor).to_string())?;
@@ -112,7 +124,7 @@ pub async fn run(api: &Api, cluster: &Cluster, name: &str, controller: &str, exe
             bail!("no replica tells `{line}`:\n{metrics}");
         }
     }
-    if keep { Ok(()) } else { namespace.delete().await }
+    Ok(())
 }
 
 fn kubectl(cluster: &Cluster, namespace: &str) -> Command {

@@ -74,6 +74,8 @@ struct Options {
     /// All recorded Pods, instead of one case for each kind of step.
     all_recorded: bool,
     keep: bool,
+    /// The images as they are shipped, instead of such that are built in less time.
+    shipped: bool,
     /// Nothing begins after that.
     end: Option<Instant>,
     /// How many tests were wanted when it was too late for them.
@@ -87,6 +89,10 @@ impl Options {
         let is_late = is_wanted && self.end.is_some_and(|end| Instant::now() > end);
         self.late.set(self.late.get() + usize::from(is_late));
         is_wanted && !is_late
+    }
+
+    fn build(&self) -> image::Build {
+        if self.shipped { image::Build::Release } else { image::Build::Quick }
     }
 }
 
@@ -182,7 +188,7 @@ pub fn run(args: &[String]) -> Result<()> {
         return count.end(&options);
     }
     let begun = Instant::now();
-    let [root, other] = image::build()?;
+    let [root, other] = image::executor(options.build())?;
     let mut images = Images {
         executor: cluster.push(&other, "executor-nonroot")?,
         scratch: cluster.push(&other, "scratch")?,
@@ -244,6 +250,7 @@ fn parse(args: &[String]) -> Result<Options> {
             }
             "--all-recorded" => options.all_recorded = true,
             "--keep" => options.keep = true,
+            "--shipped" => options.shipped = true,
             other => bail!("unknown option {other}"),
         }
     }
@@ -280,7 +287,7 @@ fn stores(cluster: &Cluster) -> Result<()> {
 /// The chart, with the images of this state of the sources.
 async fn chart(options: &Options, cluster: &Cluster, executor: &image::Built) -> Result<()> {
     install::rendered()?;
-    let controller = cluster.push(&image::controller()?, "controller")?;
+    let controller = cluster.push(&image::controller(options.build())?, "controller")?;
     let executor = cluster.push(executor, "executor-nonroot")?;
     let api = Api::open(&cluster.kubeconfig)?;
     let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();

@@ -69,17 +69,11 @@ pub fn stand_in(pod: &mut Value, image: &str) {
     let volumes = pod["spec"]["volumes"].as_array_mut().into_iter().flatten();
     let Some(found) = volumes.into_iter().find(|volume| volume["name"] == "argoexec-bin") else { return };
     *found = volume;
-    for container in pod["spec"]["containers"].as_array_mut().into_iter().flatten() {
-        for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
-            if mount["name"] == "argoexec-bin" {
-                mount["mountPath"] = format!("{}/bin", tiphys_contract::path::IMAGE_VOLUME).into();
-            }
-        }
-    }
     let first = json!({
         "name": "image-volume", "image": image, "args": ["init"], "securityContext": restricted(Some(EXECUTOR)),
         "env": [{"name": "ARGO_TEMPLATE", "value": "{}"}, {"name": "TIPHYS_EMISSARY", "value": "/bin/argoexec"}],
-        "volumeMounts": [{"name": "argoexec-bin", "mountPath": tiphys_contract::path::SHARED}],
+        // Where the image has it.
+        "volumeMounts": [{"name": "argoexec-bin", "mountPath": tiphys_contract::path::SHARED, "subPath": "bin"}],
     });
     match pod["spec"]["initContainers"].as_array_mut() {
         Some(others) => others.insert(0, first),

@@ -1,4 +1,5 @@
-//! Static programs: the executor and the emissary, small by profile `min`, and the controller, fast by `release`.
+//! Static programs: the executor and the emissary, small by profile `min`, and the controller, fast by `release`. Tests take
+//! all of them by profile `quick`, with the same dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,16 +9,20 @@ use anyhow::{Context, Result};
 use super::{Machine, Programs};
 use crate::shell::{cargo, install, is_on_path, output, root, run, target};
 
-/// Builds both programs for a machine, after installing what that needs.
-pub fn build(machine: Machine) -> Result<Programs> {
+/// Builds the executor and the emissary for a machine, after installing what that needs.
+pub fn build(machine: Machine, build: Build) -> Result<Programs> {
+    let (profile, flags) = match build {
+        Build::Release => ("min", small()),
+        Build::Quick => ("quick", linker()),
+    };
     let programs = [("tiphys-executor", &[][..]), ("tiphys-emissary", &["--no-default-features"][..])];
     for (program, features) in programs {
-        let mut command = cargo(&["build", "--package", "tiphys-executor", "--bin", program, "--profile", "min"]);
+        let mut command = cargo(&["build", "--package", "tiphys-executor", "--bin", program, "--profile", profile]);
         command.args(features);
-        command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, small()].concat().join("\u{1f}"));
+        command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, flags.clone()].concat().join("\u{1f}"));
         run_static(command, machine)?;
     }
-    let folder = target().join(machine.triple()).join("min");
+    let folder = target().join(machine.triple()).join(profile);
     let (executor, emissary) = (folder.join("tiphys-executor"), folder.join("tiphys-emissary"));
     Ok(Programs { machine, executor, emissary })
 }
@@ -33,15 +38,14 @@ pub enum Build {
 
 /// Builds the controller for a machine.
 pub fn controller(machine: Machine, build: Build) -> Result<PathBuf> {
-    let (profile, folder) = match build {
-        Build::Release => ("release", "release"),
-        Build::Quick => ("dev", "debug"),
+    let profile = match build {
+        Build::Release => "release",
+        Build::Quick => "quick",
     };
     let mut command = cargo(&["build", "--package", "tiphys-controller", "--profile", profile]);
-    let linker = ["-Clinker=rust-lld".to_owned(), "-Crelocation-model=static".to_owned()];
-    command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, linker.to_vec()].concat().join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, linker()].concat().join("\u{1f}"));
     run_static(command, machine)?;
-    Ok(target().join(machine.triple()).join(folder).join("tiphys-controller"))
+    Ok(target().join(machine.triple()).join(profile).join("tiphys-controller"))
 }
 
 /// Runs a build for a machine, after installing what that needs.
@@ -65,14 +69,17 @@ fn same_paths() -> Result<Vec<String>> {
     Ok(flags)
 }
 
+/// The toolchain has musl's start files and its own linker, for each machine: no compiler's is needed.
+fn linker() -> Vec<String> {
+    ["-Clinker=rust-lld", "-Crelocation-model=static"].map(str::to_owned).into()
+}
+
 /// What makes programs smaller than the profile alone does.
 fn small() -> Vec<String> {
     let script = root().join("images/no-unwinding.ld");
-    let mut flags = Vec::new();
-    // The toolchain has musl's start files and its own linker, for each machine: no compiler's is needed.
-    let linker = ["--no-eh-frame-hdr".into(), "--icf=all".into(), format!("-T{}", script.display())];
-    flags.extend(["-Clinker=rust-lld".into(), "-Crelocation-model=static".into()]);
-    flags.extend(linker.map(|argument| format!("-Clink-arg={argument}")));
+    let arguments = ["--no-eh-frame-hdr".into(), "--icf=all".into(), format!("-T{}", script.display())];
+    let mut flags = linker();
+    flags.extend(arguments.map(|argument| format!("-Clink-arg={argument}")));
     flags
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::target;
-use binaries::Build;
+pub use binaries::Build;
 use contents::Entry;
 use layer::Layer;
 
@@ -140,13 +140,14 @@ pub fn run(args: &[String]) -> Result<()> {
         let [machine] = machines[..] else { bail!("--rootfs is for one --arch") };
         let entries = match options.only {
             Some(Only::Controller) => contents::of_controller(&binaries::controller(machine, Build::Release)?)?,
-            _ => contents::of(&binaries::build(machine)?)?,
+            _ => contents::of(&binaries::build(machine, Build::Release)?)?,
         };
         return contents::unpack(&entries, &folder);
     }
     let out = options.out.unwrap_or_else(folder);
     if options.only != Some(Only::Controller) {
-        let programs = machines.iter().map(|machine| binaries::build(*machine)).collect::<Result<Vec<_>>>()?;
+        let programs = machines.iter().map(|machine| binaries::build(*machine, Build::Release));
+        let programs = programs.collect::<Result<Vec<_>>>()?;
         write(&programs, &out)?;
     }
     if options.only != Some(Only::Executor) {
@@ -163,12 +164,12 @@ pub struct Built {
     pub digest: String,
 }
 
-/// Builds for this machine: root's variant, and the other.
+/// Builds the executor's for this machine: root's variant, and the other.
 ///
 /// # Errors
 /// When the programs cannot be built or the archives cannot be written.
-pub fn build() -> Result<[Built; 2]> {
-    write(&[binaries::build(Machine::host()?)?], &folder())
+pub fn executor(build: Build) -> Result<[Built; 2]> {
+    write(&[binaries::build(Machine::host()?, build)?], &folder())
 }
 
 /// This machine's executor and emissary.
@@ -176,7 +177,7 @@ pub fn build() -> Result<[Built; 2]> {
 /// # Errors
 /// When they cannot be built.
 pub fn programs() -> Result<(PathBuf, PathBuf)> {
-    let built = binaries::build(Machine::host()?)?;
+    let built = binaries::build(Machine::host()?, Build::Release)?;
     Ok((built.executor, built.emissary))
 }
 
@@ -188,12 +189,12 @@ pub fn controller_program() -> Result<PathBuf> {
     binaries::controller(Machine::host()?, Build::Release)
 }
 
-/// Builds the controller's for this machine, for tests.
+/// Builds the controller's for this machine.
 ///
 /// # Errors
 /// When it cannot be built or the archive cannot be written.
-pub fn controller() -> Result<Built> {
-    write_controller(&[Machine::host()?], &folder(), Build::Quick)
+pub fn controller(build: Build) -> Result<Built> {
+    write_controller(&[Machine::host()?], &folder(), build)
 }
 
 /// Where images are written unless told otherwise.
