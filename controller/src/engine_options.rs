@@ -1,8 +1,12 @@
 //! What the command line says about how workflows are run; the names in the environment are Argo's.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use regex::Regex;
 use tiphys_engine::{EngineConfig, PodNameFormat};
+
+use crate::durations::not_negative;
 
 /// What the engine is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,8 +25,8 @@ pub struct EngineOptions {
     #[arg(long, env = "TRANSIENT_ERROR_PATTERN", default_value = "", value_parser = pattern, value_name = "REGEX")]
     pub transient_error_pattern: Regex,
     /// How long the results of a step that has ended are waited for
-    #[arg(long, env = "TASK_RESULT_TIMEOUT_DURATION", default_value = "10m", value_parser = patience, value_name = "DURATION")]
-    pub task_result_timeout: SignedDuration,
+    #[arg(long, env = "TASK_RESULT_TIMEOUT_DURATION", default_value = "10m", value_parser = not_negative, value_name = "DURATION")]
+    pub task_result_timeout: Duration,
 }
 
 impl EngineOptions {
@@ -34,7 +38,8 @@ impl EngineOptions {
             pod_names: self.pod_names,
             no_expressions: !self.expression_templates,
             transient_pattern: (!pattern.as_str().is_empty()).then(|| pattern.clone()),
-            result_timeout: Some(self.task_result_timeout),
+            // What the option takes is never too long for one with a sign.
+            result_timeout: SignedDuration::try_from(self.task_result_timeout).ok(),
             ..engine
         }
     }
@@ -51,11 +56,6 @@ fn pod_names(text: &str) -> Result<PodNameFormat, String> {
 /// As Go reads it.
 fn pattern(text: &str) -> Result<Regex, String> {
     Regex::new(&tiphys_expr::go::translate_pattern(text)).map_err(|error| error.to_string())
-}
-
-fn patience(text: &str) -> Result<SignedDuration, String> {
-    let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-    if nanos < 0 { Err("a time cannot be negative".to_owned()) } else { Ok(SignedDuration::from_nanos(nanos)) }
 }
 
 #[cfg(test)]

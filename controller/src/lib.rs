@@ -11,6 +11,7 @@ pub mod config;
 pub mod config_watch;
 pub mod cron;
 pub mod dispatch;
+mod durations;
 pub mod ended;
 pub mod engine_options;
 pub mod health;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tiphys_podspec::{AgentConfig, PodConfig};
 
+use crate::durations::not_negative;
+
 /// What Pods are told and given.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PodOptions {
@@ -17,10 +19,10 @@ pub struct PodOptions {
     #[arg(long, env = "ARGO_AGENT_TASK_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub agent_task_workers: Option<u16>,
     /// Shortest time between two reports of a step's progress; 0s for none at all
-    #[arg(long, env = "ARGO_PROGRESS_PATCH_TICK_DURATION", default_value = "1m", value_parser = tick, value_name = "DURATION")]
+    #[arg(long, env = "ARGO_PROGRESS_PATCH_TICK_DURATION", default_value = "1m", value_parser = not_negative, value_name = "DURATION")]
     pub progress_patch_tick: Duration,
     /// Time between two looks at a step's progress file; ours sees it change, and takes 0s alone: no progress at all
-    #[arg(long, env = "ARGO_PROGRESS_FILE_TICK_DURATION", default_value = "3s", value_parser = tick, value_name = "DURATION")]
+    #[arg(long, env = "ARGO_PROGRESS_FILE_TICK_DURATION", default_value = "3s", value_parser = not_negative, value_name = "DURATION")]
     pub progress_file_tick: Duration,
     /// Label of nodes by which hosts are told apart, where a retry is to run on another
     #[arg(long, env = "RETRY_HOST_NAME_LABEL_KEY", default_value = "kubernetes.io/hostname", value_name = "LABEL")]
@@ -47,11 +49,6 @@ impl PodOptions {
             ..pod
         }
     }
-}
-
-fn tick(text: &str) -> Result<Duration, String> {
-    let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "a time cannot be negative".to_owned())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::{Workflow, WorkflowSpec};
 use tiphys_engine::{Action, EngineConfig, Fact, Need, Plan, PodPhase, PodState, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -25,23 +26,14 @@ fn begin(spec: &Value, template: &Value, defaults: Value) -> (Run, Plan) {
     let read = |value: Value| serde_json::from_value::<Workflow>(value).expect("a workflow");
     let workflow_defaults = Some(Arc::new(read(json!({"spec": defaults}))));
     let mut run = Run::new(read(object), EngineConfig { workflow_defaults, ..EngineConfig::default() }, at(0));
-    loop {
-        let plan = run.plan(at(0));
-        if plan.needs.is_empty() {
-            return (run, plan);
+    let plan = settle(&mut run, at(0), |need| match need {
+        Need::Template { cluster_scope, name } => {
+            let found = Ok(Box::new(serde_json::from_value(template.clone()).expect("a spec")));
+            Fact::Template { cluster_scope, name, found }
         }
-        for need in plan.needs {
-            let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
-                Need::Template { cluster_scope, name } => {
-                    let found = Ok(Box::new(serde_json::from_value(template.clone()).expect("a spec")));
-                    Fact::Template { cluster_scope, name, found }
-                }
-                Need::Memo { .. } => panic!("{need:?}"),
-            };
-            run.observe(fact, at(0));
-        }
-    }
+        need => no_config_map(need),
+    });
+    (run, plan)
 }
 
 fn change(run: &mut Run, spec: Value, second: i64) -> Plan {

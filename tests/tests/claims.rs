@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tiphys_api::{Workflow, WorkflowPhase};
-use tiphys_engine::{EngineConfig, Fact, Need, Run};
+use tiphys_engine::{EngineConfig, Fact, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 #[test]
 fn a_workflow_says_what_claim_it_waits_for() {
@@ -13,11 +14,7 @@ fn a_workflow_says_what_claim_it_waits_for() {
             "templates": [{"name": "main", "container": {"image": "x"}}]}});
     let workflow: Workflow = serde_json::from_value(object).expect("a workflow");
     let mut run = Run::new(workflow, EngineConfig::default(), now);
-    for need in run.plan(now).needs {
-        let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-        run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, now);
-    }
-    run.plan(now);
+    settle(&mut run, now, no_config_map);
     let mut told = |fact: Fact| {
         run.observe(fact, now);
         let changed = run.plan(now).status_changed;

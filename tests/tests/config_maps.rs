@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::Workflow;
 use tiphys_engine::{Action, ConfigMapData, ConfigMapFound, EngineConfig, Fact, Need, Run};
+use tiphys_tests::settle::settle;
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
@@ -22,25 +23,19 @@ fn begin(spec: &Value, maps: &[(&str, ConfigMapFound)]) -> (Run, String) {
     let workflow: Workflow = serde_json::from_value(object).expect("a workflow");
     let config = EngineConfig { controller_namespace: "argo".into(), ..EngineConfig::default() };
     let mut run = Run::new(workflow, config, now());
+    let plan = settle(&mut run, now(), |need| {
+        let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
+        let place = format!("{namespace}/{name}");
+        let found = maps.iter().find(|(known, _)| *known == place).map_or(Ok(None), |(_, found)| found.clone());
+        Fact::ConfigMap { namespace, name, found }
+    });
     let mut told = String::new();
-    loop {
-        let plan = run.plan(now());
-        for action in plan.actions {
-            if let Action::CreatePod(request) = action {
-                told =
-                    request.template.container.as_ref().map(|container| container.args.join(" ")).unwrap_or_default();
-            }
-        }
-        if plan.needs.is_empty() {
-            return (run, told);
-        }
-        for need in plan.needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            let place = format!("{namespace}/{name}");
-            let found = maps.iter().find(|(known, _)| *known == place).map_or(Ok(None), |(_, found)| found.clone());
-            run.observe(Fact::ConfigMap { namespace, name, found }, now());
+    for action in plan.actions {
+        if let Action::CreatePod(request) = action {
+            told = request.template.container.as_ref().map(|container| container.args.join(" ")).unwrap_or_default();
         }
     }
+    (run, told)
 }
 
 const OF_PARAMETERS: &[(&str, &str)] = &[("workflows.argoproj.io/configmap-type", "Parameter")];

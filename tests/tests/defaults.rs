@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::Workflow;
 use tiphys_engine::{Action, EngineConfig, Fact, Need, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
@@ -34,31 +35,21 @@ fn begin(object: &Value, defaults: &Value, template: &Value) -> (Run, String) {
     let workflow = |value: &Value| serde_json::from_value::<Workflow>(value.clone()).expect("a workflow");
     let config = EngineConfig { workflow_defaults: Some(Arc::new(workflow(defaults))), ..EngineConfig::default() };
     let mut run = Run::restore(workflow(object), config, now());
+    let plan = settle(&mut run, now(), |need| match need {
+        Need::Template { cluster_scope, name } => {
+            let found = Ok(Box::new(serde_json::from_value(template.clone()).expect("a spec")));
+            Fact::Template { cluster_scope, name, found }
+        }
+        need => no_config_map(need),
+    });
     let mut told = String::new();
-    loop {
-        let plan = run.plan(now());
-        for action in plan.actions {
-            if let Action::CreatePod(request) = action {
-                told =
-                    request.template.container.as_ref().map(|container| container.args.join(" ")).unwrap_or_default();
-            }
-        }
-        if plan.needs.is_empty() {
-            assert_eq!(run.workflow().status.message, "");
-            return (run, told);
-        }
-        for need in plan.needs {
-            let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
-                Need::Template { cluster_scope, name } => {
-                    let found = Ok(Box::new(serde_json::from_value(template.clone()).expect("a spec")));
-                    Fact::Template { cluster_scope, name, found }
-                }
-                Need::Memo { .. } => panic!("{need:?}"),
-            };
-            run.observe(fact, now());
+    for action in plan.actions {
+        if let Action::CreatePod(request) = action {
+            told = request.template.container.as_ref().map(|container| container.args.join(" ")).unwrap_or_default();
         }
     }
+    assert_eq!(run.workflow().status.message, "");
+    (run, told)
 }
 
 fn spec_of(run: &Run) -> Value {

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tiphys_api::{Outputs, Workflow};
 use tiphys_engine::{Action, EngineConfig, Fact, MemoEntry, Need, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
@@ -16,22 +17,11 @@ fn outcome(key: &str, max_age: &str, found: Result<Option<MemoEntry>, String>) -
         "templates": [{"name": "main", "memoize": memoize, "container": {"image": "x"}}]}});
     let workflow: Workflow = serde_json::from_value(object).expect("a workflow");
     let mut run = Run::new(workflow, EngineConfig::default(), now());
-    let mut runs = false;
-    loop {
-        let plan = run.plan(now());
-        runs |= plan.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
-        if plan.needs.is_empty() {
-            break;
-        }
-        for need in plan.needs {
-            let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
-                Need::Memo { cache, key } => Fact::Memo { cache, key, found: found.clone() },
-                Need::Template { .. } => panic!("{need:?}"),
-            };
-            run.observe(fact, now());
-        }
-    }
+    let plan = settle(&mut run, now(), |need| match need {
+        Need::Memo { cache, key } => Fact::Memo { cache, key, found: found.clone() },
+        need => no_config_map(need),
+    });
+    let runs = plan.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
     let Some(node) = run.node("wf") else { return run.workflow().status.message.clone() };
     let memo = node.memoization_status.as_ref().and_then(|status| status.hit);
     let result = node.outputs.as_ref().and_then(|outputs| outputs.result.clone()).unwrap_or_default();

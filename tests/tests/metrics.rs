@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::{Outputs, Workflow};
 use tiphys_engine::{
-    Action, ContainerState, ContainerStatus, EngineConfig, Fact, GaugeOperation, Measured, Need, NodeId, PodPhase,
-    PodState, Run,
+    Action, ContainerState, ContainerStatus, EngineConfig, Fact, GaugeOperation, Measured, NodeId, PodPhase, PodState,
+    Run,
 };
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -29,35 +30,24 @@ impl Driven {
     }
 
     fn plan(&mut self, second: i64) {
-        loop {
-            let plan = self.run.plan(at(second));
-            for action in plan.actions {
-                match action {
-                    Action::Measure(one) => {
-                        let labels: Vec<String> =
-                            one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                        let what = match one.measured {
-                            Measured::Counter { value } => format!("+{value}"),
-                            Measured::Gauge { operation: GaugeOperation::Set, value } => format!("={value}"),
-                            Measured::Gauge { operation, value } => format!("{operation:?} {value}"),
-                            Measured::Histogram { bounds, value } => format!("{bounds:?} {value}"),
-                            Measured::Duration { since, until } => {
-                                let after = |time: Timestamp| time.duration_since(at(0)).as_secs();
-                                format!("from {} to {:?}", after(since), until.map(after))
-                            }
-                        };
-                        self.told.push(format!("{second}: {}{{{}}} {what}", one.name, labels.join(",")));
-                    }
-                    Action::CreatePod(request) => self.pods.push(request.node.clone()),
-                    _ => {}
+        for action in settle(&mut self.run, at(second), no_config_map).actions {
+            match action {
+                Action::Measure(one) => {
+                    let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    let what = match one.measured {
+                        Measured::Counter { value } => format!("+{value}"),
+                        Measured::Gauge { operation: GaugeOperation::Set, value } => format!("={value}"),
+                        Measured::Gauge { operation, value } => format!("{operation:?} {value}"),
+                        Measured::Histogram { bounds, value } => format!("{bounds:?} {value}"),
+                        Measured::Duration { since, until } => {
+                            let after = |time: Timestamp| time.duration_since(at(0)).as_secs();
+                            format!("from {} to {:?}", after(since), until.map(after))
+                        }
+                    };
+                    self.told.push(format!("{second}: {}{{{}}} {what}", one.name, labels.join(",")));
                 }
-            }
-            if plan.needs.is_empty() {
-                return;
-            }
-            for need in plan.needs {
-                let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-                self.run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(second));
+                Action::CreatePod(request) => self.pods.push(request.node.clone()),
+                _ => {}
             }
         }
     }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tiphys_api::{NodePhase, Workflow};
-use tiphys_engine::{Action, EngineConfig, Fact, Need, NodeId, PodPhase, PodState, Run};
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, PodPhase, PodState, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -16,23 +17,14 @@ fn config(restarts: Option<i64>) -> EngineConfig {
 /// Plans until nothing is needed any more; what was done, in words.
 fn plan(run: &mut Run) -> Vec<String> {
     let mut done = Vec::new();
-    loop {
-        let plan = run.plan(at(1));
-        for action in plan.actions {
-            match action {
-                Action::CreatePod(request) => done.push(format!("create {}", request.pod_name)),
-                Action::ReplacePod { pod_name, uid, .. } => done.push(format!("replace {pod_name} {uid}")),
-                _ => {}
-            }
-        }
-        if plan.needs.is_empty() {
-            return done;
-        }
-        for need in plan.needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
+    for action in settle(run, at(1), no_config_map).actions {
+        match action {
+            Action::CreatePod(request) => done.push(format!("create {}", request.pod_name)),
+            Action::ReplacePod { pod_name, uid, .. } => done.push(format!("replace {pod_name} {uid}")),
+            _ => {}
         }
     }
+    done
 }
 
 fn begin(restarts: Option<i64>) -> Run {

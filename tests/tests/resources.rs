@@ -5,23 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 use tiphys_api::WorkflowPhase;
-use tiphys_engine::{EngineConfig, Fact, Need, NodeId, PodPhase, PodState, Run};
+use tiphys_engine::{EngineConfig, Fact, NodeId, PodPhase, PodState, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
 }
 
 fn plan(run: &mut Run) {
-    loop {
-        let needs = run.plan(at(1)).needs;
-        if needs.is_empty() {
-            return;
-        }
-        for need in needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
-        }
-    }
+    settle(run, at(1), no_config_map);
 }
 
 /// The node's Pod ends, and has used so many seconds of a processor.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::{Workflow, WorkflowSpec};
 use tiphys_engine::{Action, EngineConfig, Fact, Need, Restriction, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
@@ -22,26 +23,15 @@ fn outcome(restriction: Restriction, allowed: &[&str], spec: Value, status: Valu
     let config = EngineConfig { restriction, allowed_overrides, ..EngineConfig::default() };
     let mut run = Run::restore(workflow, config, now());
     let mut image = String::new();
-    loop {
-        let plan = run.plan(now());
-        for action in plan.actions {
-            if let Action::CreatePod(request) = action {
-                image =
-                    request.template.container.as_ref().map(|container| container.image.clone()).unwrap_or_default();
-            }
+    let plan = settle(&mut run, now(), |need| match need {
+        Need::Template { cluster_scope, name } => {
+            Fact::Template { cluster_scope, name, found: Ok(Box::new(template("theirs"))) }
         }
-        if plan.needs.is_empty() {
-            break;
-        }
-        for need in plan.needs {
-            let fact = match need {
-                Need::ConfigMap { namespace, name } => Fact::ConfigMap { namespace, name, found: Ok(None) },
-                Need::Template { cluster_scope, name } => {
-                    Fact::Template { cluster_scope, name, found: Ok(Box::new(template("theirs"))) }
-                }
-                Need::Memo { .. } => panic!("{need:?}"),
-            };
-            run.observe(fact, now());
+        need => no_config_map(need),
+    });
+    for action in plan.actions {
+        if let Action::CreatePod(request) = action {
+            image = request.template.container.as_ref().map(|container| container.image.clone()).unwrap_or_default();
         }
     }
     let status = &run.workflow().status;

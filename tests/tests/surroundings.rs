@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::{NodeType, WorkflowPhase};
-use tiphys_engine::{Action, EngineConfig, Fact, Need, NodeId, PodNameFormat, PodPhase, PodState, Run};
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, PodNameFormat, PodPhase, PodState, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 const FORMAT: &str = "workflows.argoproj.io/pod-name-format";
 
@@ -13,22 +14,11 @@ fn at(second: i64) -> Timestamp {
 
 /// Plans until nothing is needed any more; the names of the Pods that are made.
 fn plan(run: &mut Run) -> Vec<String> {
-    let mut made = Vec::new();
-    loop {
-        let plan = run.plan(at(1));
-        for action in plan.actions {
-            if let Action::CreatePod(request) = action {
-                made.push(request.pod_name);
-            }
-        }
-        if plan.needs.is_empty() {
-            return made;
-        }
-        for need in plan.needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
-        }
-    }
+    let made = settle(run, at(1), no_config_map).actions.into_iter().filter_map(|action| match action {
+        Action::CreatePod(request) => Some(request.pod_name),
+        _ => None,
+    });
+    made.collect()
 }
 
 fn run(config: &EngineConfig, annotations: Value, status: Value, templates: Value) -> Run {
@@ -69,16 +59,7 @@ fn without_expressions_their_tags_are_names_that_nothing_has() {
     let argument = |no_expressions: bool| {
         let config = EngineConfig { no_expressions, ..EngineConfig::default() };
         let mut run = run(&config, json!({}), json!({}), templates.clone());
-        let plan = loop {
-            let plan = run.plan(at(1));
-            if plan.needs.is_empty() {
-                break plan;
-            }
-            for need in plan.needs {
-                let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-                run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(1));
-            }
-        };
+        let plan = settle(&mut run, at(1), no_config_map);
         let Some(Action::CreatePod(request)) = plan.actions.into_iter().next() else { panic!("no Pod") };
         request.template.container.as_ref().map(|container| container.args.clone()).expect("a container")
     };

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::{NodePhase, NodeResult, Outputs, Workflow};
-use tiphys_engine::{Action, EngineConfig, Fact, Need, NodeId, Run};
+use tiphys_engine::{Action, EngineConfig, Fact, NodeId, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -20,18 +21,7 @@ fn begun(templates: Value) -> (Run, Vec<Action>) {
 
 /// The actions that follow, everything being answered that is asked for.
 fn plan(run: &mut Run, second: i64) -> Vec<Action> {
-    let mut actions = Vec::new();
-    loop {
-        let plan = run.plan(at(second));
-        actions.extend(plan.actions);
-        if plan.needs.is_empty() {
-            return actions;
-        }
-        for need in plan.needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(second));
-        }
-    }
+    settle(run, at(second), no_config_map).actions
 }
 
 fn report(run: &mut Run, phase: NodePhase, message: &str, progress: &str, second: i64) -> Vec<Action> {

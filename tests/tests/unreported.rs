@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tiphys_api::{NodePhase, Outputs, Time, Workflow, WorkflowPhase};
-use tiphys_engine::{ContainerState, ContainerStatus, EngineConfig, Fact, Need, NodeId, PodPhase, PodState, Run};
+use tiphys_engine::{ContainerState, ContainerStatus, EngineConfig, Fact, NodeId, PodPhase, PodState, Run};
+use tiphys_tests::settle::{no_config_map, settle};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -15,16 +16,7 @@ fn config() -> EngineConfig {
 
 /// Plans until nothing is needed any more; the moment of the next plan.
 fn plan(run: &mut Run, second: i64) -> Option<Timestamp> {
-    loop {
-        let plan = run.plan(at(second));
-        if plan.needs.is_empty() {
-            return plan.wake_at;
-        }
-        for need in plan.needs {
-            let Need::ConfigMap { namespace, name } = need else { panic!("{need:?}") };
-            run.observe(Fact::ConfigMap { namespace, name, found: Ok(None) }, at(second));
-        }
-    }
+    settle(run, at(second), no_config_map).wake_at
 }
 
 fn begin(template: Value) -> Run {

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use crate::durations::positive;
 use crate::workflow::SizeLimits;
 
 /// How often what is no longer needed is looked for.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PersistenceOptions {
     /// How often archived workflows older than `persistence.archiveTTL` are deleted
-    #[arg(long, env = "ARCHIVED_WORKFLOW_GC_PERIOD", default_value = "24h", value_parser = duration)]
+    #[arg(long, env = "ARCHIVED_WORKFLOW_GC_PERIOD", default_value = "24h", value_parser = positive)]
     pub archived_workflow_gc_period: Duration,
     /// How often nodes in the database that no workflow names any more are looked for
-    #[arg(long, env = "WORKFLOW_GC_PERIOD", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "WORKFLOW_GC_PERIOD", default_value = "5m", value_parser = positive)]
     pub workflow_gc_period: Duration,
     /// How long they stay there at least
-    #[arg(long, env = "OFFLOAD_NODE_STATUS_TTL", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "OFFLOAD_NODE_STATUS_TTL", default_value = "5m", value_parser = positive)]
     pub offload_node_status_ttl: Duration,
     /// Keeps the nodes of every workflow outside the object
     #[arg(long, env = "ALWAYS_OFFLOAD_NODE_STATUS")]
@@ -32,15 +33,6 @@ impl PersistenceOptions {
             most => most,
         };
         SizeLimits { most, always_outside: self.always_offload_node_status }
-    }
-}
-
-/// A time as Go writes it.
-fn duration(text: &str) -> Result<Duration, String> {
-    let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-    match u64::try_from(nanos) {
-        Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
-        _ => Err("must be more than nothing".into()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::durations::positive;
+
 /// Of the time between a holder's last moment and the next one's first, what answers are waited for when a shard is handed over.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How much longer than from one renewal to the next its holder has to try at least.
@@ -12,13 +14,13 @@ const JITTER: f64 = 1.2;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct TermOptions {
     /// How long a replica's Lease holds without being renewed, in whole seconds
-    #[arg(long, env = "LEADER_ELECTION_LEASE_DURATION", default_value = "12s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "LEADER_ELECTION_LEASE_DURATION", default_value = "12s", value_parser = positive, value_name = "DURATION")]
     lease_duration: Duration,
     /// After how long a replica that cannot renew its Lease gives up
-    #[arg(long, env = "LEADER_ELECTION_RENEW_DEADLINE", default_value = "8s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "LEADER_ELECTION_RENEW_DEADLINE", default_value = "8s", value_parser = positive, value_name = "DURATION")]
     renew_deadline: Duration,
     /// How often a Lease is renewed
-    #[arg(long, env = "LEADER_ELECTION_RETRY_PERIOD", default_value = "3s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "LEADER_ELECTION_RETRY_PERIOD", default_value = "3s", value_parser = positive, value_name = "DURATION")]
     retry_period: Duration,
 }
 
@@ -55,14 +57,6 @@ impl Terms {
     /// what others wait.
     pub(super) fn drain(&self) -> Duration {
         DRAIN.min((self.duration - self.renew_within) / 2)
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-    match u64::try_from(nanos) {
-        Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
-        _ => Err("must be more than nothing".into()),
     }
 }
 

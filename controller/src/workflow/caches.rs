@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::memo::{CACHE, Entry, MAP_TYPE};
 use super::needs::ConfigMapObject;
 use crate::cluster::Cluster;
+use crate::durations::not_negative;
 
 /// An entry's last use is written at most so often.
 const HIT_EVERY: Duration = Duration::from_secs(60);
@@ -20,10 +21,10 @@ const HIT_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct CacheGc {
     /// How often entries of memoization caches in ConfigMaps are looked for that nobody uses any more; 0s for never
-    #[arg(long, env = "CACHE_GC_PERIOD", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "CACHE_GC_PERIOD", default_value = "0s", value_parser = not_negative, value_name = "DURATION")]
     pub cache_gc_period: Duration,
     /// After how long without use they are removed
-    #[arg(long, env = "CACHE_GC_AFTER_NOT_HIT_DURATION", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "CACHE_GC_AFTER_NOT_HIT_DURATION", default_value = "30s", value_parser = not_negative, value_name = "DURATION")]
     pub cache_gc_after_not_hit: Duration,
 }
 
@@ -96,11 +97,6 @@ fn unused(map: &ConfigMapObject, after: Duration, now: Timestamp) -> Vec<&str> {
         Duration::try_from(now.duration_since(used.0)).is_ok_and(|age| age > after)
     };
     map.data.iter().filter(|(_, text)| is_old(text)).map(|(key, _)| key.as_str()).collect()
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "a time cannot be negative".to_owned())
 }
 
 #[cfg(test)]

@@ -169,6 +169,10 @@ spec:
     },
 ];
 
+fn is_archived(workflow: &Value) -> bool {
+    workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived"
+}
+
 /// A workflow that is over is archived.
 ///
 /// # Errors
@@ -187,8 +191,7 @@ spec:
 ",
     )?;
     namespace.put(&manifest).await?;
-    let archived = |workflow: &Value| workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived";
-    namespace.until("workflows", "kept", LIMIT, archived).await?;
+    namespace.until("workflows", "kept", LIMIT, is_archived).await?;
     let server = tiphys_archive::Server {
         host: "127.0.0.1".into(),
         port: Some(database.port),
@@ -233,9 +236,8 @@ spec:
              spec: {{workflowTemplateRef: {{name: pausing}}}}}}"
         ))
     };
-    let archived = |workflow: &Value| workflow["metadata"]["labels"][tiphys_archive::ARCHIVING_STATUS] == "Archived";
     namespace.put(&of_template("estimated-1")?).await?;
-    let first = namespace.until("workflows", "estimated-1", LIMIT, archived).await?;
+    let first = namespace.until("workflows", "estimated-1", LIMIT, is_archived).await?;
     anyhow::ensure!(first["status"]["estimatedDuration"].is_null(), "the first is estimated: {}", first["status"]);
     for (name, by) in [("estimated-2", "one that is there"), ("estimated-3", "one that is archived")] {
         let (workflow, _) = complete(namespace, &of_template(name)?).await?;
