@@ -14,6 +14,7 @@ mod objects;
 mod pages;
 mod path;
 mod read_only;
+mod secret;
 mod watch;
 
 pub use api::{Answered, Api, Observer};
@@ -28,4 +29,5 @@ pub use objects::{
 pub use pages::Pages;
 pub use path::{Collection, Kind};
 pub use read_only::read_only;
+pub use secret::{SecretError, SecretObject};
 pub use watch::{Event, METADATA_ALONE, changed, watch, watch_for};

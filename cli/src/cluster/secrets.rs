@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use serde::Deserialize;
 use tiphys_api::Artifact;
 use tiphys_artifact::{Error, Options, Place, Secret, Secrets, place};
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::SecretError;
 
 use super::Cluster;
 use crate::failure::Failure;
@@ -50,23 +49,15 @@ impl Cluster {
         wanted: BTreeSet<(String, String)>,
         secrets: &mut Fetched,
     ) -> Result<bool, Failure> {
-        #[derive(Deserialize)]
-        struct Object {
-            #[serde(default)]
-            data: BTreeMap<String, Bytes>,
-        }
         let mut any = false;
         for (name, key) in wanted {
-            let object: Object = match self.api.get(&Kind::Secret.within(namespace).named(&name)).await {
+            let object = match self.api.secret(namespace, &name).await {
                 Ok(object) => object,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => {
-                    let text = format!("the Secret {namespace}/{name}, which holds credentials of a store: {error}");
-                    return Err(Failure::failed(Some(text)));
-                }
+                Err(SecretError::Unreadable { error, .. }) if error.is_not_found() => continue,
+                Err(error) => return Err(Failure::failed(Some(format!("the credentials of a store: {error}")))),
             };
-            if let Some(Bytes(value)) = object.data.get(&key) {
-                secrets.known.insert((name, key), Secret::new(String::from_utf8_lossy(value)));
+            if let Some(value) = object.bytes(&key) {
+                secrets.known.insert((name, key), Secret::new(String::from_utf8_lossy(&value)));
                 any = true;
             }
         }
@@ -93,17 +84,6 @@ impl Cluster {
                 return place.map_err(|error| Failure::failed(Some(error.to_string())));
             }
         }
-    }
-}
-
-/// A value of a Secret, which is base64 on its way.
-struct Bytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        use base64::Engine as _;
-        let text = String::deserialize(deserializer)?;
-        base64::prelude::BASE64_STANDARD.decode(text).map(Bytes).map_err(serde::de::Error::custom)
     }
 }
 

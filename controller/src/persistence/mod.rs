@@ -16,13 +16,8 @@ pub use server::{DatabaseSettings, SecretKey};
 pub(crate) use server::{WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers, wrong};
 pub use settings::{Persistence, WrittenPersistence};
 
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
 use tiphys_archive::{Archive, Credentials, Database, OffloadedNodes};
-use tiphys_kubernetes::{Api, ApiError, Kind};
+use tiphys_kubernetes::{Api, ApiError, SecretError};
 use tokio::sync::Mutex;
 
 use crate::cluster::Cluster;
@@ -33,26 +28,9 @@ pub enum PersistenceError {
     /// The configuration names none any more.
     #[error("the configuration has no persistence")]
     Unconfigured,
-    /// A Secret cannot be read.
-    #[error("the Secret {namespace}/{name} cannot be read: {error}")]
-    Secret {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Why not.
-        error: ApiError,
-    },
-    /// A Secret lacks a key, or its value is no text.
-    #[error("the Secret {namespace}/{name} has no text under the key {key}")]
-    Key {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// The key.
-        key: String,
-    },
+    /// The name and password cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Workflows cannot be listed.
     #[error("workflows cannot be listed: {0}")]
     Workflows(ApiError),
@@ -128,35 +106,17 @@ pub struct Secrets<'a> {
     namespace: &'a str,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SecretObject {
-    data: BTreeMap<String, String>,
-}
-
 impl<'a> Secrets<'a> {
     /// Those of a namespace, read with the rights of whoever asks.
     pub fn new(api: &'a Api, namespace: &'a str) -> Secrets<'a> {
         Secrets { api, namespace }
     }
 
-    pub(crate) async fn credentials(
-        &self,
-        user: &SecretKey,
-        password: &SecretKey,
-    ) -> Result<Credentials, PersistenceError> {
+    pub(crate) async fn credentials(&self, user: &SecretKey, password: &SecretKey) -> Result<Credentials, SecretError> {
         Ok(Credentials { user: self.text(user).await?, password: self.text(password).await? })
     }
 
-    async fn text(&self, wanted: &SecretKey) -> Result<String, PersistenceError> {
-        let (namespace, name, key) = (self.namespace.to_owned(), wanted.name.clone(), wanted.key.clone());
-        let path = Kind::Secret.within(&namespace).named(&name);
-        let secret: SecretObject = match self.api.get(&path).await {
-            Ok(secret) => secret,
-            Err(error) => return Err(PersistenceError::Secret { namespace, name, error }),
-        };
-        let bytes = secret.data.get(&key).and_then(|text| BASE64_STANDARD.decode(text).ok());
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        text.ok_or(PersistenceError::Key { namespace, name, key })
+    async fn text(&self, wanted: &SecretKey) -> Result<String, SecretError> {
+        self.api.secret_text(self.namespace, &wanted.name, &wanted.key).await
     }
 }

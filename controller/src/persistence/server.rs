@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tiphys_archive::{Encryption, Engine, PoolSize, Reconnection, Server, Settings};
+use tiphys_kubernetes::SecretError;
 
-use super::{PersistenceError, Secrets};
+use super::Secrets;
 use crate::config::ConfigError;
 
 /// For so long a connection is waited for, unless `connectionTimeoutSeconds` says otherwise.
@@ -80,8 +81,8 @@ impl DatabaseSettings {
     /// With the name and password that the Secrets hold now.
     ///
     /// # Errors
-    /// [`PersistenceError::Secret`], [`PersistenceError::Key`]
-    pub async fn with(&self, secrets: &Secrets<'_>) -> Result<Settings, PersistenceError> {
+    /// See [`SecretError`].
+    pub async fn with(&self, secrets: &Secrets<'_>) -> Result<Settings, SecretError> {
         let engine = match &self.place {
             Place::PostgreSql(server) => Engine::PostgreSql(server.with(secrets).await?),
             Place::MySql(server) => Engine::MySql(server.with(secrets).await?),
@@ -92,7 +93,7 @@ impl DatabaseSettings {
 }
 
 impl ServerSettings {
-    async fn with(&self, secrets: &Secrets<'_>) -> Result<Server, PersistenceError> {
+    async fn with(&self, secrets: &Secrets<'_>) -> Result<Server, SecretError> {
         Ok(Server {
             host: self.host.clone(),
             port: self.port,

@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
 use tiphys_api::{ArtifactRepositoryRef, Workflow};
 use tiphys_archive::Version;
 use tiphys_artifact::{Error as StoreError, Options, Secret, Secrets};
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::SecretError;
 use tiphys_nodes::{Form, Marker, Objects, form, secrets_of, unpack};
 use tiphys_podspec::repository_location;
 
@@ -35,6 +32,9 @@ pub(crate) enum NodesError {
     /// Where they are cannot be reached, or they are damaged.
     #[error(transparent)]
     Nodes(#[from] tiphys_nodes::Error),
+    /// What the artifact repository wants to know of us cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The database.
     #[error(transparent)]
     Persistence(#[from] PersistenceError),
@@ -46,7 +46,7 @@ impl NodesError {
         match self {
             NodesError::Nowhere | NodesError::Repository(_) | NodesError::Gone(_) => false,
             NodesError::Nodes(error) => error.is_transient(),
-            NodesError::Persistence(_) => true,
+            NodesError::Secret(_) | NodesError::Persistence(_) => true,
         }
     }
 }
@@ -104,12 +104,6 @@ async fn objects(cluster: &Cluster, namespace: &str, marker: &Marker) -> Result<
     with_secrets(cluster, namespace, secrets_of(marker.location())).await
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SecretObject {
-    data: BTreeMap<String, String>,
-}
-
 async fn with_secrets(
     cluster: &Cluster,
     namespace: &str,
@@ -127,17 +121,11 @@ pub(super) async fn access(
     cluster: &Cluster,
     namespace: &str,
     wanted: BTreeSet<(String, String)>,
-) -> Result<(impl Secrets + use<>, Options), PersistenceError> {
+) -> Result<(impl Secrets + use<>, Options), SecretError> {
     let mut known = BTreeMap::new();
     for (name, key) in wanted {
-        let path = Kind::Secret.within(namespace).named(&name);
         let _turn = cluster.other.acquire().await;
-        let secret: SecretObject = match cluster.api.get(&path).await {
-            Ok(secret) => secret,
-            Err(error) => return Err(PersistenceError::Secret { namespace: namespace.to_owned(), name, error }),
-        };
-        let bytes = secret.data.get(&key).and_then(|text| BASE64_STANDARD.decode(text).ok());
-        if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        if let Some(text) = cluster.api.secret(namespace, &name).await?.text(&key) {
             known.insert((name, key), Secret::new(text));
         }
     }

@@ -1,13 +1,9 @@
 //! With which Secrets a workflow's images are pulled: those that it names, and those of its service account.
 //! argo: workflow/controller/entrypoint/container_registry_index.go; github.com/google/go-containerregistry, k8schain.
 
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use tiphys_api::WorkflowSpec;
-use tiphys_kubernetes::Kind;
+use tiphys_kubernetes::{Kind, SecretObject};
 use tiphys_oci::PullSecrets;
 
 use super::pods::Workplace;
@@ -15,12 +11,6 @@ use crate::images::Asker;
 
 /// What such a Secret has, by its type.
 const KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
-
-#[derive(Deserialize)]
-struct SecretObject {
-    #[serde(default)]
-    data: BTreeMap<String, String>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,9 +61,7 @@ impl Workplace {
                 }
             };
             for key in KEYS {
-                let Some(bytes) = object.data.get(key).and_then(|text| BASE64_STANDARD.decode(text).ok()) else {
-                    continue;
-                };
+                let Some(bytes) = object.bytes(key) else { continue };
                 match secrets.clone().with(name, key, &bytes) {
                     Ok(more) => secrets = more,
                     Err(error) => missing.push(error.to_string()),
@@ -86,6 +74,8 @@ impl Workplace {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
     use serde_json::{Value, json};
     use tiphys_oci::Reference;
 

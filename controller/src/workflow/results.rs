@@ -5,13 +5,12 @@ use futures_util::StreamExt as _;
 use tiphys_api::Artifact;
 use tiphys_artifact::{Artifacts, Class, Error as StoreError};
 use tiphys_contract::{Offloaded, TaskResult};
-use tiphys_kubernetes::{ApiError, Backoff, Pod};
+use tiphys_kubernetes::{Backoff, Pod, SecretError};
 use tiphys_nodes::secrets_of;
 
 use super::message::Message;
 use super::nodes::access;
 use super::pods::Workplace;
-use crate::persistence::PersistenceError;
 
 /// Longest results that are read back, in bytes. An executor lets a step's result have 16 MiB; JSON can make it longer, and
 /// parameters come on top.
@@ -25,7 +24,7 @@ pub(super) enum ResultsError {
     Long(u64),
     /// The repository's Secret cannot be read.
     #[error(transparent)]
-    Access(#[from] PersistenceError),
+    Access(#[from] SecretError),
     /// The repository does not give or remove them.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,8 +38,7 @@ impl ResultsError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             ResultsError::Long(_) | ResultsError::Damaged(_) => false,
-            ResultsError::Access(PersistenceError::Secret { error, .. }) => ApiError::is_transient(error),
-            ResultsError::Access(_) => false,
+            ResultsError::Access(error) => error.is_transient(),
             ResultsError::Store(error) => error.class() == Class::Transient,
         }
     }
@@ -141,6 +139,7 @@ mod tests {
     use serde_json::json;
     use tiphys_artifact::{Body, Options, Secret};
     use tiphys_contract::offload;
+    use tiphys_kubernetes::ApiError;
     use tiphys_s3server::S3Server;
 
     use super::*;
@@ -182,7 +181,7 @@ mod tests {
     fn only_what_passes_is_tried_again() {
         let secret = |code| {
             let error = ApiError::Refused { code, reason: String::new(), message: String::new(), retry_after: None };
-            ResultsError::Access(PersistenceError::Secret { namespace: "n".into(), name: "s".into(), error })
+            ResultsError::Access(SecretError::Unreadable { namespace: "n".into(), name: "s".into(), error })
         };
         assert!(secret(503).is_transient() && !secret(404).is_transient());
         assert!(!ResultsError::Long(1).is_transient());
