@@ -3,9 +3,11 @@
 //! controllers share, in the same way (argo: util/sync/db).
 //!
 //! [`Database`] is the connection, [`Archive`] the finished workflows, [`OffloadedNodes`] the nodes, [`LockTables`] the locks.
-//! Nothing here knows of Kubernetes' API: who opens a database brings the user's name and the password.
+//! [`config`] reads what the controller's ConfigMap says of them. Nothing here knows of Kubernetes' API: who opens a database
+//! brings the user's name and the password.
 
 mod archive;
+pub mod config;
 mod database;
 mod dialect;
 mod error;

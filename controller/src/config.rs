@@ -10,13 +10,12 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tiphys_api::{ArtifactRepository, Container, Workflow};
+use tiphys_archive::config::{ConfigError as DatabaseConfigError, Persistence, Synchronization};
 use tiphys_engine::{ConfigMapData, EngineConfig, Restriction};
 use tiphys_podspec::{ArtifactDriver, ExecutorDefaults, ImageCommand, KubeConfig, Layout, PodConfig};
 
-use crate::locks::{Synchronization, WrittenSynchronization};
 use crate::metrics::{self, Settings};
 use crate::parallelism::Limits;
-use crate::persistence::{Persistence, WrittenPersistence};
 use crate::pod_rate::Rate;
 use crate::retention::Policy;
 use crate::workflow::{CacheGc, ExecutorPlugins, Memoization, SizeLimits};
@@ -40,12 +39,9 @@ pub enum ConfigError {
     /// A key is unknown, or a value has another shape.
     #[error("{0}")]
     Shape(String),
-    /// A key is known, and this version cannot do what it asks for.
-    #[error("{key} is not supported by this version of Tiphys: remove it from the configuration")]
-    Unsupported {
-        /// The key.
-        key: String,
-    },
+    /// What is said of a database cannot be done.
+    #[error(transparent)]
+    Database(#[from] DatabaseConfigError),
 }
 
 /// What the configuration says, and what the command line added.
@@ -147,7 +143,7 @@ struct Written {
     nav_color: Value,
     node_events: WrittenEvents,
     parallelism: usize,
-    persistence: Option<WrittenPersistence>,
+    persistence: Option<Value>,
     #[serde(rename = "podGCDeleteDelayDuration")]
     pod_gc_delete_delay_duration: String,
     #[serde(rename = "podGCGracePeriodSeconds")]
@@ -156,7 +152,7 @@ struct Written {
     resource_rate_limit: Option<WrittenRate>,
     retention_policy: Option<Policy>,
     sso: Value,
-    synchronization: Option<WrittenSynchronization>,
+    synchronization: Option<Value>,
     #[serde(rename = "telemetryConfig")]
     _telemetry_config: metrics::Written,
     workflow_defaults: Option<Workflow>,
@@ -368,8 +364,8 @@ impl Written {
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
         config.workflow_events = self.workflow_events.enabled.unwrap_or(true);
         config.node_events = self.node_events.enabled.unwrap_or(true);
-        config.persistence = self.persistence.map(WrittenPersistence::read).transpose()?;
-        config.synchronization = self.synchronization.map(WrittenSynchronization::read).transpose()?;
+        config.persistence = self.persistence.map(Persistence::read).transpose()?;
+        config.synchronization = self.synchronization.map(Synchronization::read).transpose()?;
         config.workflow_defaults = self.workflow_defaults.map(Arc::new);
         Ok(config)
     }

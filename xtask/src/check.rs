@@ -6,13 +6,14 @@ use crate::shell::{self, cargo, output};
 use crate::{generated, licences};
 
 /// `of` must not depend on `on`, directly or not. Empty features mean the default ones.
-const FORBIDDEN: [(&str, &str, &[&str]); 11] = [
+const FORBIDDEN: [(&str, &str, &[&str]); 12] = [
     ("tiphys-engine", "tokio", &[]),
     ("tiphys-engine", "nix", &[]),
     ("tiphys-podspec", "tokio", &[]),
     ("tiphys-podspec", "tiphys-engine", &[]),
     ("tiphys-expr", "tiphys-api", &[]),
     ("tiphys-archive", "kube", &[]),
+    ("tiphys-cli", "tiphys-controller", &[]),
     ("tiphys-executor", "kube", &[]),
     ("tiphys-executor", "tokio", &["--no-default-features"]),
     ("tiphys-executor", "aws-sdk-s3", &["--no-default-features"]),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tiphys_archive::config::{Persistence, SecretKey};
 use tiphys_archive::{Archive, Engine, Settings};
-use tiphys_controller::persistence::{Persistence, PersistenceError, Secrets, WrittenPersistence};
-use tiphys_kubernetes::{Api, ApiError, Kind};
+use tiphys_kubernetes::{Api, ApiError, Kind, SecretError};
 
 use super::address::Address;
 use crate::args::Global;
@@ -57,7 +57,7 @@ pub enum DatabaseError {
     Elsewhere(String),
     /// A Secret cannot be read.
     #[error("the name and password for the controller's database: {0}")]
-    Secret(#[from] PersistenceError),
+    Secret(#[from] SecretError),
     /// The tables are not those that this program knows.
     #[error(
         "the database's tables are of an older Argo: start the controller on it once, which brings them up to date"
@@ -146,7 +146,8 @@ impl Database {
                 }
                 Err(error) => return Err(error),
             };
-            let settings = persistence.database.with(&Secrets::new(api, namespace)).await?;
+            let secret = |key: SecretKey| async move { api.secret_text(namespace, &key.name, &key.key).await };
+            let settings = persistence.database.with(secret).await?;
             let instance = if instance.is_empty() { its } else { instance.to_owned() };
             let Persistence { cluster_name: cluster, table, .. } = persistence;
             return Ok(Database { database: open(&settings, &table).await?, cluster, instance, table });
@@ -209,9 +210,7 @@ fn read(data: &BTreeMap<String, String>) -> Result<Option<(Persistence, String)>
     }
     let instance = fields.get("instanceID").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(written) = fields.remove("persistence").filter(|value| !value.is_null()) else { return Ok(None) };
-    let written: WrittenPersistence =
-        serde_json::from_value(written).map_err(|error| format!("persistence: {error}"))?;
-    let persistence = written.read().map_err(|error| error.to_string())?;
+    let persistence = Persistence::read(written).map_err(|error| error.to_string())?;
     Ok(Some((persistence, instance)))
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tiphys_api::Workflow;
+use tiphys_archive::config::Synchronization;
 use tiphys_archive::{Database, Error, LockKey, LockLimit, LockPlace, LockRow, LockTables, Standing, Took};
 use tiphys_contract::label;
 use tiphys_engine::{
@@ -23,9 +24,8 @@ use tiphys_kubernetes::{Backoff, Kind};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::settings::Synchronization;
 use crate::cluster::Cluster;
-use crate::persistence::{PersistenceError, Secrets};
+use crate::persistence::{self, PersistenceError};
 use crate::workflow::make_whole;
 
 /// The longest that one thing may take. A server that accepts connections and answers nothing is away.
@@ -101,8 +101,7 @@ impl Keeper {
     /// Works with the database until that is no longer possible.
     async fn work(&mut self, settings: &Synchronization) -> Left {
         let database = async {
-            let mut settings =
-                settings.database.with(&Secrets::new(&self.cluster.api, &self.cluster.namespace)).await?;
+            let mut settings = persistence::connection_settings(&self.cluster, &settings.database).await?;
             // Whoever waits is told of the first failure; it is tried again here, for as long as it takes.
             settings.reconnection.retries = 0;
             Ok::<_, PersistenceError>(Database::new(&settings)?)

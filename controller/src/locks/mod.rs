@@ -5,10 +5,8 @@
 //! ([`database`]).
 
 mod database;
-mod settings;
 
 pub use database::keep;
-pub use settings::{Synchronization, WrittenSynchronization};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,18 +6,14 @@
 mod archiving;
 mod collecting;
 mod options;
-mod server;
-mod settings;
 
 pub use archiving::{is_awaited, keep};
 pub use collecting::collect;
 pub use options::PersistenceOptions;
-pub use server::{DatabaseSettings, SecretKey};
-pub(crate) use server::{WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers, wrong};
-pub use settings::{Persistence, WrittenPersistence};
 
-use tiphys_archive::{Archive, Credentials, Database, OffloadedNodes};
-use tiphys_kubernetes::{Api, ApiError, SecretError};
+use tiphys_archive::config::{DatabaseSettings, Persistence};
+use tiphys_archive::{Archive, Database, OffloadedNodes, Settings};
+use tiphys_kubernetes::{ApiError, SecretError};
 use tokio::sync::Mutex;
 
 use crate::cluster::Cluster;
@@ -78,8 +74,7 @@ impl Connection {
         if let Some((_, before)) = open.take() {
             before.close().await;
         }
-        let settings = persistence.database.with(&Secrets::new(&cluster.api, &cluster.namespace)).await?;
-        let database = Database::new(&settings)?;
+        let database = Database::new(&connection_settings(cluster, &persistence.database).await?)?;
         // Whoever looks on leaves the tables to whoever works.
         match persistence.skip_migration || cluster.config().shadow {
             true => database.is_migrated(&persistence.table).await?,
@@ -100,23 +95,15 @@ impl Connection {
     }
 }
 
-/// Secrets of the controller's own namespace.
-pub struct Secrets<'a> {
-    api: &'a Api,
-    namespace: &'a str,
-}
-
-impl<'a> Secrets<'a> {
-    /// Those of a namespace, read with the rights of whoever asks.
-    pub fn new(api: &'a Api, namespace: &'a str) -> Secrets<'a> {
-        Secrets { api, namespace }
-    }
-
-    pub(crate) async fn credentials(&self, user: &SecretKey, password: &SecretKey) -> Result<Credentials, SecretError> {
-        Ok(Credentials { user: self.text(user).await?, password: self.text(password).await? })
-    }
-
-    async fn text(&self, wanted: &SecretKey) -> Result<String, SecretError> {
-        self.api.secret_text(self.namespace, &wanted.name, &wanted.key).await
-    }
+/// How a database is connected to, with the name and password that its Secrets hold now: they are in the controller's own
+/// namespace.
+///
+/// # Errors
+/// See [`SecretError`].
+pub(crate) async fn connection_settings(
+    cluster: &Cluster,
+    database: &DatabaseSettings,
+) -> Result<Settings, SecretError> {
+    let (api, namespace) = (&cluster.api, &cluster.namespace);
+    database.with(|secret| async move { api.secret_text(namespace, &secret.name, &secret.key).await }).await
 }

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tiphys_archive::TableNames;
+use serde_json::Value;
 
-use crate::config::ConfigError;
-use crate::persistence::{DatabaseSettings, WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection};
-use crate::persistence::{WrittenServers, wrong};
+use super::server::{
+    DatabaseSettings, WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers,
+};
+use super::{ConfigError, written, wrong, wrong_key};
+use crate::TableNames;
 
 /// The key.
 const KEY: &str = "synchronization";
@@ -40,10 +42,20 @@ pub struct Synchronization {
     pub limit_cache: Duration,
 }
 
+impl Synchronization {
+    /// What the key's value asks for.
+    ///
+    /// # Errors
+    /// A field is unknown or wrong, or nobody here can fulfil it.
+    pub fn read(value: Value) -> Result<Synchronization, ConfigError> {
+        written::<WrittenSynchronization>(KEY, value)?.read()
+    }
+}
+
 /// The fields as they are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct WrittenSynchronization {
+struct WrittenSynchronization {
     postgresql: Option<WrittenPostgreSql>,
     mysql: Option<WrittenMySql>,
     connection_pool: Option<WrittenPool>,
@@ -65,17 +77,13 @@ pub struct WrittenSynchronization {
 }
 
 impl WrittenSynchronization {
-    /// What it asks for.
-    ///
-    /// # Errors
-    /// A field that is wrong, or that nobody here can fulfil.
-    pub fn read(self) -> Result<Synchronization, ConfigError> {
+    fn read(self) -> Result<Synchronization, ConfigError> {
         // It is Argo's server that has such an API.
         let _ = self.enable_api;
         let servers = WrittenServers { postgresql: self.postgresql, mysql: self.mysql }.read(KEY)?;
         // The tables have names of their own.
         let Ok([(place, _)]) = <[_; 1]>::try_from(servers) else {
-            return Err(ConfigError::Shape(format!("{KEY}: name one of postgresql and mysql")));
+            return Err(wrong_key(KEY, "name one of postgresql and mysql"));
         };
         let timeout = self.connection_timeout_seconds;
         let database = DatabaseSettings::new(KEY, place, self.connection_pool, timeout, self.reconnection)?;
@@ -94,7 +102,7 @@ impl WrittenSynchronization {
             controller: or(self.controller_table_name, default.controller),
             lock: or(self.lock_table_name, default.lock),
         };
-        tables.check().map_err(|error| ConfigError::Shape(format!("{KEY}.{error}")))?;
+        tables.check().map_err(|error| wrong_key(KEY, error))?;
         let seconds = |field: &str, given: Option<u64>, default| match given {
             Some(0) => Err(wrong(KEY, field, "must be more than 0")),
             given => Ok(Duration::from_secs(given.unwrap_or(default))),
@@ -121,7 +129,7 @@ impl WrittenSynchronization {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -136,8 +144,7 @@ mod tests {
         for (name, value) in more.as_object().unwrap() {
             written[name] = value.clone();
         }
-        let written: WrittenSynchronization = serde_json::from_value(written).map_err(|error| error.to_string())?;
-        written.read().map_err(|error| error.to_string())
+        Synchronization::read(written).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -168,12 +175,12 @@ mod tests {
     fn what_cannot_be_done_is_refused_by_name() {
         for (more, words) in [
             (json!({"postgresql": null}), "synchronization: name one of postgresql and mysql"),
-            (json!({"postgresql": null, "sqlite": {"path": "/a"}}), "unknown field `sqlite`"),
+            (json!({"postgresql": null, "sqlite": {"path": "/a"}}), "synchronization: unknown field `sqlite`"),
             (json!({"controllerName": ""}), "synchronization.controllerName: is required"),
             (json!({"controllerName": "x".repeat(65)}), "synchronization.controllerName: has more than 64"),
             (json!({"pollSeconds": 0}), "synchronization.pollSeconds: must be more than 0"),
             (json!({"heartbeatSeconds": 600}), "synchronization.inactiveControllerSeconds: must be more than heart"),
-            (json!({"lockTableName": "a b"}), "synchronization.lockTableName 'a b' must be letters"),
+            (json!({"lockTableName": "a b"}), "synchronization: lockTableName 'a b' must be letters"),
             (json!({"postgresql": {"host": "h"}}), "synchronization.postgresql.database: is required"),
         ] {
             let error = read(more).unwrap_err();

@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tiphys_archive::{Encryption, Engine, PoolSize, Reconnection, Server, Settings};
-use tiphys_kubernetes::SecretError;
 
-use super::Secrets;
-use crate::config::ConfigError;
+use super::{ConfigError, ttl, wrong};
+use crate::{Credentials, Encryption, Engine, PoolSize, Reconnection, Server, Settings};
 
 /// For so long a connection is waited for, unless `connectionTimeoutSeconds` says otherwise.
 const TIMEOUT_SECONDS: u64 = 5;
@@ -26,7 +24,7 @@ pub struct DatabaseSettings {
 
 /// Which database it is.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Place {
+pub(super) enum Place {
     /// A server of PostgreSQL.
     PostgreSql(ServerSettings),
     /// A server of MySQL or MariaDB.
@@ -37,7 +35,7 @@ pub(crate) enum Place {
 
 /// A server, and who we are there.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ServerSettings {
+pub(super) struct ServerSettings {
     host: String,
     pub(super) port: Option<u16>,
     database: String,
@@ -60,7 +58,7 @@ pub struct SecretKey {
 
 impl DatabaseSettings {
     /// What the configuration's key says of a database.
-    pub(crate) fn new(
+    pub(super) fn new(
         key: &'static str,
         place: Place,
         pool: Option<WrittenPool>,
@@ -74,18 +72,21 @@ impl DatabaseSettings {
     }
 
     /// What happens while it is away.
-    pub(crate) fn reconnection(&self) -> Reconnection {
+    pub fn reconnection(&self) -> Reconnection {
         self.reconnection
     }
 
-    /// With the name and password that the Secrets hold now.
+    /// With the name and password that the Secrets hold now: `secret` reads one of them.
     ///
     /// # Errors
-    /// See [`SecretError`].
-    pub async fn with(&self, secrets: &Secrets<'_>) -> Result<Settings, SecretError> {
+    /// Those of `secret`.
+    pub async fn with<E, F>(&self, secret: impl Fn(SecretKey) -> F) -> Result<Settings, E>
+    where
+        F: Future<Output = Result<String, E>>,
+    {
         let engine = match &self.place {
-            Place::PostgreSql(server) => Engine::PostgreSql(server.with(secrets).await?),
-            Place::MySql(server) => Engine::MySql(server.with(secrets).await?),
+            Place::PostgreSql(server) => Engine::PostgreSql(server.with(secret).await?),
+            Place::MySql(server) => Engine::MySql(server.with(secret).await?),
             Place::Sqlite(path) => Engine::Sqlite(path.clone()),
         };
         Ok(Settings { engine, pool: self.pool, timeout: self.timeout, reconnection: self.reconnection })
@@ -93,12 +94,17 @@ impl DatabaseSettings {
 }
 
 impl ServerSettings {
-    async fn with(&self, secrets: &Secrets<'_>) -> Result<Server, SecretError> {
+    async fn with<E, F>(&self, secret: impl Fn(SecretKey) -> F) -> Result<Server, E>
+    where
+        F: Future<Output = Result<String, E>>,
+    {
+        let credentials =
+            Credentials { user: secret(self.user.clone()).await?, password: secret(self.password.clone()).await? };
         Ok(Server {
             host: self.host.clone(),
             port: self.port,
             database: self.database.clone(),
-            credentials: secrets.credentials(&self.user, &self.password).await?,
+            credentials,
             encryption: self.encryption,
         })
     }
@@ -107,7 +113,7 @@ impl ServerSettings {
 /// Connections, as they are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(crate) struct WrittenPool {
+pub(super) struct WrittenPool {
     max_idle_conns: u32,
     max_open_conns: u32,
     conn_max_lifetime: String,
@@ -116,7 +122,7 @@ pub(crate) struct WrittenPool {
 /// Attempts and pauses, as they are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(crate) struct WrittenReconnection {
+pub(super) struct WrittenReconnection {
     max_retries: u32,
     base_delay_seconds: u64,
     max_delay_seconds: u64,
@@ -126,7 +132,7 @@ pub(crate) struct WrittenReconnection {
 /// A server as it is written: what each has, and what one kind of them has.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(crate) struct WrittenServer<More> {
+pub(super) struct WrittenServer<More> {
     host: String,
     port: u16,
     database: String,
@@ -138,13 +144,13 @@ pub(crate) struct WrittenServer<More> {
 }
 
 /// A server of PostgreSQL, as it is written.
-pub(crate) type WrittenPostgreSql = WrittenServer<MorePostgreSql>;
+pub(super) type WrittenPostgreSql = WrittenServer<MorePostgreSql>;
 /// A server of MySQL, as it is written.
-pub(crate) type WrittenMySql = WrittenServer<MoreMySql>;
+pub(super) type WrittenMySql = WrittenServer<MoreMySql>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct MorePostgreSql {
+pub(super) struct MorePostgreSql {
     ssl: bool,
     ssl_mode: String,
     azure_token: WrittenToken,
@@ -162,13 +168,13 @@ struct WrittenToken {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct MoreMySql {
+pub(super) struct MoreMySql {
     options: BTreeMap<String, String>,
 }
 
 /// The servers that a key names.
 #[derive(Debug, Default)]
-pub(crate) struct WrittenServers {
+pub(super) struct WrittenServers {
     pub postgresql: Option<WrittenPostgreSql>,
     pub mysql: Option<WrittenMySql>,
 }
@@ -221,7 +227,7 @@ impl MorePostgreSql {
     fn encryption(&self, key: &str) -> Result<Encryption, ConfigError> {
         for (token, field) in [(&self.azure_token, "azureToken"), (&self.aws_rds_token, "awsRDSToken")] {
             if token.enabled {
-                return Err(ConfigError::Unsupported { key: format!("{key}.postgresql.{field}") });
+                return Err(ConfigError::Unsupported { field: format!("{key}.postgresql.{field}") });
             }
             // What goes with a token that is not asked for.
             let _ = (&token.scope, &token.region);
@@ -292,23 +298,4 @@ impl WrittenReconnection {
             multiple: if self.retry_multiple > 0.0 { self.retry_multiple } else { default.multiple },
         }
     }
-}
-
-/// A field below one of the configuration's keys is wrong.
-pub(crate) fn wrong(key: &str, field: &str, reason: impl std::fmt::Display) -> ConfigError {
-    ConfigError::Shape(format!("{key}.{field}: {reason}"))
-}
-
-/// A time to live: a number with `d`, or a time as Go writes it. None where it is empty or nothing. argo: config/ttl.go.
-pub(crate) fn ttl(text: &str) -> Result<Option<Duration>, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
-    let ttl = match (text, days) {
-        ("", _) => Duration::ZERO,
-        (_, Some(days)) => Duration::from_secs(days.saturating_mul(24 * 60 * 60)),
-        _ => {
-            let nanos = tiphys_expr::go::parse_duration(text).map_err(|error| error.to_string())?;
-            Duration::from_nanos(u64::try_from(nanos).map_err(|_| format!("'{text}' is less than nothing"))?)
-        }
-    };
-    Ok((!ttl.is_zero()).then_some(ttl))
 }

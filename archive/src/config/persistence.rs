@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tiphys_archive::Requirement;
 
 use super::server::{
-    DatabaseSettings, Place, WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers, ttl,
-    wrong,
+    DatabaseSettings, Place, WrittenMySql, WrittenPool, WrittenPostgreSql, WrittenReconnection, WrittenServers,
 };
-use crate::config::ConfigError;
+use super::{ConfigError, ttl, written, wrong, wrong_key};
+use crate::Requirement;
 
 /// The key.
 const KEY: &str = "persistence";
@@ -43,6 +42,14 @@ pub struct Persistence {
 }
 
 impl Persistence {
+    /// What the key's value asks for.
+    ///
+    /// # Errors
+    /// A field is unknown or wrong, or nobody here can fulfil it.
+    pub fn read(value: Value) -> Result<Persistence, ConfigError> {
+        written::<WrittenPersistence>(KEY, value)?.read()
+    }
+
     /// Whether a workflow with these labels is archived when it is over.
     pub fn archives(&self, labels: &BTreeMap<String, String>) -> bool {
         self.archive && self.selector.iter().all(|one| one.holds(labels.get(&one.key).map(String::as_str)))
@@ -52,7 +59,7 @@ impl Persistence {
 /// The fields as they are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct WrittenPersistence {
+struct WrittenPersistence {
     archive: bool,
     archive_label_selector: Option<Value>,
     #[serde(rename = "archiveTTL")]
@@ -78,11 +85,7 @@ struct WrittenSqlite {
 }
 
 impl WrittenPersistence {
-    /// What it asks for.
-    ///
-    /// # Errors
-    /// A field that is wrong, or that nobody here can fulfil.
-    pub fn read(self) -> Result<Persistence, ConfigError> {
+    fn read(self) -> Result<Persistence, ConfigError> {
         let selector = self.archive_label_selector.as_ref().map(Requirement::of_object).transpose();
         let selector = selector.map_err(|error| wrong(KEY, "archiveLabelSelector", error))?.unwrap_or_default();
         let archive_ttl = ttl(&self.archive_ttl).map_err(|error| wrong(KEY, "archiveTTL", error))?;
@@ -90,7 +93,7 @@ impl WrittenPersistence {
         let servers = WrittenServers { postgresql: self.postgresql, mysql: self.mysql };
         let databases: Vec<_> = servers.read(KEY)?.into_iter().chain(sqlite).collect();
         let Ok([(place, table)]) = <[_; 1]>::try_from(databases) else {
-            return Err(ConfigError::Shape("persistence: name one of postgresql, mysql and sqlite".into()));
+            return Err(wrong_key(KEY, "name one of postgresql, mysql and sqlite"));
         };
         if matches!(&place, Place::Sqlite(path) if path.as_os_str().is_empty()) {
             return Err(wrong(KEY, "sqlite.path", "is required"));
@@ -118,13 +121,12 @@ impl WrittenPersistence {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tiphys_archive::{Encryption, PoolSize, Reconnection};
 
     use super::*;
+    use crate::{Encryption, Engine, PoolSize, Reconnection, Server};
 
     fn read(written: Value) -> Result<Persistence, String> {
-        let written: WrittenPersistence = serde_json::from_value(written).map_err(|error| error.to_string())?;
-        written.read().map_err(|error| error.to_string())
+        Persistence::read(written).map_err(|error| error.to_string())
     }
 
     fn server(more: Value) -> Value {
@@ -162,6 +164,17 @@ mod tests {
         assert!(persistence.archives(&labels("1")) && !persistence.archives(&labels("2")));
     }
 
+    #[tokio::test]
+    async fn name_and_password_are_read_from_their_secrets() {
+        let server = server(json!({"passwordSecret": {"name": "t", "key": "p"}}));
+        let database = read(json!({"mysql": server})).unwrap().database;
+        let there = database.with(|secret| async move { Ok::<_, ()>(format!("{}#{}", secret.name, secret.key)) }).await;
+        let Engine::MySql(Server { credentials, .. }) = there.unwrap().engine else { panic!() };
+        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("s#u", "t#p"));
+        let away = database.with(|secret| async move { Err(secret.name) }).await;
+        assert_eq!(away, Err("s".to_owned()));
+    }
+
     #[test]
     fn what_is_left_out_has_argos_defaults() {
         let persistence = read(json!({"sqlite": {"path": "/a.db"}})).unwrap();
@@ -177,7 +190,7 @@ mod tests {
             (json!({}), "name one of postgresql, mysql and sqlite"),
             (json!({"sqlite": sqlite(), "mysql": server(json!({}))}), "name one of"),
             (json!({"sqlite": {}}), "persistence.sqlite.path: is required"),
-            (json!({"archive": true, "archived": true}), "unknown field `archived`"),
+            (json!({"archive": true, "archived": true}), "persistence: unknown field `archived`"),
             (json!({"sqlite": sqlite(), "archiveTTL": "soon"}), "persistence.archiveTTL: "),
             (
                 json!({"sqlite": sqlite(), "archiveLabelSelector": {"matchExpressions": [{"operator": "Is"}]}}),
