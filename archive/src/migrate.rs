@@ -19,24 +19,26 @@ impl Database {
     /// [`Error::TooOld`], or the database refuses.
     pub async fn migrate(&self, nodes: &str) -> Result<(), Error> {
         is_name(nodes)?;
-        let migrated = async {
-            match self.begin_history(HISTORY).await? {
-                -1 => self.make(nodes).await,
-                version if version < OLDEST => Err(Error::TooOld { version }),
-                version => self.change(HISTORY, version, NOW, |number| schema::change(number, self.dialect)).await,
-            }
-        };
-        self.alone(HISTORY, migrated).await
+        self.bring_up_to_date(HISTORY, async |version| match version {
+            -1 => self.make(nodes).await,
+            version if version < OLDEST => Err(Error::TooOld { version }),
+            version => self.change(HISTORY, version, NOW, |number| schema::change(number, self.dialect)).await,
+        })
+        .await
     }
 
-    /// Does what changes the tables that a history counts the changes of, while nobody else does.
-    pub(crate) async fn alone(
+    /// Does what changes the tables that a history counts the changes of; `work` is told how many they have seen, -1 for none.
+    ///
+    /// Two guards keep others from doing the same at once, and neither can stand in for the other. In PostgreSQL and SQLite a
+    /// change is one transaction with its count, which Argo's controllers respect as well. In MySQL a change of tables ends
+    /// the transaction that it is in: there nobody of ours begins while another is at it.
+    pub(crate) async fn bring_up_to_date(
         &self,
         history: &str,
-        work: impl Future<Output = Result<(), Error>>,
+        work: impl AsyncFnOnce(i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let others = self.hold_off(WHAT, history).await?;
-        let done = work.await;
+        let done = async { work(self.begin_history(history).await?).await }.await;
         if let Some(connection) = others {
             // It ends in any case.
             let _ = connection.close().await;
@@ -64,7 +66,7 @@ impl Database {
     }
 
     /// How many changes a database has seen, by the table that counts them; the table is made where there is none.
-    pub(crate) async fn begin_history(&self, history: &str) -> Result<i64, Error> {
+    async fn begin_history(&self, history: &str) -> Result<i64, Error> {
         let version = match self.version(history).await {
             // There is no such table.
             Err(Error::Refused { .. }) => {
@@ -89,7 +91,8 @@ impl Database {
         Ok(self.version(history).await?.unwrap_or(-1))
     }
 
-    /// Carries out the changes that a database has not seen, each by one of those who try; in MySQL within [`Database::alone`].
+    /// Carries out the changes that a database has not seen, each by one of those who try; within
+    /// [`Database::bring_up_to_date`].
     pub(crate) async fn change(
         &self,
         history: &str,

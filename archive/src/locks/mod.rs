@@ -125,11 +125,9 @@ impl LockTables {
     /// # Errors
     /// The database refuses.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let migrated = async {
-            let version = self.database.begin_history(HISTORY).await?;
-            self.database.change(HISTORY, version, NOW, |number| self.names.change(number)).await
-        };
-        self.database.alone(HISTORY, migrated).await
+        let change =
+            async |version| self.database.change(HISTORY, version, NOW, |number| self.names.change(number)).await;
+        self.database.bring_up_to_date(HISTORY, change).await
     }
 
     /// Makes sure that the tables are there.
