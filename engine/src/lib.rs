@@ -67,6 +67,7 @@ pub use locks::{
 pub use manual_retry::{Retried, RetryOptions, override_parameters, retry_workflow};
 pub use manual_set::{SetNodes, resume_workflow, set_nodes};
 pub use plan::{Action, GaugeOperation, Measured, Measurement, Need, Plan, PodRequest, TaskRequest};
+pub use repository::{ConfigMaps, NoRepository, RepositorySearch};
 pub use restrictions::Restriction;
 pub use resubmit::{resubmit_workflow, resubmitted_prefix};
 pub use run::{EngineConfig, Run};

@@ -21,6 +21,7 @@ use crate::id::{NodeId, PodNameFormat};
 use crate::locking::Hold;
 use crate::locks::LockName;
 use crate::plan::{Action, Need, Plan};
+use crate::repository::ConfigMaps;
 use crate::restrictions::Restriction;
 use crate::templates::{Base, Templates};
 
@@ -121,7 +122,7 @@ pub struct Run {
     pub(crate) globals: Globals,
     pub(crate) templates: Templates,
     /// ConfigMaps that were asked for, by namespace and name.
-    pub(crate) config_maps: HashMap<(String, String), ConfigMapFound>,
+    pub(crate) config_maps: ConfigMaps,
     pub(crate) memos: HashMap<(String, String), Result<Option<MemoEntry>, String>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) by_id: FxHashMap<NodeId, Key>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tiphys_api::WorkflowSpec;
-use tiphys_engine::{ConfigMapData, Fact, Need};
+use tiphys_engine::{ConfigMapData, ConfigMapFound, Fact, Need};
 
 use super::message::Message;
 use super::pods::Workplace;
@@ -47,15 +47,7 @@ impl Workplace {
                 Fact::Template { cluster_scope, name, found }
             }
             Need::ConfigMap { namespace, name } => {
-                let path = Kind::ConfigMap.within(&namespace).named(&name);
-                let found = match self.read::<ConfigMapObject>(&path).await {
-                    Ok(map) => {
-                        let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
-                        Ok(Some(ConfigMapData { labels, annotations, data: map.data }))
-                    }
-                    Err(error) if error.is_not_found() => Ok(None),
-                    Err(error) => Err(error.to_string()),
-                };
+                let found = self.config_map(&namespace, &name).await;
                 Fact::ConfigMap { namespace, name, found }
             }
             Need::Memo { cache, key } => {
@@ -64,5 +56,17 @@ impl Workplace {
             }
         };
         self.tell(Message::Fact(fact));
+    }
+
+    /// Looks for a ConfigMap.
+    pub(super) async fn config_map(&self, namespace: &str, name: &str) -> ConfigMapFound {
+        match self.read::<ConfigMapObject>(&Kind::ConfigMap.within(namespace).named(name)).await {
+            Ok(map) => {
+                let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
+                Ok(Some(ConfigMapData { labels, annotations, data: map.data }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a workflow's artifacts go. argo: util/../artifactrepositories.go.
+//! Where a workflow's artifacts go. argo: artifactrepositories.go.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,10 @@ use tiphys_api::{
     ArtifactLocation, ArtifactRepository, ArtifactRepositoryRef, ArtifactRepositoryRefStatus, Template, Workflow,
     WorkflowSpec,
 };
+use tiphys_engine::{ConfigMaps, NoRepository, RepositorySearch};
 use tiphys_podspec::repository_location;
 
-use super::needs::ConfigMapObject;
 use super::pods::Workplace;
-use tiphys_kubernetes::Kind;
-
-/// The ConfigMap with repositories, where none is named.
-const DEFAULT_MAP: &str = "artifact-repositories";
-/// Its annotation that names the key to take.
-const DEFAULT_KEY: &str = "workflows.argoproj.io/default-artifact-repository";
 
 /// Where the templates of a workflow archive.
 pub(super) struct Archives<'a> {
@@ -43,51 +37,61 @@ impl<'a> Archives<'a> {
 }
 
 impl Workplace {
-    /// The repository that a reference leads to: in the workflow's namespace, else in the controller's. Without a reference
-    /// the default one of the workflow's namespace, else the configuration's.
+    /// The repository that a reference leads to; without one the default one of the workflow's namespace, else the
+    /// configuration's.
     ///
     /// # Errors
-    /// The reference leads nowhere; in Argo's words.
+    /// There is none; in Argo's words.
     pub(super) async fn repository(
         &self,
         reference: Option<&ArtifactRepositoryRef>,
     ) -> Result<ArtifactRepositoryRefStatus, String> {
-        let (map, key) = reference.map_or(("", ""), |one| (one.config_map.as_str(), one.key.as_str()));
-        let map = if map.is_empty() { DEFAULT_MAP } else { map };
-        let own = [&*self.namespace, self.cluster.namespace.as_str()];
-        let namespaces = if reference.is_some() { &own[..] } else { &own[..1] };
-        for namespace in namespaces {
-            let path = Kind::ConfigMap.within(namespace).named(map);
-            let object = match self.read::<ConfigMapObject>(&path).await {
-                Ok(object) => object,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(format!("failed to read the ConfigMap {namespace}/{map}: {error}")),
-            };
-            let default = object.metadata.annotations.get(DEFAULT_KEY).map_or("", String::as_str);
-            let key = if key.is_empty() { default } else { key };
-            let Some(text) = object.data.get(key) else { continue };
-            let repository = parse(text).map_err(|reason| format!("{namespace}/{map}#{key}: {reason}"))?;
-            return Ok(ArtifactRepositoryRefStatus {
-                config_map: map.to_owned(),
-                key: key.to_owned(),
-                namespace: (*namespace).to_owned(),
-                artifact_repository: Some(Box::new(repository)),
-                ..ArtifactRepositoryRefStatus::default()
-            });
+        let config = self.cluster.config();
+        let search = RepositorySearch {
+            reference,
+            namespace: &self.namespace,
+            controller_namespace: &self.cluster.namespace,
+            own: Some(&config.pod.artifact_repository),
+        };
+        let mut known = ConfigMaps::new();
+        loop {
+            match search.find(&known) {
+                Ok(found) => return Ok(found),
+                Err(NoRepository::Failed(message)) => return Err(message),
+                Err(NoRepository::Unknown { namespace, name }) => {
+                    let found = self.config_map(&namespace, &name).await;
+                    known.insert((namespace, name), found);
+                }
+            }
         }
-        if reference.is_some() {
-            return Err(format!("artifact repository ref {map}#{key} not found"));
-        }
-        let configured = self.cluster.config().pod.artifact_repository.clone();
-        Ok(ArtifactRepositoryRefStatus {
-            default: true,
-            artifact_repository: Some(Box::new(configured)),
-            ..ArtifactRepositoryRefStatus::default()
-        })
     }
 }
 
-fn parse(text: &str) -> Result<ArtifactRepository, String> {
-    let value = tiphys_api::yaml::to_json(text).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::api_server::{ApiServer, place};
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_repository_is_found_in_either_namespace() {
+        let map = |bucket: &str| json!({"data": {"k": format!("s3: {{bucket: {bucket}}}")}});
+        let server = ApiServer::default()
+            .with("/api/v1/namespaces/argo/configmaps/theirs", map("a"))
+            .with("/api/v1/namespaces/argo/configmaps/both", map("a"))
+            .with("/api/v1/namespaces/team/configmaps/both", map("t"));
+        let (place, _inbox) = place(server.cluster(Config::default()));
+        let bucket = async |name: &str| {
+            let reference =
+                ArtifactRepositoryRef { config_map: name.into(), key: "k".into(), ..ArtifactRepositoryRef::default() };
+            let found = place.repository(Some(&reference)).await?;
+            Ok::<_, String>(found.artifact_repository.and_then(|one| one.s3).map(|s3| s3.bucket).unwrap_or_default())
+        };
+        assert_eq!((bucket("theirs").await.as_deref(), bucket("both").await.as_deref()), (Ok("a"), Ok("t")));
+        let error = bucket("none").await.unwrap_err();
+        assert_eq!(error, "failed to find any artifact repository for artifact repository ref \"none#k\"");
+        assert!(place.repository(None).await.unwrap().default);
+    }
 }
