@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use tiphys_api::Nodes;
-
 use crate::database::text;
 use crate::dialect::Dialect;
 use crate::migrate::is_name;
@@ -82,19 +80,16 @@ impl OffloadedNodes {
         Ok(version)
     }
 
-    /// The nodes of a version; None where there is none.
+    /// The nodes of a version, as JSON; None where there is none.
     ///
     /// # Errors
-    /// The database refuses, or what it has are no nodes.
-    pub async fn get(&self, uid: &str, version: &Version) -> Result<Option<Nodes>, Error> {
+    /// The database refuses.
+    pub async fn get(&self, uid: &str, version: &Version) -> Result<Option<String>, Error> {
         let nodes = self.database.dialect.json_as_text("nodes");
         let asked = self.ours(&format!("select {nodes}")).sql(" and uid = ").value(uid);
         let asked = asked.sql(" and version = ").value(version.as_str());
         let rows = self.database.rows("to tell a workflow's nodes", &asked).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let damaged =
-            |error: serde_json::Error| Error::Damaged { what: "a workflow's nodes".into(), reason: error.to_string() };
-        serde_json::from_str(&text(row, 0)?).map(Some).map_err(damaged)
+        rows.first().map(|row| text(row, 0)).transpose()
     }
 
     /// What was saved longer ago than `ttl` by the database's clock, as uids and versions. `namespace` is the one that is

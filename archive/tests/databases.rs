@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row as _};
-use tiphys_api::Workflow;
+use tiphys_api::{Nodes, Workflow};
 use tiphys_archive::{
     Archive, Credentials, Database, Encryption, Engine, Error, Filter, NameFilter, OffloadedNodes, Requirement, Server,
     Version,
@@ -145,7 +145,7 @@ async fn offloads(database: &Database) {
     assert_eq!(nodes.save("uid", "one", text("a")).await.unwrap(), first);
     assert_ne!(first, second);
     let found = nodes.get("uid", &second).await.unwrap().unwrap();
-    assert_eq!(serde_json::to_value(&found).unwrap()["n"]["message"], "b");
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap()["n"]["message"], "b");
     assert!(nodes.get("uid", &Version::from("fnv:0")).await.unwrap().is_none());
     assert!(nodes.get("other", &second).await.unwrap().is_none());
     assert!(nodes.old("", Duration::from_secs(3600)).await.unwrap().is_empty());
@@ -219,6 +219,7 @@ async fn is_argos(named: &Named, recorded: &str) {
         versions.iter().find(|row| row.get::<String, _>(0) == whole.metadata.uid).unwrap().get::<String, _>(1);
     let nodes = OffloadedNodes::new(database.clone(), "here", NODES).unwrap();
     let offloaded = nodes.get(&whole.metadata.uid, &Version::from(version.as_str())).await.unwrap().unwrap();
+    let offloaded: Nodes = serde_json::from_str(&offloaded).unwrap();
     assert_eq!(offloaded, whole.status.nodes);
     archive.archive(&workflow(1, json!({}))).await.unwrap();
 

@@ -79,7 +79,9 @@ fn nodes_are_in_the_database_that_the_configuration_names() {
     });
     cluster.put("w", json!({}), json!({"phase": "Running", "offloadNodeStatusVersion": version.as_str()}));
     let outside = |version: &str| {
-        file.with(async |database| file.nodes(database).get("w", &Version::from(version)).await.unwrap().unwrap())
+        let json =
+            file.with(async |database| file.nodes(database).get("w", &Version::from(version)).await.unwrap().unwrap());
+        tiphys_nodes::from_database(&json).unwrap()
     };
     all_commands(&cluster, outside);
     // What needs no nodes asks for none.

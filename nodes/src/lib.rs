@@ -2,13 +2,15 @@
 //! even that, they are outside: in a database, as Argo keeps them, or as an object in the workflow's artifact repository,
 //! for which no database is needed.
 //!
-//! Who reads a workflow asks [`form`], and then [`unpack`] or [`Objects::load`]: afterwards `status.nodes` is whole.
+//! Who reads a workflow asks [`form`], and then [`unpack`] or [`Objects::load`]: afterwards `status.nodes` is whole. What is
+//! done here with large ones does not hold up other tasks of the same thread.
 
+mod aside;
 mod object;
 mod packing;
 
 pub use object::{Marker, Objects, secrets_of};
-pub use packing::{MOST, pack, unpack};
+pub use packing::{MOST, from_database, pack, to_json, unpack};
 
 use tiphys_api::Workflow;
 

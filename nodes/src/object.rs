@@ -11,6 +11,7 @@ use tiphys_api::{Artifact, ArtifactLocation, Nodes};
 use tiphys_artifact::{Artifacts, Body, Options, Place, Secrets, collect};
 
 use crate::Error;
+use crate::aside::aside;
 use crate::packing::{expand, shrink};
 
 /// What `status.offloadNodeStatusVersion` begins with. Argo's own versions begin with `fnv:`.
@@ -100,8 +101,11 @@ impl Objects {
     }
 
     async fn put(&self, location: &ArtifactLocation, folder: &str, nodes: &[u8]) -> Result<Marker, Error> {
-        let object = shrink(nodes);
-        let sha256 = hex(&Sha256::digest(&object));
+        let (object, sha256) = aside(nodes.len(), || {
+            let object = shrink(nodes);
+            let sha256 = hex(&Sha256::digest(&object));
+            (object, sha256)
+        });
         let mut location = location.clone();
         put_key(&mut location, &format!("{folder}nodes-{sha256}.json.gz"));
         let marker = Marker { sha256, location };
@@ -119,12 +123,14 @@ impl Objects {
         let Place { store, key } = self.place(marker)?;
         let object = collect(store.open(&key).await?.stream).await?;
         let damaged = |reason: String| Error::Damaged { place: store.describe(&key), reason };
-        let found = hex(&Sha256::digest(&object));
-        if found != marker.sha256 {
-            return Err(damaged(format!("its SHA-256 is {found}, expected {}", marker.sha256)));
-        }
-        let json = expand(&object).map_err(|error| damaged(error.to_string()))?;
-        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+        aside(object.len(), || {
+            let found = hex(&Sha256::digest(&object));
+            if found != marker.sha256 {
+                return Err(damaged(format!("its SHA-256 is {found}, expected {}", marker.sha256)));
+            }
+            let json = expand(&object).map_err(|error| damaged(error.to_string()))?;
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+        })
     }
 
     /// Removes the object of a marker; one that is gone is no error.

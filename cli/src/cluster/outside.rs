@@ -6,7 +6,7 @@ use tiphys_api::{Nodes, Workflow};
 use tiphys_archive::{OffloadedNodes, Version};
 use tiphys_artifact::Error as StoreError;
 use tiphys_kubernetes::{ApiError, Kind};
-use tiphys_nodes::{Form, Marker, Objects, form, secrets_of, unpack};
+use tiphys_nodes::{Form, Marker, Objects, form, from_database, secrets_of, unpack};
 
 use super::Cluster;
 use super::database::DatabaseError;
@@ -126,8 +126,8 @@ impl Cluster {
                 let found =
                     self.nodes_table().await?.get(&workflow.metadata.uid, &Version::from(version.as_str())).await;
                 let found = found.map_err(DatabaseError::from)?;
-                workflow.status.nodes =
-                    found.ok_or_else(|| Unknown::Gone("the database has no such version".to_owned()))?;
+                let json = found.ok_or_else(|| Unknown::Gone("the database has no such version".to_owned()))?;
+                workflow.status.nodes = from_database(&json)?;
             }
             Form::Object(marker) => {
                 let objects = self.objects_of(&workflow.metadata.namespace, marker).await.map_err(Unknown::Secrets)?;

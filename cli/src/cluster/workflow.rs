@@ -154,8 +154,7 @@ pub(super) fn written(workflow: &Workflow) -> Result<Value, Failure> {
 
 /// Nodes as `status.compressedNodes` has them.
 fn pack(nodes: &Nodes) -> String {
-    // Nodes have text keys, and always serialise.
-    tiphys_nodes::pack(&serde_json::to_vec(nodes).unwrap_or_default())
+    tiphys_nodes::pack(&tiphys_nodes::to_json(nodes))
 }
 
 /// The merge patch for nodes that were changed. `packed` says whether the object has them compressed.

@@ -299,13 +299,13 @@ impl Workplace {
             },
         });
         if !nodes.is_empty() {
-            let all = serde_json::to_vec(&status.nodes)?;
+            let all = || tiphys_nodes::to_json(&status.nodes);
             match held.going {
                 Going::Whole => patch["status"]["nodes"] = json!(nodes),
-                Going::Packed => patch["status"]["compressedNodes"] = tiphys_nodes::pack(&all).into(),
+                Going::Packed => patch["status"]["compressedNodes"] = tiphys_nodes::pack(&all()).into(),
                 Going::Outside => {
                     let repository = workflow.executed_spec().artifact_repository_ref.as_deref();
-                    let version = self.keep_outside(all, repository).await.map_err(|error| away(&error))?;
+                    let version = self.keep_outside(all(), repository).await.map_err(|error| away(&error))?;
                     patch["status"]["offloadNodeStatusVersion"] = version.into();
                 }
             }

@@ -7,7 +7,7 @@ use tiphys_api::{ArtifactRepositoryRef, Workflow};
 use tiphys_archive::Version;
 use tiphys_artifact::{Error as StoreError, Options, Secret, Secrets};
 use tiphys_kubernetes::SecretError;
-use tiphys_nodes::{Form, Marker, Objects, form, secrets_of, unpack};
+use tiphys_nodes::{Form, Marker, Objects, form, from_database, secrets_of, unpack};
 use tiphys_podspec::repository_location;
 
 use super::pods::Workplace;
@@ -82,7 +82,8 @@ pub(crate) async fn make_whole(cluster: &Cluster, workflow: &mut Workflow, known
             };
             let found = found.await;
             cluster.database.note(&found).await;
-            workflow.status.nodes = found?.ok_or_else(|| NodesError::Gone(format!("{name} is not in the database")))?;
+            let json = found?.ok_or_else(|| NodesError::Gone(format!("{name} is not in the database")))?;
+            workflow.status.nodes = from_database(&json)?;
             Going::Outside
         }
         Form::Object(marker) => {

@@ -209,8 +209,7 @@ impl Written {
             return None;
         }
         status.insert("nodes".into(), Value::Null);
-        // Nodes have text keys.
-        let json = serde_json::to_vec(&workflow.status.nodes).unwrap_or_default();
+        let json = tiphys_nodes::to_json(&workflow.status.nodes);
         if self.going == Going::Packed {
             let packed = tiphys_nodes::pack(&json);
             if packed.len() <= room {
