@@ -32,7 +32,6 @@ const REPEATED: &str = "requests that may succeed later are repeated until they 
 const VARIABLES: &[(&str, &str)] = &[
     ("ALL_POD_CHANGES_SIGNIFICANT", "every change of a Pod is looked at"),
     ("ARGO_AGENT_PATCH_RATE", "agents tell results as soon as they have them"),
-    ("ARGO_PPROF", "there are no profiles"),
     ("ARGO_TRACE", "OTEL_EXPORTER_OTLP_ENDPOINT has traces sent"),
     ("BUBBLE_ENTRY_TEMPLATE_ERR", "an error of the entry point ends the workflow"),
     ("CRON_SYNC_PERIOD", "each schedule waits for its own time"),

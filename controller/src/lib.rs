@@ -25,6 +25,7 @@ pub mod persistence;
 pub mod pod_options;
 pub mod pod_rate;
 mod pod_state;
+pub mod pprof;
 pub mod retention;
 pub mod serve;
 pub mod shadow;

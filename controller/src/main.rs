@@ -1,5 +1,6 @@
 //! `tiphys-controller`
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use tiphys_controller::cluster::Cluster;
 use tiphys_controller::images::Images;
 use tiphys_controller::metrics::{Metrics, logs};
 use tiphys_controller::options::{Options, PodLayout};
-use tiphys_controller::serve::{Answer, serve};
+use tiphys_controller::serve::{Answer, serve, text};
 use tiphys_controller::shards::{self, Change};
-use tiphys_controller::{config_watch, dispatch, image_volumes, shadow, telemetry};
+use tiphys_controller::{config_watch, dispatch, image_volumes, pprof, shadow, telemetry};
 use tiphys_kubernetes::{Api, ApiError, Gate, connect, read_only};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -48,34 +49,36 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves metrics and health, for as long as what it gives is kept.
-async fn serve_both(cluster: &Arc<Cluster>, health_port: u16) -> Result<Vec<JoinHandle<()>>> {
-    let mut served = Vec::new();
+/// Serves metrics, health and, where that is asked for, profiles.
+async fn serve_all(cluster: &Arc<Cluster>, health_port: u16, pprof: Option<SocketAddr>) -> Result<()> {
     let settings = cluster.config().metrics.clone();
     if settings.enabled {
         let (path, cluster) = (settings.path, cluster.clone());
-        let answer: Answer = Arc::new(move |asked| {
-            let text = (asked == path).then(|| (StatusCode::OK, cluster.metrics.render(&cluster.locks.states())));
-            std::future::ready(text).boxed()
-        });
-        served.push(serve(settings.port, settings.secure, answer).await.context("metricsConfig")?);
+        let render = move || text(StatusCode::OK, cluster.metrics.render(&cluster.locks.states()));
+        let answer: Answer = Arc::new(move |asked| std::future::ready((asked.path() == path).then(&render)).boxed());
+        serve(settings.port, settings.secure, answer).await.context("metricsConfig")?;
     }
     if health_port != 0 {
         let health = cluster.health.clone();
         let answer: Answer = Arc::new(move |asked| {
             let health = health.clone();
             async move {
-                match asked.as_str() {
-                    "/healthz" => Some(health.lives().await),
-                    "/readyz" => Some(health.ready()),
-                    _ => None,
-                }
+                let (status, words) = match asked.path() {
+                    "/healthz" => health.lives().await,
+                    "/readyz" => health.ready(),
+                    _ => return None,
+                };
+                Some(text(status, words))
             }
             .boxed()
         });
-        served.push(serve(health_port, false, answer).await.context("--health-port")?);
+        serve(health_port, false, answer).await.context("--health-port")?;
     }
-    Ok(served)
+    if let Some(address) = pprof {
+        let (address, _) = pprof::serve(address).await.context("--pprof-address")?;
+        tracing::info!("CPU profiles: go tool pprof http://{address}{}", pprof::PATH);
+    }
+    Ok(())
 }
 
 /// Works until it is asked to end.
@@ -110,7 +113,7 @@ async fn run(options: Options) -> Result<()> {
     let cluster = Cluster::new(api, images, namespace, watched.clone(), config, options.limits, metrics);
     let cluster = Arc::new(cluster.traced(traces));
     let reported = telemetry::metrics(&cluster, variable)?;
-    let _served = serve_both(&cluster, options.health_port).await?;
+    serve_all(&cluster, options.health_port, options.pprof.address()).await?;
     if options.shadow {
         let followed = tokio::spawn(config_watch::follow(cluster.clone(), options.configmap, given));
         tracing::info!(namespace = cluster.namespace, watched, "shadow started: it looks on, and changes nothing");

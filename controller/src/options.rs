@@ -20,6 +20,7 @@ use crate::config::{Config, Propagation};
 use crate::engine_options::EngineOptions;
 use crate::persistence::PersistenceOptions;
 use crate::pod_options::PodOptions;
+use crate::pprof::PprofOptions;
 use crate::shards::TermOptions;
 use crate::workflow::{CacheGc, ExecutorPlugins, Memoization};
 
@@ -120,6 +121,9 @@ pub struct Options {
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "TIPHYS_HEALTH_PORT", default_value_t = 6060)]
     pub health_port: u16,
+    /// Whether it can be profiled
+    #[command(flatten)]
+    pub pprof: PprofOptions,
     /// What is logged, by the controller and by its executors
     #[arg(long, env = "ARGO_LOGLEVEL", default_value = "info", value_parser = level, value_name = "error|warn|info|debug")]
     pub loglevel: String,

@@ -1,7 +1,7 @@
-//! What is asked for over HTTP: metrics, and whether the controller lives and is ready.
+//! What is asked for over HTTP: metrics, whether the controller lives and is ready, and profiles.
 //!
 //! Metrics have a port of their own, over TLS unless that is switched off, with a certificate that is made at the start and
-//! signed by nobody (as Argo's). Health is plain HTTP, on port 6060.
+//! signed by nobody (as Argo's). Health is plain HTTP, on port 6060; so are profiles, on an address of their own.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,8 +9,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,17 +29,27 @@ const CONNECTIONS: usize = 32;
 /// A request whose head, or a connection whose handshake, takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Status and text for a path; nothing where there is no such path.
-pub type Answer = Arc<dyn Fn(String) -> BoxFuture<'static, Option<(StatusCode, String)>> + Send + Sync>;
+/// What is answered to who asks for a path, with its query; nothing where there is no such path. It is dropped when who asked
+/// is gone.
+pub type Answer = Arc<dyn Fn(Uri) -> BoxFuture<'static, Option<Response<Bytes>>> + Send + Sync>;
+
+/// An answer in words.
+pub fn text(status: StatusCode, words: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(words.into());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port is not to be had.
-    #[error("cannot listen on port {port}")]
+    /// The address is not to be had.
+    #[error("cannot listen on {place}")]
     Listen {
-        /// The port.
-        port: u16,
+        /// The address, or the port of all addresses.
+        place: String,
         /// What the system says.
         source: io::Error,
     },
@@ -46,7 +58,7 @@ pub enum ServeError {
     Certificate(String),
 }
 
-/// Answers on a port, until the task is dropped.
+/// Answers on a port of all addresses, until the task is aborted.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -54,8 +66,23 @@ pub async fn serve(port: u16, secure: bool, answer: Answer) -> Result<tokio::tas
     let tls = if secure { Some(certificate()?) } else { None };
     // A machine without IPv6 has no such address.
     let any = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from(([0, 0, 0, 0], port))];
-    let listener = TcpListener::bind(&any[..]).await.map_err(|source| ServeError::Listen { port, source })?;
+    let failed = |source| ServeError::Listen { place: format!("port {port}"), source };
+    let listener = TcpListener::bind(&any[..]).await.map_err(failed)?;
     Ok(tokio::spawn(accept(listener, tls, answer)))
+}
+
+/// Answers on one address in plain HTTP, until the task is aborted: the address, with the port that port 0 has become.
+///
+/// # Errors
+/// The address is not to be had.
+pub async fn serve_at(
+    address: SocketAddr,
+    answer: Answer,
+) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), ServeError> {
+    let failed = |source| ServeError::Listen { place: address.to_string(), source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((address, tokio::spawn(accept(listener, None, answer))))
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, answer: Answer) {
@@ -98,17 +125,12 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
     }
 }
 
-async fn respond(request: &Request<Incoming>, answer: &Answer) -> Response<String> {
+async fn respond(request: &Request<Incoming>, answer: &Answer) -> Response<Full<Bytes>> {
     let known = match *request.method() {
-        Method::GET | Method::HEAD => answer(request.uri().path().to_owned()).await,
-        _ => Some((StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n".to_owned())),
+        Method::GET | Method::HEAD => answer(request.uri().clone()).await,
+        _ => Some(text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n")),
     };
-    let (status, text) = known.unwrap_or_else(|| (StatusCode::NOT_FOUND, "there is nothing here\n".to_owned()));
-    let mut response = Response::new(text);
-    *response.status_mut() = status;
-    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    known.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "there is nothing here\n")).map(Full::new)
 }
 
 /// A certificate for this run alone.

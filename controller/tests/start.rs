@@ -33,6 +33,8 @@ fn what_is_not_understood_is_named() {
     for (name, value, words) in [
         ("ARGO_NAMESPACED", "perhaps", "--namespaced"),
         ("ARGO_BURST", "many", "--burst"),
+        ("ARGO_PPROF", "perhaps", "--pprof"),
+        ("TIPHYS_PPROF_ADDRESS", "6061", "--pprof-address"),
         ("WORKFLOW_USER_OVERRIDE_ALLOWLIST", "volumes,podSpecPach", "'podSpecPach'"),
         ("LEADER_ELECTION_RETRY_PERIOD", "10s", "--renew-deadline has to be longer"),
     ] {

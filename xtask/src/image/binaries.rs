@@ -1,5 +1,5 @@
-//! Static programs: the executor and the emissary, small by profile `min`, and the controller, fast by `release`. Tests take
-//! all of them by profile `quick`, with the same dependencies.
+//! Static programs: the executor and the emissary, small by profile `min`, and the controller, fast by `controller`. Tests
+//! take all of them by profile `quick`, with the same dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 
 use super::{Machine, Programs};
 use crate::shell::{cargo, install, is_on_path, output, root, run, target};
+
+/// The controller's profiles follow them from a function to its callers; C in dependencies gets them as well.
+const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
 
 /// Builds the executor and the emissary for a machine, after installing what that needs.
 pub fn build(machine: Machine, build: Build) -> Result<Programs> {
@@ -38,12 +41,12 @@ pub enum Build {
 
 /// Builds the controller for a machine.
 pub fn controller(machine: Machine, build: Build) -> Result<PathBuf> {
-    let profile = match build {
-        Build::Release => "release",
-        Build::Quick => "quick",
+    let (profile, flags) = match build {
+        Build::Release => ("controller", [linker(), vec![FRAME_POINTERS.to_owned()]].concat()),
+        Build::Quick => ("quick", linker()),
     };
     let mut command = cargo(&["build", "--package", "tiphys-controller", "--profile", profile]);
-    command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, linker()].concat().join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", [same_paths()?, flags].concat().join("\u{1f}"));
     run_static(command, machine)?;
     Ok(target().join(machine.triple()).join(profile).join("tiphys-controller"))
 }
