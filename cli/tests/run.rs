@@ -456,3 +456,41 @@ spec:
     assert_eq!((output.code, output.out.as_str()), (64, ""), "{output:?}");
     assert!(output.err.contains("free some space or choose another place with --data-dir"), "{output:?}");
 }
+
+const CLAIMS: &str = "
+spec:
+  entrypoint: main
+  volumeClaimTemplates:
+  - metadata: {name: work}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+  templates:
+  - name: main
+    steps:
+    - - {name: write, template: sh, arguments: {parameters: [{name: do, value: 'echo kept > /work/file'}]}}
+    - - {name: read, template: sh, arguments: {parameters: [{name: do, value: 'cat /work/file; exit {{workflow.parameters.code}}'}]}}
+  - name: sh
+    inputs: {parameters: [{name: do}]}
+    container:
+      {image: none, command: [sh, -c, '{{inputs.parameters.do}}'], volumeMounts: [{name: work, mountPath: /work}]}
+  arguments: {parameters: [{name: code, value: '0'}]}
+";
+
+#[test]
+fn steps_share_the_claims_that_a_workflow_makes() {
+    let tiphys = Tiphys::new();
+    let ends = |name: &str, code: &str| {
+        let (name, code) = (format!("--name={name}"), format!("code={code}"));
+        let args = ["run", "--runtime=host", "--output=json", &name, "-p", &code, "-"];
+        let output = tiphys.run(&args, &manifest("claims", CLAIMS));
+        assert!(output.err.contains("read: kept"), "{output:?}");
+        let object: serde_json::Value = serde_json::from_str(&output.out).unwrap();
+        object["status"]["persistentVolumeClaims"].clone()
+    };
+    let file = |run: &str| tiphys.path().join(format!("runs/{run}/claims/{run}-work/file"));
+    // By default they go with a workflow that succeeded, and stay for who retries one that failed.
+    assert_eq!(ends("good", "0"), serde_json::Value::Null);
+    assert!(!file("good").exists());
+    let kept = serde_json::json!([{"name": "work", "persistentVolumeClaim": {"claimName": "bad-work"}}]);
+    assert_eq!(ends("bad", "3"), kept);
+    assert_eq!(std::fs::read_to_string(file("bad")).unwrap(), "kept\n");
+}

@@ -1,4 +1,4 @@
-//! What a workflow asks for that this version cannot do. It is refused by name, before anything runs.
+//! What a workflow asks for that cannot be done here. It is refused by name, before anything runs.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,10 @@ pub(crate) fn unsupported_template(template: &Template, without: &[TemplateType]
 }
 
 fn refuse(path: String, what: &str) -> Unsupported {
-    Unsupported { path, message: format!("{what} is not supported by this version of Tiphys") }
+    Unsupported {
+        path,
+        message: format!("{what} templates run on Kubernetes only; `tiphys submit` runs the workflow there"),
+    }
 }
 
 fn refused_kind(kind: TemplateType, without: &[TemplateType]) -> Option<&'static str> {
@@ -109,7 +112,9 @@ mod tests {
             {"name": "d", "plugin": {"x": {}}}]});
         assert_eq!(
             found(spec.clone(), &[TemplateType::Http, TemplateType::Resource]),
-            ["spec.templates[1].http: template 'b': http is not supported by this version of Tiphys"]
+            [
+                "spec.templates[1].http: template 'b': http templates run on Kubernetes only; `tiphys submit` runs the workflow there"
+            ]
         );
         assert_eq!(found(spec, &[TemplateType::Plugin]), [""; 0]);
     }

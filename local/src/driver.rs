@@ -11,7 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tiphys_api::{NodePhase, NodeType, TemplateType, Time, Workflow};
 use tiphys_engine::{
-    Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, RetryOptions, Run, Shutdown, retry_workflow,
+    Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, RetryOptions, Run, Shutdown, claim_volumes,
+    keeps_claims, retry_workflow,
 };
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig, Request as PodInput};
@@ -395,7 +396,28 @@ impl Driver {
             }
             self.plan()?;
         }
+        self.clear_claims()?;
         Ok(self.record.renew(self.run.workflow())?)
+    }
+
+    /// Removes the folders of the workflow's own claims, where they do not outlive it. What cannot be removed stays in the status.
+    fn clear_claims(&mut self) -> Result<(), RunError> {
+        let status = &self.run.workflow().status;
+        if status.persistent_volume_claims.is_empty() || keeps_claims(self.run.spec(), status.phase) {
+            return Ok(());
+        }
+        let mut left = status.persistent_volume_claims.clone();
+        left.retain(|volume| {
+            let name = volume["persistentVolumeClaim"]["claimName"].as_str().unwrap_or_default();
+            let folder = self.shop.work.run.claim(name);
+            let removed = tiphys_sandbox::remove_scratch(&folder);
+            if let Err(error) = &removed {
+                self.show(Happening::Warning(format!("cannot remove {}: {error}", folder.display())));
+            }
+            removed.is_err()
+        });
+        self.observe(Fact::VolumeClaims(left));
+        self.plan()
     }
 
     fn take(&mut self, progress: Progress) {
@@ -485,7 +507,20 @@ impl Driver {
         }
     }
 
-    fn create(&mut self, request: PodRequest) {
+    fn create(&mut self, mut request: PodRequest) {
+        let workflow = self.run.workflow();
+        match claim_volumes(&workflow.metadata.name, self.run.spec()) {
+            Ok(claims) => {
+                request.volumes.extend(claims.iter().cloned());
+                // Their folders are made with the first Pod that mounts them.
+                if workflow.status.persistent_volume_claims != claims {
+                    self.observe(Fact::VolumeClaims(claims));
+                }
+            }
+            Err(message) => {
+                return self.observe(Fact::PodRefused { node: request.node, message, transient: false });
+            }
+        }
         let display_name = self.run.node(request.node.as_str()).map(|node| node.display_name.clone());
         let spec = self.run.spec().clone();
         self.pods.create(&request.node.clone(), |end| PodJob {

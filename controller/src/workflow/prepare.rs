@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use tiphys_api::{ArtifactRepositoryRefStatus, Workflow, WorkflowPhase, WorkflowSpec};
+use tiphys_api::{ArtifactRepositoryRefStatus, Workflow, WorkflowSpec};
 use tiphys_contract::label;
-use tiphys_engine::{Fact, origin};
+use tiphys_engine::{Fact, claim_name, claim_template_name, claim_volume, claim_volumes, keeps_claims, origin};
 use tiphys_podspec::{Layout, PodConfig, owner_reference};
 use tokio::sync::OnceCell;
 
@@ -48,7 +48,8 @@ impl Workplace {
         }
         let mut claims = Vec::new();
         for (index, template) in spec.volume_claim_templates.iter().enumerate() {
-            claims.push(self.claim(index, template).await.map_err(|error| format!("pvc create error: {error}"))?);
+            let name = claim_template_name(index, template)?;
+            claims.push(self.claim(name, template).await.map_err(|error| format!("pvc create error: {error}"))?);
         }
         if !claims.is_empty() {
             self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
@@ -66,10 +67,7 @@ impl Workplace {
         repository: Option<Box<ArtifactRepositoryRefStatus>>,
     ) -> Result<Prepared, String> {
         let config = self.pod_config(spec, repository).await?;
-        let claims = spec.volume_claim_templates.iter().enumerate();
-        let claims = claims.map(|(index, template)| Ok(self.volume_over(claim_of(index, template)?)));
-        let claims =
-            claims.collect::<Result<Vec<Value>, String>>().map_err(|error| format!("pvc create error: {error}"))?;
+        let claims = claim_volumes(&self.workflow, spec)?;
         if !claims.is_empty() {
             self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
         }
@@ -135,9 +133,8 @@ impl Workplace {
     }
 
     /// Makes one claim; gives the volume over it.
-    async fn claim(&self, index: usize, template: &Value) -> Result<Value, String> {
-        let name = claim_of(index, template)?;
-        let claim_name = self.claim_name(name);
+    async fn claim(&self, name: &str, template: &Value) -> Result<Value, String> {
+        let claim_name = claim_name(&self.workflow, name);
         let mut claim = template.clone();
         claim["apiVersion"] = "v1".into();
         claim["kind"] = "PersistentVolumeClaim".into();
@@ -154,7 +151,7 @@ impl Workplace {
                 return Err(format!("{claim_name} pvc already exists with different ownerreference"));
             }
         }
-        Ok(self.volume_over(name))
+        Ok(claim_volume(&self.workflow, name))
     }
 
     /// Makes a claim, again for as long as that can help, and tells what it waits for. Tells whether it was made now, and not
@@ -178,15 +175,6 @@ impl Workplace {
         }
     }
 
-    fn claim_name(&self, name: &str) -> String {
-        format!("{}-{name}", self.workflow)
-    }
-
-    /// The volume over a claim of the workflow.
-    fn volume_over(&self, name: &str) -> Value {
-        json!({"name": name, "persistentVolumeClaim": {"claimName": self.claim_name(name)}})
-    }
-
     /// Takes away what was made for a workflow that is over. What is left is collected with the workflow itself.
     pub async fn clear(self, workflow: Workflow, spec: Arc<WorkflowSpec>) {
         if spec.pod_disruption_budget.is_some() {
@@ -195,8 +183,7 @@ impl Workplace {
                 tracing::warn!(workflow = %self.workflow, %error, "the PodDisruptionBudget cannot be deleted");
             }
         }
-        let strategy = spec.volume_claim_gc.as_ref().map_or("", |gc| gc.strategy.as_str());
-        let kept = strategy != "OnWorkflowCompletion" && workflow.status.phase != WorkflowPhase::Succeeded;
+        let kept = keeps_claims(&spec, workflow.status.phase);
         let mut left = Vec::new();
         for volume in &workflow.status.persistent_volume_claims {
             let name = volume["persistentVolumeClaim"]["claimName"].as_str().unwrap_or_default();
@@ -235,12 +222,6 @@ impl Workplace {
     }
 }
 
-/// The name of a claim's template, which is that of the volume as well.
-fn claim_of(index: usize, template: &Value) -> Result<&str, String> {
-    let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
-    name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))
-}
-
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
@@ -254,7 +235,7 @@ mod tests {
         let quota = "persistentvolumeclaims \"wf-work\" is forbidden: exceeded quota: storage";
         let server = ApiServer::default().refusing(StatusCode::FORBIDDEN, quota).refusing(StatusCode::FORBIDDEN, quota);
         let (place, mut inbox) = place(server.cluster(Config::default()));
-        let volume = place.claim(0, &json!({"metadata": {"name": "work"}, "spec": {}})).await.unwrap();
+        let volume = place.claim("work", &json!({"metadata": {"name": "work"}, "spec": {}})).await.unwrap();
         assert_eq!(volume["persistentVolumeClaim"]["claimName"], "wf-work");
         assert_eq!(server.changes().len(), 3);
         let Some(Message::Fact(Fact::VolumeClaimRefused(reason))) = inbox.recv().await else {
