@@ -43,6 +43,8 @@ pub const SOLO: &str = "solo";
 pub const ENDED: &str = "workflows.argoproj.io/tiphys-ended";
 /// Label on Workflows that belong to one shard whatever their uid: its number.
 pub const SHARD: &str = "workflows.argoproj.io/tiphys-shard";
+/// Label on Workflows that may begin, where replicas share the work and so many workflows may work at a time: the workflow's uid.
+pub const ADMITTED: &str = "workflows.argoproj.io/tiphys-admitted";
 /// Label on the controller's Leases: into how many shards the workflows are divided.
 pub const SHARDS: &str = "workflows.argoproj.io/tiphys-shards";
 /// Finalizer of Pods whose end is to be seen whoever deletes them.

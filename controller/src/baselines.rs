@@ -153,7 +153,8 @@ async fn newest_of_list(
 ) -> Result<Option<String>, ApiError> {
     let selector = format!("{}={SUCCEEDED},{label}={value}", label::PHASE);
     let workflows = Kind::Workflow.within(namespace);
-    let query = [("labelSelector", selector.as_str())];
+    // Of any moment: that is what the server has in memory, and an older one will do.
+    let query = [("labelSelector", selector.as_str()), ("resourceVersion", "0")];
     let mut pages = Pages::new(&cluster.api, &workflows, &query).read_as(METADATA_ALONE.1);
     let mut newest: Option<Made> = None;
     loop {
@@ -191,7 +192,11 @@ async fn of_archive(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::config::Config;
+    use crate::simulated_api::{SimulatedApi, cluster};
 
     fn workflow(name: &str, created: &str, labels: &[(&str, &str)]) -> Metadata {
         let labels = labels.iter().map(|(key, value)| (format!("workflows.argoproj.io/{key}"), (*value).to_owned()));
@@ -202,6 +207,27 @@ mod tests {
             labels: labels.collect(),
             ..Metadata::default()
         }
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_a_list() {
+        let server = SimulatedApi::default();
+        let cluster = cluster(server.line().1, Config::default());
+        let origin = (ORIGINS[0], "t");
+        assert_eq!(newest_of_list(&cluster, "n", origin).await.unwrap(), None);
+        for (name, phase, of, created) in [
+            ("a", SUCCEEDED, "t", "2024-01-01T00:00:00Z"),
+            ("b", SUCCEEDED, "t", "2024-01-03T00:00:00Z"),
+            ("c", SUCCEEDED, "t", "2024-01-02T00:00:00Z"),
+            ("d", "Failed", "t", "2024-01-04T00:00:00Z"),
+            ("e", SUCCEEDED, "other", "2024-01-04T00:00:00Z"),
+        ] {
+            let workflows = Kind::Workflow.within("n");
+            let labels = json!({label::PHASE: phase, ORIGINS[0]: of});
+            server.create(workflows.path(), json!({"metadata": {"name": name, "labels": labels}}));
+            server.patch(&workflows.named(name), json!({"metadata": {"creationTimestamp": created}}));
+        }
+        assert_eq!(newest_of_list(&cluster, "n", origin).await.unwrap().as_deref(), Some("b"));
     }
 
     #[tokio::test]

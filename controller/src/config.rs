@@ -355,10 +355,6 @@ impl Written {
         config.retention = self.retention_policy;
         config.managed_namespace = self.namespace;
         config.parallelism = Limits { total: self.parallelism, namespace: self.namespace_parallelism };
-        if config.shards > 1 && config.parallelism != Limits::default() {
-            let reason = "parallelism and namespaceParallelism are kept by one controller for all workflows: remove them, or start the controllers with --shards 1";
-            return Err(ConfigError::Shape(reason.into()));
-        }
         config.pod_gc_grace = self.pod_gc_grace_period_seconds;
         config.restriction = self.workflow_restrictions.restriction()?;
         config.metrics = self.metrics_config.settings().map_err(ConfigError::Shape)?;
@@ -465,18 +461,6 @@ mod tests {
         ] {
             let error = read(&[(key, text)]).unwrap_err().to_string();
             assert!(error.contains(words), "{key}: {error}");
-        }
-    }
-
-    #[test]
-    fn shards_leave_no_room_for_limits_of_all() {
-        let given = Config { shards: 2, ..Config::default() };
-        for (key, refused) in [("parallelism", true), ("namespaceParallelism", true), ("retentionPolicy", false)] {
-            let value = if refused { "3" } else { "{completed: 3}" };
-            let data = [(key.to_owned(), value.to_owned())].into();
-            let read = Config::read(&ConfigMapData { data, ..ConfigMapData::default() }, &given);
-            let error = read.err().map(|error| error.to_string()).unwrap_or_default();
-            assert_eq!(error.contains("--shards 1"), refused, "{key}: {error}");
         }
     }
 }

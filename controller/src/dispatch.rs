@@ -1,7 +1,8 @@
 //! Hands what the watches tell to the workflows it is about, and begins and forgets workflows.
 //!
 //! All workflows are known here, and those are driven whose shard is this replica's ([`shards`](crate::shards)). When a shard
-//! comes, its workflows are taken up as after a restart; when it goes, nothing of them is left.
+//! comes, its workflows are taken up as after a restart; when it goes, nothing of them is left. Where a limit of parallelism
+//! concerns a workflow, it waits here until the first shard's holder has labelled it as admitted.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -44,16 +45,18 @@ type Key = (String, String);
 struct Known {
     uid: String,
     shard: u32,
+    /// Whether a place is its by what was last seen of it.
+    has_place: bool,
     to: UnboundedSender<Message>,
     task: AbortHandle,
 }
 
-/// A workflow that is not driven here.
+/// A workflow that is not driven here: its shard is another's, or it waits for a place.
 struct Elsewhere {
     uid: String,
     shard: u32,
-    /// Whether it has begun, and whether it is being deleted.
-    works: bool,
+    /// Whether it has begun or may, and whether it is being deleted.
+    has_place: bool,
     ends: bool,
 }
 
@@ -72,7 +75,7 @@ pub async fn run(
     let (to, mut told) = mpsc::channel(1024);
     let instance = instance_selector(&cluster.config().pod.instance_id);
     let _watches = watches(&cluster, namespace, &instance, to.clone());
-    let health = cluster.health.clone();
+    let (health, mut limits) = (cluster.health.clone(), cluster.parallelism.limits());
     health.works();
     let whole = Whole { namespace: namespace.to_owned(), instance, persistence, to };
     let mut dispatch = Dispatch::new(cluster, whole, began);
@@ -85,6 +88,7 @@ pub async fn run(
                     None => return,
                 },
                 Some(event) = told.recv() => dispatch.take(event),
+                Ok(()) = limits.changed() => dispatch.take_up(),
                 Some(ping) = health.asked() => drop(ping.send(())),
                 Some(ended) = dispatch.driven.join_next() => match ended {
                     Ok((key, uid, ending)) => dispatch.ended(key, uid, ending),
@@ -130,6 +134,7 @@ fn watches(cluster: &Arc<Cluster>, namespace: &str, instance: &str, to: mpsc::Se
     begin(follow(source(Kind::WorkflowTaskResult), results, None, Told::TaskResult).boxed());
     begin(follow(source(Kind::WorkflowTaskSet), unfinished, None, Told::TaskSet).boxed());
     begin(follow(source(Kind::ConfigMap), String::new(), metadata, Told::ConfigMap).boxed());
+    begin(parallelism::follow_namespaces(cluster.clone(), namespace.to_owned()).boxed());
     watches
 }
 
@@ -174,7 +179,7 @@ impl Whole {
         tasks.spawn(persistence::keep(all, namespace, instance));
         let (all, namespace, instance) = names();
         tasks.spawn(retention::keep(all, namespace, instance));
-        tasks.spawn(parallelism::follow_namespaces(cluster.clone(), self.namespace.clone()));
+        tasks.spawn(parallelism::admit(cluster.clone(), self.namespace.clone(), unfinished(&self.instance)));
         tasks.spawn(persistence::collect(cluster.clone(), self.persistence.clone()));
         tasks.spawn(locks::keep(cluster.clone()));
         tasks.spawn(collect_caches(cluster.clone()));
@@ -245,22 +250,35 @@ impl Dispatch {
             self.cluster.metrics.leads(true);
             self.all = self.whole.begin(&cluster);
         }
-        let ours = self.elsewhere.iter().filter(|(_, one)| one.shard == shard);
-        let ours: Vec<Key> = ours.map(|(key, _)| key.clone()).collect();
-        for key in &ours {
-            if self.elsewhere.get(key).is_some_and(|one| one.works) {
-                self.cluster.parallelism.works(key);
-            }
-        }
-        for key in ours {
-            let Some(Elsewhere { uid, ends, .. }) = self.elsewhere.remove(&key) else { continue };
-            self.begin(key, uid, shard, ends);
-        }
+        self.take_up();
         if shard == FIRST && self.complete {
             self.all_known();
         }
         self.unswept.insert(shard);
         self.sweep();
+    }
+
+    /// Begins those that are not driven here, and could be: a shard has come, or limits have changed.
+    fn take_up(&mut self) {
+        let ours = self.elsewhere.iter().filter(|(key, one)| self.may_begin(key, one));
+        let ours: Vec<Key> = ours.map(|(key, _)| key.clone()).collect();
+        for key in &ours {
+            if self.elsewhere.get(key).is_some_and(|one| one.has_place) {
+                self.cluster.parallelism.works(key);
+            }
+        }
+        for key in ours {
+            if let Some(one) = self.elsewhere.remove(&key) {
+                self.begin(key, one);
+            }
+        }
+    }
+
+    /// Whether a workflow is ours to begin. One controller gives places while it drives; of several, who has the first shard.
+    fn may_begin(&self, (namespace, _): &Key, one: &Elsewhere) -> bool {
+        let gives_places = self.cluster.shards == 1;
+        let needs_none = || one.has_place || one.ends || !self.cluster.parallelism.concerns(namespace);
+        self.shards.contains_key(&one.shard) && (gives_places || needs_none())
     }
 
     /// A shard is no longer ours: its workflows are let go of as they are.
@@ -274,12 +292,20 @@ impl Dispatch {
             self.cluster.metrics.leads(false);
         }
         let theirs = self.workflows.iter().filter(|(_, known)| known.shard == shard);
-        for key in theirs.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        // A place that was given may not show yet. One that is let go of gives its place to others.
+        let has_place = |key, known: &Known| known.has_place || self.cluster.parallelism.has_place(key);
+        for (key, has_place) in theirs.map(|(key, one)| (key.clone(), has_place(key, one))).collect::<Vec<_>>() {
             let Some(known) = self.workflows.remove(&key) else { continue };
             self.let_go(&key, &known);
             // Whoever gets it looks for itself.
-            let known = Elsewhere { uid: known.uid, shard, works: true, ends: false };
-            self.elsewhere.insert(key, known);
+            self.elsewhere.insert(key, Elsewhere { uid: known.uid, shard, has_place, ends: false });
+        }
+    }
+
+    /// A workflow that was not driven here is gone: nobody waits for what it may hold.
+    fn forget_elsewhere(&self, (namespace, name): &Key) {
+        if self.shards.contains_key(&FIRST) {
+            self.cluster.locks.leave(&self.cluster, &locks::key(namespace, name));
         }
     }
 
@@ -316,13 +342,12 @@ impl Dispatch {
         if self.cluster.shards == 1 {
             return self.cluster.locks.expect(&self.cluster, keys.into_iter());
         }
-        // Where shards are new, holders may be of any.
+        // Where shards are new, holders may be of any; and one of the first may wait for a place.
         let (Some(first), whole) = (self.shards.get(&FIRST).cloned(), &self.whole) else { return };
         let selector = unfinished(&whole.instance);
         let (namespace, to) = (whole.namespace.clone(), whole.to.clone());
         let gather = async move {
-            let mut holders = locks::holders(&first, &namespace, &selector).await;
-            holders.retain(|metadata| shard_of(metadata, first.shards) != FIRST);
+            let holders = locks::holders(&first, &namespace, &selector).await;
             let holders = holders.into_iter().map(|one| (one.namespace, one.name)).collect();
             let _ = to.send(Told::LockHolders(holders)).await;
         };
@@ -402,8 +427,9 @@ impl Dispatch {
                     // It went while nobody watched, or is over; the object tells.
                     let _ = known.to.send(Message::Changed { version: String::new() });
                 }
-                let gone = self.elsewhere.extract_if(|key, _| !listed.contains(key));
-                gone.for_each(|(key, one)| forget_elsewhere(&self.cluster, &key, &one));
+                let gone: Vec<Key> =
+                    self.elsewhere.extract_if(|key, _| !listed.contains(key)).map(|(key, _)| key).collect();
+                gone.iter().for_each(|key| self.forget_elsewhere(key));
                 if !std::mem::replace(&mut self.complete, true) {
                     if let Some(spans) = &self.cluster.traces {
                         telemetry::started(spans, self.began.0, self.began.1);
@@ -429,8 +455,8 @@ impl Dispatch {
             && known.uid == metadata.uid
         {
             let _ = known.to.send(Message::Changed { version: metadata.resource_version });
-        } else if let Some(one) = self.elsewhere.remove(&key) {
-            forget_elsewhere(&self.cluster, &key, &one);
+        } else if self.elsewhere.remove(&key).is_some() {
+            self.forget_elsewhere(&key);
         }
     }
 
@@ -438,8 +464,11 @@ impl Dispatch {
         let shard = shard_of(&metadata, self.cluster.shards);
         // Somebody has deleted it, and it waits for its artifacts to go: what is at work is ended first.
         let ends = metadata.deletion_timestamp.is_some();
-        let works = metadata.label(label::PHASE) == "Running";
+        let has_place = parallelism::has_place(&metadata);
         let key = (metadata.namespace, metadata.name);
+        if let Some(known) = self.workflows.get_mut(&key) {
+            known.has_place = has_place;
+        }
         if let Some(known) = self.workflows.get(&key) {
             let changed = Message::Changed { version: metadata.resource_version };
             if known.uid != metadata.uid {
@@ -457,19 +486,23 @@ impl Dispatch {
             // Otherwise nobody listens any more: its task has ended or died, and another one takes over.
             self.workflows.remove(&key);
         }
-        if !self.shards.contains_key(&shard) {
-            self.elsewhere.insert(key, Elsewhere { uid: metadata.uid, shard, works, ends });
+        let one = Elsewhere { uid: metadata.uid, shard, has_place, ends };
+        let before = self.elsewhere.remove(&key);
+        if before.is_some_and(|before| before.uid != one.uid) {
+            self.forget_elsewhere(&key);
+        }
+        if !self.may_begin(&key, &one) {
+            self.elsewhere.insert(key, one);
             return;
         }
-        if works {
+        if has_place {
             self.cluster.parallelism.works(&key);
         }
-        self.elsewhere.remove(&key);
-        self.begin(key, metadata.uid, shard, ends);
+        self.begin(key, one);
     }
 
-    /// Drives a workflow of one of our shards from here on; `ends` is whether it is to end.
-    fn begin(&mut self, key: Key, uid: String, shard: u32, ends: bool) {
+    /// Drives a workflow of one of our shards from here on.
+    fn begin(&mut self, key: Key, Elsewhere { uid, shard, has_place, ends }: Elsewhere) {
         let Some(cluster) = self.shards.get(&shard).cloned() else { return };
         let (to, inbox) = mpsc::unbounded_channel();
         if ends {
@@ -480,7 +513,7 @@ impl Dispatch {
             let ending = drive(cluster, key.0.clone(), key.1.clone(), uid.clone(), inbox, to_self).await;
             (key, uid, ending)
         });
-        self.workflows.insert(known, Known { uid: owner, shard, to, task });
+        self.workflows.insert(known, Known { uid: owner, shard, has_place, to, task });
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<&Known> {
@@ -522,19 +555,12 @@ impl Dispatch {
         let Some(known) = self.workflows.get(&key).filter(|known| known.uid == uid && known.to.is_closed()) else {
             return;
         };
-        let shard = known.shard;
+        let one = Elsewhere { uid, shard: known.shard, has_place: known.has_place, ends: false };
         self.workflows.remove(&key);
-        self.forget(&key, shard);
+        self.forget(&key, one.shard);
         if ending == Ending::Reopened {
-            self.begin(key, uid, shard, false);
+            self.begin(key, one);
         }
-    }
-}
-
-/// A workflow that was not driven here is gone: nobody waits for what it may hold.
-fn forget_elsewhere(cluster: &Arc<Cluster>, (namespace, name): &Key, one: &Elsewhere) {
-    if one.shard != FIRST {
-        cluster.locks.leave(cluster, &locks::key(namespace, name));
     }
 }
 

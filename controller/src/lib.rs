@@ -30,6 +30,8 @@ pub mod retention;
 pub mod serve;
 pub mod shadow;
 pub mod shards;
+#[cfg(test)]
+mod simulated_api;
 pub mod telemetry;
 pub mod ttl;
 pub mod workflow;

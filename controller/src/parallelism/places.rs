@@ -21,30 +21,54 @@ pub struct Limits {
     pub namespace: usize,
 }
 
+/// Every limit that is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllLimits {
+    /// What the configuration says.
+    pub configured: Limits,
+    /// What namespaces' labels say, which comes first; 0 is no limit.
+    pub of_namespaces: BTreeMap<String, usize>,
+    /// Whether all labels have been read: no place is given before.
+    pub are_known: bool,
+}
+
+impl AllLimits {
+    fn of(&self, namespace: &str) -> usize {
+        self.of_namespaces.get(namespace).copied().unwrap_or(self.configured.namespace)
+    }
+
+    /// Whether who wants to begin in this namespace needs a place, as far as it is known.
+    pub fn concern(&self, namespace: &str) -> bool {
+        !self.are_known || self.configured.total != 0 || self.of(namespace) != 0
+    }
+
+    /// Whether anybody needs a place.
+    pub fn concern_anybody(&self) -> bool {
+        self.configured != Limits::default() || self.of_namespaces.values().any(|limit| *limit != 0)
+    }
+}
+
 /// One namespace.
 #[derive(Debug, Default)]
 struct Namespace {
-    /// Its own limit; 0 is none.
-    limit: Option<usize>,
     working: FxHashSet<String>,
     waiting: BTreeSet<Rank>,
 }
 
 impl Namespace {
-    fn has_room(&self, limits: Limits) -> bool {
-        let limit = self.limit.unwrap_or(limits.namespace);
+    fn has_room(&self, limit: usize) -> bool {
         limit == 0 || self.working.len() < limit
     }
 
     fn is_empty(&self) -> bool {
-        self.limit.is_none() && self.working.is_empty() && self.waiting.is_empty()
+        self.working.is_empty() && self.waiting.is_empty()
     }
 }
 
 /// The table of places.
 #[derive(Debug, Default)]
 pub struct Places {
-    limits: Limits,
+    limits: AllLimits,
     working: usize,
     namespaces: BTreeMap<String, Namespace>,
     ranks: FxHashMap<Key, Rank>,
@@ -60,16 +84,14 @@ impl Places {
     }
 
     /// Other limits. Who works goes on.
-    pub fn limit(&mut self, limits: Limits) -> Vec<Key> {
+    pub fn limit(&mut self, limits: AllLimits) -> Vec<Key> {
         self.limits = limits;
         self.give()
     }
 
-    /// A namespace has another limit of its own, or none any more.
-    pub fn limit_namespace(&mut self, namespace: &str, limit: Option<usize>) -> Vec<Key> {
-        self.namespace(namespace).limit = limit;
-        self.tidy(namespace);
-        self.give()
+    /// The limits in force.
+    pub fn limits(&self) -> &AllLimits {
+        &self.limits
     }
 
     /// A workflow works, whatever the limits say.
@@ -80,9 +102,14 @@ impl Places {
         }
     }
 
+    /// Whether a workflow works.
+    pub fn has(&self, key: &Key) -> bool {
+        self.namespaces.get(&key.0).is_some_and(|namespace| namespace.working.contains(&key.1))
+    }
+
     /// A workflow wants to begin; asked again, it has another priority. Gives who may begin now.
     pub fn ask(&mut self, key: &Key, priority: i64, created: Timestamp) -> Vec<Key> {
-        if self.namespace(&key.0).working.contains(&key.1) {
+        if self.has(key) {
             return vec![key.clone()];
         }
         self.waits_no_longer(key);
@@ -121,8 +148,10 @@ impl Places {
     /// Gives the places that are free: each to who comes first in a namespace that has room.
     fn give(&mut self) -> Vec<Key> {
         let mut given = Vec::new();
-        while self.open && (self.limits.total == 0 || self.working < self.limits.total) {
-            let with_room = self.namespaces.iter().filter(|(_, namespace)| namespace.has_room(self.limits));
+        let total = self.limits.configured.total;
+        while self.open && self.limits.are_known && (total == 0 || self.working < total) {
+            let limits = &self.limits;
+            let with_room = self.namespaces.iter().filter(|(name, namespace)| namespace.has_room(limits.of(name)));
             let first = with_room.filter_map(|(name, namespace)| Some((namespace.waiting.first()?, name))).min();
             let Some((rank, namespace)) = first else { break };
             let key = (namespace.clone(), rank.2.clone());
@@ -147,6 +176,10 @@ mod tests {
         keys.into_iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()
     }
 
+    fn limits(total: usize, namespace: usize) -> AllLimits {
+        AllLimits { configured: Limits { total, namespace }, of_namespaces: BTreeMap::new(), are_known: true }
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -154,7 +187,7 @@ mod tests {
     #[test]
     fn priority_then_age() {
         let mut places = Places::default();
-        places.limit(Limits { total: 1, namespace: 0 });
+        places.limit(limits(1, 0));
         places.works(&key("a", "before"));
         assert_eq!(names(places.ask(&key("a", "young"), 0, at(9))), [""; 0]);
         places.ask(&key("b", "old"), 0, at(5));
@@ -173,14 +206,31 @@ mod tests {
     fn a_full_namespace_keeps_nobody_else_back() {
         let mut places = Places::default();
         places.open();
-        places.limit(Limits { total: 3, namespace: 1 });
+        places.limit(limits(3, 1));
         assert_eq!(names(places.ask(&key("a", "1"), 9, at(1))), ["a/1"]);
         assert_eq!(names(places.ask(&key("a", "2"), 9, at(2))), [""; 0]);
         assert_eq!(names(places.ask(&key("b", "1"), 0, at(3))), ["b/1"]);
-        assert_eq!(names(places.limit_namespace("a", Some(5))), ["a/2"]);
+        let own = AllLimits { of_namespaces: [("a".to_owned(), 5)].into(), ..limits(3, 1) };
+        assert_eq!(names(places.limit(own)), ["a/2"]);
         assert_eq!(names(places.ask(&key("a", "3"), 9, at(4))), [""; 0]);
-        assert_eq!(names(places.limit(Limits::default())), ["a/3"]);
+        assert_eq!(names(places.limit(limits(0, 0))), ["a/3"]);
         assert_eq!(names(places.ask(&key("a", "3"), 9, at(4))), ["a/3"]);
+    }
+
+    #[test]
+    fn nobody_begins_before_all_limits_are_known() {
+        let mut places = Places::default();
+        places.open();
+        let unknown = AllLimits { are_known: false, ..limits(0, 0) };
+        assert!(unknown.concern("a") && !unknown.concern_anybody());
+        places.limit(unknown);
+        assert_eq!(names(places.ask(&key("a", "1"), 0, at(1))), [""; 0]);
+        let known = AllLimits { of_namespaces: [("b".to_owned(), 1)].into(), ..limits(0, 0) };
+        assert!(known.concern("b") && known.concern_anybody() && !known.concern("a"));
+        assert_eq!(names(places.limit(known)), ["a/1"]);
+        // A namespace may lift the limit for itself.
+        let lifted = AllLimits { of_namespaces: [("a".to_owned(), 0)].into(), ..limits(0, 2) };
+        assert!(!lifted.concern("a") && lifted.concern("b") && limits(1, 0).concern("a"));
     }
 
     proptest! {
@@ -189,7 +239,7 @@ mod tests {
         fn limits_hold(steps in proptest::collection::vec((0usize..6, 0usize..2, 0usize..8, 0i64..3), 1..80), total in 0usize..5, each in 0usize..4) {
             let mut places = Places::default();
             places.open();
-            places.limit(Limits { total, namespace: each });
+            places.limit(limits(total, each));
             let mut working: BTreeSet<Key> = BTreeSet::new();
             let mut waiting: BTreeSet<Key> = BTreeSet::new();
             for (what, namespace, name, priority) in steps {

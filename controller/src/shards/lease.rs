@@ -5,7 +5,7 @@
 //! different machines are not compared: a holder is dead when the Lease has not changed for its duration by our own clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tiphys_contract::label;
 use tiphys_kubernetes::{Api, ApiError, Backoff, Collection, Kind, List, Metadata, changed};
+use tokio::time::Instant;
 
 use super::names::{Names, Role};
 use super::terms::Terms;
@@ -180,7 +181,7 @@ impl Lease {
                 self.renew(&mut version).await
             };
             // However long the server thinks about it: after this moment it may be somebody else's.
-            match tokio::time::timeout_at((renewed + self.terms.renew_within).into(), renewal).await {
+            match tokio::time::timeout_at(renewed + self.terms.renew_within, renewal).await {
                 Ok(Ok(at)) => renewed = at,
                 Ok(Err(error)) => return format!("the Lease {} was taken: {error}", self.name),
                 Err(_) => {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tiphys_kubernetes::{ApiError, Backoff, Event, watch};
 use tokio::sync::{mpsc, watch as latest};
+use tokio::time::Instant;
 
 use super::lease::{Lease, Object, Seen};
 use super::names::{Names, Role};
@@ -38,7 +39,11 @@ pub(super) async fn follow(
 async fn stay(lease: &Lease) -> ApiError {
     loop {
         match lease.acquire().await {
-            Ok(held) => tracing::warn!("{}", lease.keep(held).await),
+            Ok(held) => {
+                // What is logged is worked out only where the log takes it.
+                let reason = lease.keep(held).await;
+                tracing::warn!("{reason}");
+            }
             Err(error) => return error,
         }
     }

@@ -13,6 +13,8 @@ mod lease;
 mod members;
 mod names;
 mod share;
+#[cfg(test)]
+mod simulated;
 mod tenure;
 mod terms;
 

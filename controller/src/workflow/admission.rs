@@ -1,7 +1,7 @@
 //! Before a workflow begins: whether there is a place for it. argo: workflow/controller/controller.go, processNextItem.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tiphys_api::{Workflow, WorkflowPhase};
 use tiphys_contract::label;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -13,7 +13,8 @@ use tiphys_kubernetes::ApiError;
 /// What a workflow says that waits for a place.
 const POSTPONED: &str = "Workflow processing has been postponed because too many workflows are already running";
 
-/// Waits until the workflow may begin; gives it as it is then. None: it is gone.
+/// Waits until the workflow may begin; gives it as it is then. None: it is gone. Where replicas share the work, whoever is told
+/// to drive a workflow has nothing to wait for.
 ///
 /// # Errors
 /// It can no longer be read.
@@ -22,11 +23,15 @@ pub(super) async fn admitted(
     mut workflow: Workflow,
     inbox: &mut UnboundedReceiver<Message>,
 ) -> Result<Option<Workflow>, ApiError> {
+    if place.cluster.shards > 1 {
+        return Ok(Some(workflow));
+    }
     let key = (place.namespace.to_string(), place.workflow.to_string());
     let parallelism = &place.cluster.parallelism;
     loop {
-        // One that works goes on, and one that is to end needs no place.
-        if workflow.status.phase == WorkflowPhase::Running || workflow.spec.shutdown == "Terminate" {
+        // One that works goes on, be it that it waits for a lock, and one that is to end needs no place.
+        let works = workflow.status.phase == WorkflowPhase::Running || workflow.status.synchronization.is_some();
+        if works || workflow.spec.shutdown == "Terminate" {
             parallelism.works(&key);
             return Ok(Some(workflow));
         }
@@ -71,17 +76,21 @@ pub(super) async fn admitted(
 /// Tells the user why nothing happens.
 async fn postpone(place: &Workplace, workflow: &Workflow) {
     tracing::info!(namespace = %place.namespace, workflow = %place.workflow, "postponed due to max parallelism limit");
-    let patch = json!({
-        "metadata": {"resourceVersion": workflow.metadata.resource_version, "labels": {label::PHASE: "Pending"}},
-        "status": {"phase": "Pending", "message": POSTPONED},
-    });
-    match place.change(&place.path(), &patch).await {
+    match place.change(&place.path(), &postponement(&workflow.metadata.resource_version)).await {
         // Somebody else has written; that is told, and leads back here.
         Err(error) if !error.is_conflict() && !error.is_not_found() => {
             tracing::warn!(namespace = %place.namespace, workflow = %place.workflow, %error, "why a workflow waits cannot be written");
         }
         _ => {}
     }
+}
+
+/// The patch by which a workflow of this version says that it waits for a place.
+pub(crate) fn postponement(version: &str) -> Value {
+    json!({
+        "metadata": {"resourceVersion": version, "labels": {label::PHASE: "Pending"}},
+        "status": {"phase": "Pending", "message": POSTPONED},
+    })
 }
 
 /// A workflow that has waited for a place begins like a new one.

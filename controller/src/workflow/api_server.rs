@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use clap::Parser as _;
 use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -15,10 +14,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::message::Message;
 use super::pods::Workplace;
-use crate::cluster::{Cluster, Limits};
+use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::images::Images;
-use crate::metrics::Metrics;
+use crate::simulated_api::cluster;
 
 /// What it has, and what it was asked.
 #[derive(Clone, Default)]
@@ -30,12 +28,6 @@ struct Content {
     refusals: VecDeque<(StatusCode, String)>,
     unknown: Vec<&'static str>,
     asked: Vec<(Method, String, Value)>,
-}
-
-#[derive(clap::Parser)]
-struct Given {
-    #[command(flatten)]
-    limits: Limits,
 }
 
 impl ApiServer {
@@ -64,10 +56,7 @@ impl ApiServer {
 
     /// A cluster behind it.
     pub fn cluster(&self, config: Config) -> Arc<Cluster> {
-        let api = Api::new(kube::Client::new(self.clone(), "argo"));
-        let metrics = Arc::new(Metrics::new(config.metrics.clone()));
-        let limits = Given::parse_from(["test"]).limits;
-        Arc::new(Cluster::new(api, Images::default(), "argo".into(), String::new(), config, limits, metrics))
+        cluster(Api::new(kube::Client::new(self.clone(), "argo")), config)
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {

@@ -28,7 +28,9 @@ mod tally;
 mod tasks;
 mod trace;
 
+pub(crate) use actor::is_newer;
 pub use actor::{Ending, drive};
+pub(crate) use admission::postponement;
 pub use caches::{CacheGc, collect_caches};
 pub use collect::Collector;
 pub use executor_plugins::ExecutorPlugins;

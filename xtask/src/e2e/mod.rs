@@ -13,6 +13,7 @@ mod controller;
 pub mod databases;
 mod install;
 mod layouts;
+mod limited;
 mod made;
 mod namespace;
 mod own;
@@ -175,6 +176,7 @@ pub fn run(args: &[String]) -> Result<()> {
     if options.layout.is_none() {
         let begun = Instant::now();
         runtime.block_on(sharding::run_all(&options, &cluster, &mut count))?;
+        runtime.block_on(limited::run_all(&options, &cluster, &mut count))?;
         count.part("shards", begun);
     }
     if options.layout.is_none() {
@@ -182,7 +184,7 @@ pub fn run(args: &[String]) -> Result<()> {
         runtime.block_on(shared_locks::run_all(&options, &cluster, &mut count))?;
         count.part("locks in a database", begun);
     }
-    let imageless = [sharding::NAME, shared_locks::NAME];
+    let imageless = [sharding::NAME, limited::NAME, limited::OTHERWISE, shared_locks::NAME];
     if options.only.as_ref().is_some_and(|only| imageless.iter().any(|name| name.contains(only.as_str()))) {
         // They need no image, and their names are no others'.
         return count.end(&options);

@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 
 use self::moving::Moving;
 use self::results::Fetching;
-pub(super) use self::writing::is_newer;
+pub(crate) use self::writing::is_newer;
 use super::admission;
 use super::events::Events;
 use super::leaving::Leaving;

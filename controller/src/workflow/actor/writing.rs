@@ -264,7 +264,7 @@ impl Actor {
 
 /// Whether a version is later than another. They are numbers that grow (Kubernetes, KEP-5504); where one is not, it is
 /// taken for another's.
-pub(in crate::workflow) fn is_newer(version: &str, than: &str) -> bool {
+pub(crate) fn is_newer(version: &str, than: &str) -> bool {
     match (version.parse::<u64>(), than.parse::<u64>()) {
         (Ok(version), Ok(than)) => version > than,
         _ => version != than,
