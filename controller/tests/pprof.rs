@@ -1,5 +1,7 @@
 //! Profiles over HTTP, as `go tool pprof` asks for them.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without ends it")]
+
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
