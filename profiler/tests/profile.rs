@@ -1,5 +1,7 @@
 //! A profile of this very test: what the whole chain makes of a function that is at work.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without ends it")]
+
 use std::hint::black_box;
 use std::io::Read as _;
 
