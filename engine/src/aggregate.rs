@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tiphys_api::{NodePhase, NodeStatus};
 
 use crate::run::Stop;
@@ -55,16 +56,27 @@ pub(crate) fn variable(children: &[&NodeStatus], name: &str) -> Result<Option<St
 fn results(kept: &[&NodeStatus]) -> Result<String, Stop> {
     let mut list = Vec::new();
     for node in kept {
-        let Some(result) = node.outputs.as_ref().and_then(|outputs| outputs.result.as_ref()) else { continue };
-        let raw: Box<serde_json::value::RawValue> = serde_json::from_str(result).map_err(|error| {
-            Stop::Failed(format!(
-                "the result of {} is no JSON, so the results of the loop cannot be listed: {error}",
-                node.name
-            ))
-        })?;
-        list.push(compact(raw.get()));
+        if let Some(raw) = result(node)? {
+            list.push(compact(raw.get()));
+        }
     }
     Ok(format!("[{}]", list.join(",")))
+}
+
+/// What an iteration printed, where that was kept, as one element of the list.
+fn result(node: &NodeStatus) -> Result<Option<Box<RawValue>>, Stop> {
+    let Some(text) = node.outputs.as_ref().and_then(|outputs| outputs.result.as_ref()) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| {
+        Stop::Failed(format!(
+            "the result of {} is no JSON, so the results of the loop cannot be listed: {error}",
+            node.name
+        ))
+    })
+}
+
+/// Whether the results of these iterations can be listed.
+pub(crate) fn check_results(children: &[&NodeStatus]) -> Result<(), Stop> {
+    in_order(children).into_iter().try_for_each(|node| result(node).map(|_| ()))
 }
 
 /// JSON without the blanks between its parts.

@@ -394,10 +394,15 @@ impl Run {
                 | TemplateType::Data,
             ) => self.begin_pod(key, resolved, processed),
             Some(TemplateType::Suspend) => self.begin_suspend(key, &processed),
-            Some(TemplateType::Steps) => self.begin_steps(key, base, processed),
+            // A list without groups is none: argo: the template goes through JSON, which leaves it out.
+            Some(TemplateType::Steps) if processed.steps.as_ref().is_some_and(|groups| !groups.is_empty()) => {
+                self.begin_steps(key, base, processed)
+            }
             Some(TemplateType::Dag) => self.begin_dag(key, base, processed),
             Some(TemplateType::Http | TemplateType::Plugin) => self.begin_agent_task(key, processed),
-            None => Err(Stop::Failed(format!("Template '{}' missing specification", processed.name))),
+            Some(TemplateType::Steps) | None => {
+                Err(Stop::Failed(format!("Template '{}' missing specification", processed.name)))
+            }
         }
     }
 

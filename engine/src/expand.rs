@@ -1,6 +1,7 @@
 //! Loops: one task becomes one for each item. References are resolved first. argo: steps.go resolveReferences and
 //! expandStep, dag.go resolveDependencyReferences and expandTask, operator.go processItem and expandSequence.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -61,6 +62,23 @@ pub(crate) fn resolve_task(task: &Task, scope: &Scope<'_>, artifact_error: &str)
     Ok(task)
 }
 
+/// The variables that have a value.
+struct Present<'a>(&'a dyn Variables);
+
+impl Variables for Present<'_> {
+    fn get(&self, name: &str) -> Option<Option<Cow<'_, str>>> {
+        self.0.get(name).filter(Option::is_some)
+    }
+
+    fn visit(&self, prefix: &str, f: &mut dyn FnMut(&str, Option<&str>)) {
+        self.0.visit(prefix, &mut |name, value| {
+            if value.is_some() {
+                f(name, value);
+            }
+        });
+    }
+}
+
 fn in_words(error: TemplateError) -> Stop {
     Stop::Failed(error.to_string())
 }
@@ -83,7 +101,10 @@ pub(crate) fn expand(task: &Task, scope: &Scope<'_>) -> Result<Option<Vec<Task>>
     for (index, item) in items.iter().enumerate() {
         let (variables, description) = item_variables(item)?;
         let mut expanded: Task = if text.contains("{{") {
-            let layered = Layered(&variables, scope as &dyn Variables);
+            // Of what will not run nothing is asked: an absent output is left as it is written.
+            let present = Present(scope);
+            let around: &dyn Variables = if skipped { &present } else { scope };
+            let layered = Layered(&variables, around);
             let replaced = template::replace(&text, &layered, skipped).map_err(in_words)?;
             serde_json::from_str(&replaced).map_err(broken)?
         } else {

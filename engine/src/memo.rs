@@ -52,7 +52,9 @@ impl Run {
         let fresh = found.as_ref().is_some_and(is_fresh);
         let status = MemoizationStatus { hit: Some(fresh), ..*not_kept_yet(memoize) };
         let retried = prepared.processed.retry_strategy.is_some() || self.spec.retry_strategy.is_some();
-        let kind = if retried && !fresh { NodeType::Retry } else { node_type(&prepared.processed) };
+        // What is taken from the cache has the type of its template, retries of the whole workflow aside.
+        let retried = if fresh { prepared.processed.retry_strategy.is_some() } else { retried };
+        let kind = if retried { NodeType::Retry } else { node_type(&prepared.processed) };
         let phase = match (fresh, kind) {
             (true, _) => NodePhase::Succeeded,
             (false, NodeType::Steps | NodeType::Dag | NodeType::Retry | NodeType::Suspend) => NodePhase::Running,

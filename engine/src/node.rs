@@ -74,8 +74,14 @@ impl Run {
             node.inputs = Some(Box::new(template.inputs.clone()));
         }
         node.memoization_status = birth.template.and_then(|template| template.memoize.as_deref()).map(not_kept_yet);
-        let id = frame.id.clone();
+        let (id, parent) = (frame.id.clone(), frame.parent);
         self.insert(&id, node);
+        // Hooks of what is at work from its birth have no later change to wait for.
+        if let (NodePhase::Running, Parent::Slot { frame, slot }) = (birth.phase, parent)
+            && self.slot(frame, slot).is_some_and(|slot| !slot.hooks.is_empty())
+        {
+            self.push(Event::Slot(frame, slot));
+        }
     }
 
     /// Puts a new node into the status. Every later change goes through [`Run::change`].

@@ -890,9 +890,12 @@ fn written_name(node_name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, last)| last)
 }
 
-/// A duration as Argo reads it, a bare number being seconds.
+/// A duration as Argo reads it, a bare number being seconds. argo: utils.go, ParseStringToDuration.
 pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
-    tiphys_expr::go::parse_argo_duration(text).map(SignedDuration::from_nanos).map_err(|error| error.to_string())
+    let nanoseconds = tiphys_expr::go::parse_argo_duration(text);
+    nanoseconds
+        .map(SignedDuration::from_nanos)
+        .map_err(|error| format!("unable to parse {text} as a duration: {error}"))
 }
 
 fn whole_seconds(duration: SignedDuration) -> i64 {

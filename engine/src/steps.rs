@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tiphys_api::{NodeFlag, NodePhase, NodeType, Task, Template};
+use tiphys_api::{NodeFlag, NodePhase, NodeStatus, NodeType, Task, Template};
 
+use crate::aggregate::check_results;
 use crate::expand::{expand, resolve_task};
 use crate::frame::{Body, Call, CallerKind, Frame, GroupBody, Key, Parent, ResultRefs, Slot, StepsBody, continues_on};
 use crate::id::NodeId;
@@ -60,12 +61,25 @@ impl Run {
                 self.mark_frame(key, NodePhase::Failed, Some(&message));
                 return;
             }
+            if let Err(Stop::Failed(message)) = self.check_loops(group) {
+                self.mark_frame(key, NodePhase::Error, Some(&message));
+                self.child_erred(key, &message);
+                return;
+            }
         }
         if begun < total {
             self.begin_group(key, begun);
         } else {
             self.finish_steps(key);
         }
+    }
+
+    /// Results of a group's loops have to be such that they can be listed, whether anybody asks for the list or not.
+    fn check_loops(&self, group: Key) -> Result<(), Stop> {
+        let Body::Group(body) = &self.frames[group].body else { return Ok(()) };
+        let iterations = body.slots.iter().filter(|slot| slot.task.name != *slot.origin);
+        let nodes: Vec<&NodeStatus> = iterations.filter_map(|slot| self.node(slot.node.as_str())).collect();
+        check_results(&nodes)
     }
 
     fn begin_group(&mut self, steps: Key, index: usize) {

@@ -45,8 +45,13 @@ impl Run {
     /// The duration of a suspend node is over.
     pub(crate) fn suspend_over(&mut self, key: Key) {
         let id = self.frames[key].id.clone();
-        if self.frame_node(key).is_some_and(|node| !node.phase.is_fulfilled()) {
-            self.finish_suspend(&id);
+        if self.frame_node(key).is_none_or(|node| node.phase.is_fulfilled()) {
+            return;
+        }
+        self.finish_suspend(&id);
+        let erred = self.frame_node(key).filter(|node| node.phase == NodePhase::Error).map(|node| node.message.clone());
+        if let Some(message) = erred {
+            self.child_erred(key, &message);
         }
     }
 

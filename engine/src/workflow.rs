@@ -64,6 +64,7 @@ impl Run {
         self.set_deadline();
         self.stage = Stage::Main;
         self.globals.set("workflow.status", WorkflowPhase::Running.as_str());
+        self.note_duration();
         if self.suspended() {
             return;
         }
@@ -173,19 +174,20 @@ impl Run {
             return;
         };
         self.note_duration();
+        let Some((phase, over)) = self.frame_node(entry).map(|node| (node.phase, fulfilled(node))) else { return };
+        // Hooks and exit handler see how the entry point is, whatever the workflow's own phase.
+        self.globals.set("workflow.status", outcome(phase).as_str());
+        if over {
+            self.note_failures();
+        }
         let hooks_done = self.run_workflow_hooks();
+        if !over {
+            self.globals.set("workflow.status", WorkflowPhase::Running.as_str());
+        }
         let Some(node) = self.frame_node(entry) else { return };
-        if !fulfilled(node) || !hooks_done || has_open_hooks(self, node) {
+        if !over || !hooks_done || has_open_hooks(self, node) {
             return;
         }
-        let phase = outcome(node.phase);
-        self.globals.set("workflow.status", phase.as_str());
-        let (workflow, format) = (self.wf.metadata.name.clone(), self.config.pod_names);
-        let mut globals = std::mem::take(&mut self.globals);
-        globals.set_failures(self.wf.status.nodes.values(), |node| {
-            pod_name(format, &workflow, &node.name, template_name(node))
-        });
-        self.globals = globals;
         let Some(hook) = self.exit_handler().filter(|_| self.may_run(true) || self.exit_node_exists()) else {
             self.conclude(None);
             return;
@@ -201,6 +203,16 @@ impl Run {
         self.exit = Some(key);
         self.begin(key);
         self.push(Event::Workflow);
+    }
+
+    /// Writes down which nodes have failed so far.
+    fn note_failures(&mut self) {
+        let (workflow, format) = (self.wf.metadata.name.clone(), self.config.pod_names);
+        let mut globals = std::mem::take(&mut self.globals);
+        globals.set_failures(self.wf.status.nodes.values(), |node| {
+            pod_name(format, &workflow, &node.name, template_name(node))
+        });
+        self.globals = globals;
     }
 
     /// Arguments of the exit handler may use what is known only now.

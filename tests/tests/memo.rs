@@ -54,3 +54,21 @@ fn mistakes_are_told_before_anything_runs() {
     assert_eq!(outcome("-k", "", Ok(None)), "Error invalid cache key: -k hit=None runs=false");
     assert_eq!(outcome("k", "", Err("no cache here".into())), "Error no cache here hit=None runs=false");
 }
+
+#[test]
+fn what_would_be_retried_keeps_its_type_when_it_is_not_run() {
+    let of = |retry: serde_json::Value| {
+        let memoize = json!({"key": "k", "cache": {"configMap": {"name": "c"}}});
+        let object = json!({"metadata": {"name": "wf", "namespace": "default"}, "spec": {"entrypoint": "main",
+            "templates": [{"name": "main", "memoize": memoize, "retryStrategy": retry, "container": {"image": "x"}}]}});
+        let workflow: Workflow = serde_json::from_value(object).expect("a workflow");
+        let mut run = Run::new(workflow, EngineConfig::default(), now());
+        settle(&mut run, now(), |need| match need {
+            Need::Memo { cache, key } => Fact::Memo { cache, key, found: entry("n", 1) },
+            need => no_config_map(need),
+        });
+        run.node("wf").map(|node| (node.r#type.to_string(), node.progress.clone()))
+    };
+    assert_eq!(of(json!({"limit": 1})), Some(("Retry".into(), String::new())));
+    assert_eq!(of(json!(null)), Some(("Pod".into(), "1/1".into())));
+}
