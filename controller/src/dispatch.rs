@@ -558,8 +558,11 @@ impl Dispatch {
         let one = Elsewhere { uid, shard: known.shard, has_place: known.has_place, ends: false };
         self.workflows.remove(&key);
         self.forget(&key, one.shard);
-        if ending == Ending::Reopened {
-            self.begin(key, one);
+        match ending {
+            Ending::Reopened => self.begin(key, one),
+            // What it asked for may have been refused because its shard is lost, of which we are told later.
+            Ending::Refused => drop(self.elsewhere.insert(key, one)),
+            Ending::Over | Ending::Deleted => {}
         }
     }
 }

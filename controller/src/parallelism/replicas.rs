@@ -110,7 +110,7 @@ fn create(server: &SimulatedApi, name: &str, suspend: Value, mutex: bool) {
 
 fn create_some(server: &SimulatedApi, count: usize, mutex: bool) {
     for number in 0..count {
-        create(server, &format!("w{number}"), json!({"duration": "50ms"}), mutex);
+        create(server, &format!("w{number}"), json!({"duration": "1s"}), mutex);
     }
 }
 
