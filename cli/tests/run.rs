@@ -357,7 +357,7 @@ fn a_plugin_template_is_refused_by_name() {
     let workflow = manifest("plugin", "spec: {entrypoint: main, templates: [{name: main, plugin: {own: {}}}]}");
     let output = tiphys.run(&["run", "--runtime=host", "-"], &workflow);
     assert_eq!(output.code, 2, "{output:?}");
-    assert!(output.err.contains("template 'main': plugin is not supported"), "{output:?}");
+    assert!(output.err.contains("template 'main': plugin templates run on Kubernetes only"), "{output:?}");
 }
 
 #[test]
