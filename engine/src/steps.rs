@@ -61,7 +61,7 @@ impl Run {
                 self.mark_frame(key, NodePhase::Failed, Some(&message));
                 return;
             }
-            if let Err(Stop::Failed(message)) = self.check_loops(group) {
+            if let Err(Stop::Failed(message)) = self.check_loops(key, group) {
                 self.mark_frame(key, NodePhase::Error, Some(&message));
                 self.child_erred(key, &message);
                 return;
@@ -74,10 +74,13 @@ impl Run {
         }
     }
 
-    /// Results of a group's loops have to be such that they can be listed, whether anybody asks for the list or not.
-    fn check_loops(&self, group: Key) -> Result<(), Stop> {
-        let Body::Group(body) = &self.frames[group].body else { return Ok(()) };
-        let iterations = body.slots.iter().filter(|slot| slot.task.name != *slot.origin);
+    /// Results of a group's loops that are referred to have to be such that they can be listed. Others are not captured.
+    fn check_loops(&self, steps: Key, group: Key) -> Result<(), Stop> {
+        let (Body::Steps(around), Body::Group(body)) = (&self.frames[steps].body, &self.frames[group].body) else {
+            return Ok(());
+        };
+        let is_listed = |slot: &&Slot| slot.task.name != *slot.origin && around.result_refs.contains(&slot.origin);
+        let iterations = body.slots.iter().filter(is_listed);
         let nodes: Vec<&NodeStatus> = iterations.filter_map(|slot| self.node(slot.node.as_str())).collect();
         check_results(&nodes)
     }

@@ -51,8 +51,15 @@ fn a_pause_that_nobody_has_answered_is_an_error_of_its_steps() {
 #[test]
 fn results_that_cannot_be_listed_are_an_error_of_the_steps() {
     let say = |text: &str| json!({"name": "say", "container": {"image": "x", "command": [text]}});
-    let steps = json!({"name": "main", "steps": [[{"name": "a", "template": "say", "withItems": [1]}], [{"name": "b", "template": "say"}]]});
+    let groups = |value: &str| {
+        let arguments = json!({"parameters": [{"name": "in", "value": value}]});
+        let looped = json!({"name": "a", "template": "say", "withItems": [1]});
+        json!({"name": "main", "steps": [[looped], [{"name": "b", "template": "say", "arguments": arguments}]]})
+    };
+    let steps = groups("{{steps.a.outputs.result}}");
     let done = run(&json!([steps, say("{\"k\": 1}")]));
+    assert_eq!(done.status.phase.to_string(), "Succeeded");
+    let done = run(&json!([groups("nothing of it"), say("words")]));
     assert_eq!(done.status.phase.to_string(), "Succeeded");
     let done = run(&json!([steps, say("words")]));
     let message = "the result of wf[0].a(0:1) is no JSON, so the results of the loop cannot be listed: expected value at line 1 column 1";
