@@ -564,6 +564,25 @@ proptest! {
     }
 }
 
+/// Found by [`a_restart_changes_nothing`]: who waits elsewhere behind somebody that waits for him was not looked at again.
+#[test]
+fn who_gets_a_lock_passes_those_that_now_wait_for_him() {
+    let mut driver = Driver::new();
+    let acquire =
+        |workflow, node, locks: &[u8], priority| Step::Acquire { workflow, node, locks: locks.to_vec(), priority };
+    for step in [
+        acquire(0, 0, &[1, 0], 0),
+        acquire(2, 2, &[0], 0),
+        acquire(2, 0, &[1], 1),
+        acquire(0, 1, &[1, 0], 0),
+        Step::Release { workflow: 0, node: 0 },
+    ] {
+        driver.step(&step);
+    }
+    let granted: Vec<&LockHolder> = driver.granted.keys().collect();
+    assert_eq!(granted, [&Driver::holder(2, 0), &Driver::holder(2, 2)]);
+}
+
 /// A workflow whose status holds what the engine would have written.
 fn status_of(name: &str, granted: &BTreeMap<LockHolder, Vec<LockName>>) -> Workflow {
     let own = granted.iter().filter(|(holder, _)| *holder.workflow == format!("ns/{name}"));

@@ -252,6 +252,8 @@ impl Locks {
         while let Some(name) = open.pop_first() {
             while let Some(holder) = self.next_for(&name) {
                 open.extend(self.give(&holder, news));
+                // Others of its workflow may pass now whoever waits for it.
+                open.extend(self.stalled.iter().cloned());
             }
             open.remove(&name);
             let Some(line) = self.lines.get(&name) else {
