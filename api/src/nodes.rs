@@ -1,9 +1,9 @@
 //! `status.nodes`: the nodes of a workflow by their ids.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Index;
 
+use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -12,10 +12,11 @@ use crate::object::Field;
 use crate::status::NodeStatus;
 
 /// A workflow's nodes by id. One is found by hash, so that this costs the same in a workflow of a hundred nodes and of a
-/// hundred thousand; all of them are gone through, and written, in the order of their ids, which sorts them anew each time.
+/// hundred thousand; they lie in the order in which they came, since those that came together are needed together. All of them are
+/// gone through, and written, in the order of their ids, which sorts them anew each time.
 #[derive(Clone, Default, PartialEq)]
 pub struct Nodes {
-    by_id: HashMap<String, NodeStatus, FxBuildHasher>,
+    by_id: IndexMap<String, NodeStatus, FxBuildHasher>,
 }
 
 impl Nodes {

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet, FxHasher};
 use tiphys_api::{
     ArtifactRepository, NodePhase, NodeStatus, NodeType, Task, Template, Time, Workflow, WorkflowPhase, WorkflowSpec,
 };
@@ -125,7 +126,8 @@ pub struct Run {
     pub(crate) config_maps: ConfigMaps,
     pub(crate) memos: HashMap<(String, String), Result<Option<MemoEntry>, String>>,
     pub(crate) frames: Vec<Frame>,
-    pub(crate) by_id: FxHashMap<NodeId, Key>,
+    /// The frame of each id; in the order of frames, which is that of nodes.
+    pub(crate) by_id: IndexMap<NodeId, Key, FxBuildHasher>,
     /// Nodes whose id had to be made different from the one that Argo's rule gives, with the number behind it.
     pub(crate) renamed: HashMap<String, (NodeId, u32)>,
     pub(crate) queue: VecDeque<Event>,
@@ -225,7 +227,7 @@ impl Run {
             config_maps: HashMap::new(),
             memos: HashMap::new(),
             frames: Vec::new(),
-            by_id: FxHashMap::default(),
+            by_id: IndexMap::default(),
             renamed,
             queue: VecDeque::from([Event::Workflow]),
             queued: HashSet::new(),
