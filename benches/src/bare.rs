@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tiphys_kubernetes::{Api, Event, Kind, watch};
@@ -54,6 +54,46 @@ pub async fn pods(api: &Api, namespace: &str, count: usize, one: &Value) -> Resu
     let query = pods.query(&[("labelSelector", LABEL)]);
     api.delete(&query, &json!({"gracePeriodSeconds": 0})).await?;
     Ok(rate)
+}
+
+/// So many Pods on a real node, each created when the last one is over; seconds until all are.
+///
+/// # Errors
+/// The API server's, or a Pod fails.
+pub async fn one_after_the_other(api: &Api, namespace: &str, count: usize, image: &str) -> Result<f64> {
+    let pods = Kind::Pod.within(namespace);
+    let (to, mut seen) = mpsc::unbounded_channel();
+    let (watching, watched) = (api.clone(), pods.clone());
+    let follow = tokio::spawn(async move {
+        watch::<Played>(&watching, &watched, LABEL, None, |event| match event {
+            Event::Applied(pod) => to.send(pod).is_ok(),
+            _ => true,
+        })
+        .await;
+    });
+    let mut pod = lean();
+    pod["spec"]["containers"][0]["image"] = image.into();
+    if let Some(spec) = pod["spec"].as_object_mut() {
+        spec.retain(|field, _| field != "nodeSelector" && field != "tolerations");
+    }
+    let begun = Instant::now();
+    for number in 0..count {
+        let pod = numbered(&pod, number);
+        api.create(pods.path(), &pod).await?;
+        loop {
+            let seen = seen.recv().await.context("Pods are no longer watched")?;
+            match seen.status.phase.as_str() {
+                "Succeeded" if pod["metadata"]["name"] == seen.metadata.name => break,
+                "Failed" => bail!("Pod {} failed", seen.metadata.name),
+                _ => {}
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    follow.abort();
+    let query = pods.query(&[("labelSelector", LABEL)]);
+    api.delete(&query, &json!({"gracePeriodSeconds": 0})).await?;
+    Ok(seconds)
 }
 
 /// As lean as a Pod can be.

@@ -1,6 +1,7 @@
 //! What the controller costs and brings, on a real API server with Pods that only seem to run.
 //!
-//! A node without a machine ([`player`]) ends its Pods at once, so that what is measured is the controller and the API server.
+//! A node without a machine ([`player`]) ends its Pods at once, so that what is measured is the controller and the API server;
+//! only one chain of steps is run by a real kubelet.
 //! Beside each figure of the controller stands what a bare client reaches on the same server in the same run, by doing no
 //! more than creating Pods and watching them.
 
@@ -45,8 +46,14 @@ struct Options {
     #[arg(long, default_value_t = 5000)]
     running: usize,
     /// Shape of the steps' Pods, as of the controller's option
-    #[arg(long, default_value = "legacy")]
+    #[arg(long, default_value = "solo")]
     layout: String,
+    /// Steps one after the other on a real node; 0 leaves them out
+    #[arg(long, default_value_t = 20)]
+    real: usize,
+    /// What they run: anything that has `true`
+    #[arg(long, default_value = "busybox")]
+    image: String,
     /// Milliseconds that a Pod seems to run
     #[arg(long, default_value_t = 0)]
     latency: u64,
@@ -75,6 +82,14 @@ async fn measure(options: &Options, api: &Api, namespace: &str, pace: &Pace) -> 
     report.add("bare client, lean Pods a second", bare, None);
     let controller = Controller::start(api, namespace, &options.controller, &options.layout).await?;
 
+    if options.real > 0 {
+        let steps = options.real as f64;
+        let alone = bare::one_after_the_other(api, namespace, options.real, &options.image).await?;
+        report.add("bare client on a real node, seconds a Pod", alone / steps, None);
+        let seconds = workflows::chain(api, namespace, "real", options.real, Some(&options.image)).await?;
+        report.add("a chain on a real node, seconds a step", seconds / steps, Some(("of bare", seconds / alone)));
+    }
+
     let before = controller.figures().await?;
     let seconds = workflows::one_pod_each(api, namespace, options.workflows).await?;
     workflows::settled(api, namespace).await?;
@@ -95,7 +110,7 @@ async fn measure(options: &Options, api: &Api, namespace: &str, pace: &Pace) -> 
     report.costs(&before, &after, options.parallel);
 
     let before = controller.figures().await?;
-    let seconds = workflows::chain(api, namespace, options.chain).await?;
+    let seconds = workflows::chain(api, namespace, "chain", options.chain, None).await?;
     workflows::settled(api, namespace).await?;
     let after = controller.figures().await?;
     report.add("a chain, ms a step", seconds * 1000.0 / options.chain as f64, None);

@@ -57,20 +57,27 @@ pub async fn fan_out(api: &Api, namespace: &str, name: &str, count: usize, held:
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// One workflow of so many steps one after the other; seconds until it is over.
+/// One workflow of so many steps one after the other; seconds until it is over. With an image they are on a real node.
 ///
 /// # Errors
 /// The API server's, or the workflow does not succeed.
-pub async fn chain(api: &Api, namespace: &str, count: usize) -> Result<f64> {
+pub async fn chain(api: &Api, namespace: &str, name: &str, count: usize, image: Option<&str>) -> Result<f64> {
     let task = |number: usize| {
         let after: Vec<String> = number.checked_sub(1).map(|before| format!("t{before}")).into_iter().collect();
         json!({"name": format!("t{number}"), "template": "step", "dependencies": after})
     };
     let tasks: Vec<Value> = (0..count).map(task).collect();
-    let templates = json!([step(), {"name": "main", "dag": {"tasks": tasks}}]);
+    let mut templates = json!([step(), {"name": "main", "dag": {"tasks": tasks}}]);
+    if let Some(image) = image {
+        templates[0]["container"]["image"] = image.into();
+    }
+    let mut workflow = workflow(name, name, templates, "main");
+    if let (Some(_), Some(spec)) = (image, workflow["spec"].as_object_mut()) {
+        spec.retain(|field, _| field != "nodeSelector" && field != "tolerations");
+    }
     let begun = Instant::now();
-    api.create(Kind::Workflow.within(namespace).path(), &workflow("chain", "chain", templates, "main")).await?;
-    over(api, namespace, 1, "chain").await?;
+    api.create(Kind::Workflow.within(namespace).path(), &workflow).await?;
+    over(api, namespace, 1, name).await?;
     Ok(begun.elapsed().as_secs_f64())
 }
 

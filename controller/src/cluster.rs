@@ -33,7 +33,8 @@ pub struct Limits {
     /// Requests at a time that write workflows' statuses
     #[arg(long, env = "TIPHYS_IN_FLIGHT_STATUSES", default_value = "32", value_name = "N")]
     pub in_flight_statuses: NonZero<u16>,
-    /// Requests at a time that label Pods as done with; nobody waits for them, and each costs about as much as a Pod
+    /// Requests at a time that label Pods as done with; each costs about as much as a Pod, and they make way for Pods that
+    /// are to be created
     #[arg(long, env = "TIPHYS_IN_FLIGHT_LABELS", default_value = "2", value_name = "N")]
     pub in_flight_labels: NonZero<u16>,
     /// Requests at a time that tell events; of nodes' events those are dropped before which a thousand wait
@@ -79,6 +80,12 @@ impl Turns {
         drop(queued);
         self.metrics.request_delayed(since.elapsed());
         Turn(permit, self.metrics.busy(self.name))
+    }
+
+    /// Waits until nobody is in line, at most so long.
+    pub async fn until_idle(&self, at_most: Duration) {
+        // At the end of the line; it is over as well when the turn comes.
+        let _ = tokio::time::timeout(at_most, self.free.acquire()).await;
     }
 
     /// A turn that is free now.
@@ -231,5 +238,29 @@ impl Cluster {
     pub async fn until(&self, wanted: impl Fn(&Config) -> bool) {
         // The sender is this cluster's own, so that it is never gone.
         let _ = self.config.subscribe().wait_for(|config| wanted(config)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Settings;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_makes_way_waits_while_others_are_in_line_but_not_for_ever() {
+        let turns = Turns::new("pod_creation", NonZero::<u16>::MIN, &Arc::new(Metrics::new(Settings::default())));
+        let begun = tokio::time::Instant::now();
+        turns.until_idle(Duration::from_secs(8)).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nobody is in line");
+        let turn = turns.acquire().await;
+        turns.until_idle(Duration::from_secs(8)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(8), "somebody is at it");
+        let ends = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(turn);
+        };
+        tokio::join!(ends, turns.until_idle(Duration::from_secs(8)));
+        assert_eq!(begun.elapsed(), Duration::from_secs(9), "it is over");
+        assert!(turns.try_acquire().is_some(), "no turn is kept");
     }
 }

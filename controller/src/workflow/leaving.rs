@@ -1,7 +1,7 @@
 //! Pods that are let go of: deleted, or labelled as done with, and in any case without the finalizer that kept them until their
 //! end was seen. argo: workflow/controller/pod/queue.go.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tiphys_contract::label;
@@ -12,6 +12,9 @@ use super::release::Release;
 
 /// Takes values out of an object's finalizers, by a strategic merge patch.
 const UNGUARD: &str = "$deleteFromPrimitiveList/finalizers";
+
+/// How many times as long as the last label took the next one waits where Pods are in line to be created.
+const REST: u32 = 8;
 
 /// A Pod that is let go of.
 #[derive(Clone, Debug)]
@@ -105,15 +108,19 @@ impl Workplace {
         }
         let mut backoff = Backoff::default();
         let _turn = self.cluster.labelling.acquire().await;
+        let mut begun = Instant::now();
         loop {
             match self.cluster.api.patch_strategically(&path, &patch).await {
                 Err(error) if error.is_transient() => error.wait(&mut backoff).await,
                 Err(error) if !error.is_not_found() => {
                     return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be labelled");
                 }
-                _ => return,
+                _ => break,
             }
+            begun = Instant::now();
         }
+        // Nobody waits for a label, and whoever waits for a Pod waits longer for each.
+        self.cluster.creating.until_idle(begun.elapsed() * REST).await;
     }
 }
 
