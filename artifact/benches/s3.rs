@@ -281,7 +281,12 @@ fn fill(path: &Path, size: usize, seed: u64) -> Result<(), Failure> {
         file.write_all(&buffer[..length])?;
         left -= length;
     }
-    Ok(file.flush()?)
+    let file = file.into_inner()?;
+    if size >= LARGE {
+        // Or it is written while the transfer is measured, to the disk that the server writes to.
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 fn noise(buffer: &mut [u8], seed: u64) -> u64 {
