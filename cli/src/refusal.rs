@@ -3,7 +3,7 @@
 //! On a cluster such a workflow exists, in phase Failed or Error; programs that read `--output json` find it the same way.
 
 use tiphys_api::{Workflow, WorkflowPhase};
-use tiphys_engine::{Action, EngineConfig, Fact, Need, Run};
+use tiphys_engine::{Action, EngineConfig, Fact, Need, Run, claims_at_hand};
 use tiphys_local::RunName;
 use tiphys_local::documents::Documents;
 
@@ -27,9 +27,8 @@ pub fn outcome(workflow: &Workflow, documents: &Documents, problem: &str) -> Wor
             break;
         }
         for need in plan.needs {
-            if let Some(fact) = answer(need, documents) {
-                run.observe(fact, now);
-            }
+            let fact = answer(need, documents, &run);
+            run.observe(fact, now);
         }
     }
     // A mistake that a cluster would meet only on the way.
@@ -38,7 +37,7 @@ pub fn outcome(workflow: &Workflow, documents: &Documents, problem: &str) -> Wor
     workflow
 }
 
-fn answer(need: Need, documents: &Documents) -> Option<Fact> {
+fn answer(need: Need, documents: &Documents, run: &Run) -> Fact {
     match need {
         Need::Template { cluster_scope, name } => {
             let spec = if cluster_scope {
@@ -48,12 +47,13 @@ fn answer(need: Need, documents: &Documents) -> Option<Fact> {
             };
             let plural = if cluster_scope { "clusterworkflowtemplates" } else { "workflowtemplates" };
             let found = spec.cloned().map(Box::new).ok_or_else(|| format!("{plural}.argoproj.io \"{name}\" not found"));
-            Some(Fact::Template { cluster_scope, name, found })
+            Fact::Template { cluster_scope, name, found }
         }
         Need::ConfigMap { namespace, name } => {
             let found = documents.config_maps().find(|(known, _)| *known == name).map(|(_, data)| data);
-            Some(Fact::ConfigMap { namespace, name, found: Ok(found) })
+            Fact::ConfigMap { namespace, name, found: Ok(found) }
         }
-        Need::Memo { cache, key } => Some(Fact::Memo { cache, key, found: Ok(None) }),
+        Need::VolumeClaims => claims_at_hand(&run.workflow().metadata.name, run.spec()),
+        Need::Memo { cache, key } => Fact::Memo { cache, key, found: Ok(None) },
     }
 }

@@ -4,13 +4,15 @@
 use serde_json::{Value, json};
 use tiphys_api::{WorkflowPhase, WorkflowSpec};
 
+use crate::fact::Fact;
+
 /// The name of a claim's template, which is that of the volume over the claim as well. `index` is its place, counted from 0.
 ///
 /// # Errors
 /// It has none.
 pub fn claim_template_name(index: usize, template: &Value) -> Result<&str, String> {
     let name = template["metadata"]["name"].as_str().filter(|name| !name.is_empty());
-    name.ok_or_else(|| format!("pvc create error: volumeClaimTemplates[{index}].metadata.name is required"))
+    name.ok_or_else(|| format!("volumeClaimTemplates[{index}].metadata.name is required"))
 }
 
 /// The name of the claim that a workflow makes from the template of that name.
@@ -30,6 +32,14 @@ pub fn claim_volume(workflow: &str, template: &str) -> Value {
 pub fn claim_volumes(workflow: &str, spec: &WorkflowSpec) -> Result<Vec<Value>, String> {
     let templates = spec.volume_claim_templates.iter().enumerate();
     templates.map(|(index, template)| Ok(claim_volume(workflow, claim_template_name(index, template)?))).collect()
+}
+
+/// The answer to [`crate::Need::VolumeClaims`] of a driver that needs to do nothing for them to be there.
+pub fn claims_at_hand(workflow: &str, spec: &WorkflowSpec) -> Fact {
+    match claim_volumes(workflow, spec) {
+        Ok(claims) => Fact::VolumeClaims(claims),
+        Err(message) => Fact::VolumeClaimRefused { message, transient: false },
+    }
 }
 
 /// Whether a workflow's claims stay when it has ended so: by default they do unless it succeeded.

@@ -97,8 +97,13 @@ pub enum Fact {
     Baseline(Box<Baseline>),
     /// The volume claims that exist for the workflow (argo: operator.go, createPVCs, deletePVCs).
     VolumeClaims(Vec<Value>),
-    /// A volume claim of the workflow cannot be made yet, and why; the driver asks again by itself.
-    VolumeClaimRefused(String),
+    /// A volume claim of the workflow cannot be made.
+    VolumeClaimRefused {
+        /// Why.
+        message: String,
+        /// Whether the driver asks again by itself.
+        transient: bool,
+    },
     /// The answer to [`crate::Action::AcquireLocks`], as the table of locks tells it.
     Locks {
         /// Who asked.

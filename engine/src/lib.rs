@@ -54,7 +54,7 @@ mod unsupported;
 pub mod validate;
 mod workflow;
 
-pub use claims::{claim_name, claim_template_name, claim_volume, claim_volumes, keeps_claims};
+pub use claims::{claim_name, claim_template_name, claim_volume, claim_volumes, claims_at_hand, keeps_claims};
 pub use collect::{Collection, CollectionStrategy, collection_label, collections, is_all_collected, is_collected};
 pub use estimate::{Baseline, CRON_WORKFLOW, ORIGINS, of_template, origin};
 pub use fact::{

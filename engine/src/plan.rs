@@ -107,6 +107,9 @@ pub enum Need {
         /// The object's name.
         name: String,
     },
+    /// The workflow's own volume claims (`volumeClaimTemplates`), which are made where they are not there yet; answered by
+    /// [`crate::Fact::VolumeClaims`], or by [`crate::Fact::VolumeClaimRefused`].
+    VolumeClaims,
     /// A memoized result; answered by [`crate::Fact::Memo`].
     Memo {
         /// The ConfigMap.

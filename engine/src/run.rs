@@ -338,9 +338,9 @@ impl Run {
             Fact::VolumeClaims(claims) => {
                 self.out.status_changed |= self.wf.status.persistent_volume_claims != claims;
                 self.wf.status.persistent_volume_claims = claims;
-                self.claims_answered(None);
+                self.push(Event::Workflow);
             }
-            Fact::VolumeClaimRefused(reason) => self.claims_answered(Some(&reason)),
+            Fact::VolumeClaimRefused { message, transient } => self.claim_refused(&message, transient),
             Fact::MetricRefused { message } => self.metric_refused(&message),
             Fact::NodeResult { node, result } => self.node_result(&node, *result),
             Fact::Locks { holder, answer } => self.locks_answered(&holder, answer),

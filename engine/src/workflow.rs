@@ -9,7 +9,7 @@ use crate::fact::Shutdown;
 use crate::frame::{Body, Counts, Key, Parent};
 use crate::globals::template_name;
 use crate::id::{NodeId, PodNameFormat, pod_name};
-use crate::plan::Action;
+use crate::plan::{Action, Need};
 use crate::run::{Event, Event2, Run, Stage, fulfilled, phase_fulfilled};
 use crate::setup::Refusal;
 use crate::slot::{evaluate_globally, has_open_hooks};
@@ -84,6 +84,12 @@ impl Run {
     }
 
     fn enter(&mut self) {
+        if self.awaits_claims() {
+            return self.need(Need::VolumeClaims, None);
+        }
+        if self.wf.status.phase == WorkflowPhase::Pending {
+            self.set_phase(WorkflowPhase::Running, "");
+        }
         self.workflow_hooks =
             self.spec.hooks.keys().filter(|name| *name != "exit").map(|name| (name.clone(), None)).collect();
         self.account_for_adopted();
@@ -363,16 +369,24 @@ impl Run {
         }
     }
 
-    /// What became of the workflow's volume claims: they are there, or one is waited for. argo: operator.go, operate.
-    pub(crate) fn claims_answered(&mut self, refusal: Option<&str>) {
-        const WAITING: &str = "Waiting for a PVC to be created. ";
-        let message = refusal.map(|reason| format!("{WAITING}{reason}")).unwrap_or_default();
-        let known = &mut self.wf.status.message;
-        // What else the workflow says stays.
-        let is_news = *known != message && (known.is_empty() || known.starts_with(WAITING));
-        if is_news && self.stage != Stage::Done {
-            *known = message;
-            self.out.status_changed = true;
+    /// Whether there is no node before the workflow's volume claims are there. One that is asked to end, or out of time, waits for
+    /// nothing. argo: operator.go, createPVCs.
+    fn awaits_claims(&self) -> bool {
+        let made = self.wf.status.persistent_volume_claims.len();
+        made < self.spec.volume_claim_templates.len() && self.shutdown.is_none() && !self.is_overdue(false)
+    }
+
+    /// A volume claim cannot be made, now or at all. argo: operator.go, operate.
+    pub(crate) fn claim_refused(&mut self, reason: &str, transient: bool) {
+        if self.stage != Stage::Main || self.entry.is_some() {
+            return;
+        }
+        if !transient {
+            return self.end(WorkflowPhase::Error, &format!("pvc create error: {reason}"));
+        }
+        let message = format!("Waiting for a PVC to be created. {reason}");
+        if self.wf.status.phase != WorkflowPhase::Pending || self.wf.status.message != message {
+            self.set_phase(WorkflowPhase::Pending, &message);
         }
     }
 
@@ -445,6 +459,8 @@ impl Run {
     /// The workflow's deadline has passed.
     pub(crate) fn deadline_passed(&mut self) {
         self.end_active();
+        // It may not have begun yet.
+        self.push(Event::Workflow);
     }
 
     /// Ends whatever is at work and may not be any longer.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tiphys_api::{NodePhase, NodeType, TemplateType, Time, Workflow};
 use tiphys_engine::{
     Action, EngineConfig, Fact, Need, NodeId, Plan, PodRequest, RetryOptions, Run, Shutdown, claim_volumes,
-    keeps_claims, retry_workflow,
+    claims_at_hand, keeps_claims, retry_workflow,
 };
 use tiphys_oci::Registries;
 use tiphys_podspec::{Layout, PodConfig, Request as PodInput};
@@ -508,15 +508,8 @@ impl Driver {
     }
 
     fn create(&mut self, mut request: PodRequest) {
-        let workflow = self.run.workflow();
-        match claim_volumes(&workflow.metadata.name, self.run.spec()) {
-            Ok(claims) => {
-                request.volumes.extend(claims.iter().cloned());
-                // Their folders are made with the first Pod that mounts them.
-                if workflow.status.persistent_volume_claims != claims {
-                    self.observe(Fact::VolumeClaims(claims));
-                }
-            }
+        match claim_volumes(&self.run.workflow().metadata.name, self.run.spec()) {
+            Ok(claims) => request.volumes.extend(claims),
             Err(message) => {
                 return self.observe(Fact::PodRefused { node: request.node, message, transient: false });
             }
@@ -563,6 +556,8 @@ impl Driver {
                 let found = Ok(documents.config_map(&name).map(engine_data));
                 Fact::ConfigMap { namespace, name, found }
             }
+            // Their folders are made with the first Pod that mounts them.
+            Need::VolumeClaims => claims_at_hand(&self.run.workflow().metadata.name, self.run.spec()),
             Need::Memo { cache, key } => {
                 let found = self.memos.load(&cache, &key).map_err(|error| error.to_string());
                 Fact::Memo { cache, key, found }

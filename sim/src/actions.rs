@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use tiphys_engine::{Action, Fact, LockNews, Locks, MemoEntry, Need, Plan, PodPhase, PodRequest, TaskRequest};
+use tiphys_engine::{
+    Action, Fact, LockNews, Locks, MemoEntry, Need, Plan, PodPhase, PodRequest, TaskRequest, claims_at_hand,
+};
 
 use crate::cluster::{Carried, Cluster, Coming};
 
@@ -28,7 +30,7 @@ impl Cluster<'_, '_> {
             }
         }
         for need in plan.needs {
-            let fact = self.answer(&need);
+            let fact = self.answer(member, &need);
             self.observe(member, fact);
         }
         Carried::Out { again }
@@ -106,7 +108,7 @@ impl Cluster<'_, '_> {
         self.after(member, seconds, Coming::TaskEnds(request.node.clone()));
     }
 
-    fn answer(&self, need: &Need) -> Fact {
+    fn answer(&self, member: usize, need: &Need) -> Fact {
         match need {
             Need::Template { cluster_scope, name } => {
                 let (from, plural) = if *cluster_scope {
@@ -121,6 +123,10 @@ impl Cluster<'_, '_> {
             Need::ConfigMap { namespace, name } => {
                 let found = Ok(self.config_maps.get(name).cloned());
                 Fact::ConfigMap { namespace: namespace.clone(), name: name.clone(), found }
+            }
+            Need::VolumeClaims => {
+                let run = &self.members[member].run;
+                claims_at_hand(&run.workflow().metadata.name, run.spec())
             }
             Need::Memo { cache, key } => {
                 let found = Ok(self.memos.get(&(cache.clone(), key.clone())).cloned());

@@ -1,6 +1,7 @@
 //! Facts that the engine lacks, looked up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tiphys_api::WorkflowSpec;
@@ -35,7 +36,7 @@ pub(super) struct ConfigMapMetadata {
 
 impl Workplace {
     /// Looks a fact up and tells it.
-    pub(super) async fn answer(self, need: Need) {
+    pub(super) async fn answer(self, need: Need, spec: Arc<WorkflowSpec>) {
         let fact = match need {
             Need::Template { cluster_scope, name } => {
                 let path = match cluster_scope {
@@ -50,6 +51,10 @@ impl Workplace {
                 let found = self.config_map(&namespace, &name).await;
                 Fact::ConfigMap { namespace, name, found }
             }
+            Need::VolumeClaims => match self.claims(&spec).await {
+                Ok(claims) => Fact::VolumeClaims(claims),
+                Err(message) => Fact::VolumeClaimRefused { message, transient: false },
+            },
             Need::Memo { cache, key } => {
                 let found = self.memo(&cache, &key).await;
                 Fact::Memo { cache, key, found }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tiphys_api::{ArtifactRepositoryRefStatus, WorkflowSpec};
+use tiphys_api::WorkflowSpec;
 use tiphys_contract::TraceContext;
 use tiphys_engine::{Fact, NodeId, PodRequest, is_collected};
 use tiphys_expr::{ambient, template};
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
-use super::prepare::Prepared;
+use super::prepare::{Known, Prepared};
 use super::trace::Begun;
 use crate::cluster::Cluster;
 
@@ -70,8 +70,8 @@ pub(super) struct Workplace {
 pub(super) struct Preparation {
     /// Made once.
     pub prepared: Arc<OnceCell<Prepared>>,
-    /// The artifact repository, as far as it is known.
-    pub repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    /// What of that is known already.
+    pub known: Known,
     /// What is told of the Pod's making, where anything is.
     pub span: Option<Begun>,
 }
@@ -93,7 +93,7 @@ impl Workplace {
     /// Makes a node's Pod; tells what came of it, and tries again for as long as that can help. `since` is when the Pod ended
     /// after which this one comes.
     pub async fn create(self, request: PodRequest, spec: Arc<WorkflowSpec>, made: Preparation, since: Option<Instant>) {
-        let Preparation { prepared, repository, span } = made;
+        let Preparation { prepared, known, span } = made;
         let end = |span: Option<Begun>, outcome| {
             if let Some(span) = span {
                 span.end(outcome);
@@ -106,7 +106,7 @@ impl Workplace {
             self.tell(refused(RATE_LIMITED.to_owned(), true));
             tokio::time::sleep(wait).await;
         }
-        let made = match prepared.get_or_try_init(|| self.prepare(&spec, repository)).await {
+        let made = match prepared.get_or_try_init(|| self.prepare(&spec, known)).await {
             Ok(prepared) => match self.guard(prepared, &spec, &request).await {
                 Ok(()) => self.build(request, &spec, prepared, span.as_ref().map(Begun::context)).await,
                 Err(message) => Err(message),

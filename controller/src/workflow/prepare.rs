@@ -30,31 +30,61 @@ pub(super) struct Prepared {
     pub guarded: OnceCell<()>,
 }
 
+/// What is known already of what all Pods are made of.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The artifact repository.
+    pub repository: Option<Box<ArtifactRepositoryRefStatus>>,
+    /// Whether the workflow's claims are there.
+    pub claims: bool,
+}
+
 impl Workplace {
     /// Prepares the workflow; what is there already stays.
     ///
     /// # Errors
     /// Why there can be no Pods, in words for a node's message.
-    pub async fn prepare(
-        &self,
-        spec: &WorkflowSpec,
-        repository: Option<Box<ArtifactRepositoryRefStatus>>,
-    ) -> Result<Prepared, String> {
-        let config = self.pod_config(spec, repository).await?;
+    pub async fn prepare(&self, spec: &WorkflowSpec, known: Known) -> Result<Prepared, String> {
+        let config = self.pod_config(spec, known.repository).await?;
         if let Some(budget) = &spec.pod_disruption_budget {
             self.budget(budget).await.map_err(|error| {
                 format!("unable to create PDB resource for workflow, {} error: {error}", self.workflow)
             })?;
         }
+        let claims = match known.claims {
+            true => claim_volumes(&self.workflow, spec),
+            // It was asked to end before they were there: only its exit handler needs them.
+            false => self.claims(spec).await.inspect(|claims| {
+                self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
+            }),
+        };
+        let claims = claims.map_err(|error| format!("pvc create error: {error}"))?;
+        Ok(Prepared { config, claims, guarded: OnceCell::new() })
+    }
+
+    /// Makes the workflow's volume claims; those that are there already stay. Gives the volumes over them. What is made before one
+    /// is refused is told.
+    ///
+    /// # Errors
+    /// Why one cannot be made.
+    pub async fn claims(&self, spec: &WorkflowSpec) -> Result<Vec<Value>, String> {
         let mut claims = Vec::new();
         for (index, template) in spec.volume_claim_templates.iter().enumerate() {
-            let name = claim_template_name(index, template)?;
-            claims.push(self.claim(name, template).await.map_err(|error| format!("pvc create error: {error}"))?);
+            let made = match claim_template_name(index, template) {
+                Ok(name) => self.claim(name, template).await,
+                Err(error) => Err(error),
+            };
+            match made {
+                Ok(claim) => claims.push(claim),
+                Err(error) => {
+                    if !claims.is_empty() {
+                        self.tell(Message::Fact(Fact::VolumeClaims(claims)));
+                    }
+                    return Err(error);
+                }
+            }
         }
-        if !claims.is_empty() {
-            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
-        }
-        Ok(Prepared { config, claims, guarded: OnceCell::new() })
+        Ok(claims)
     }
 
     /// The same where somebody else makes what there has to be: what Pods are made of, without making anything.
@@ -68,9 +98,6 @@ impl Workplace {
     ) -> Result<Prepared, String> {
         let config = self.pod_config(spec, repository).await?;
         let claims = claim_volumes(&self.workflow, spec)?;
-        if !claims.is_empty() {
-            self.tell(Message::Fact(Fact::VolumeClaims(claims.clone())));
-        }
         Ok(Prepared { config, claims, guarded: OnceCell::new() })
     }
 
@@ -168,10 +195,13 @@ impl Workplace {
             };
             let reason = error.to_string();
             if reason != told {
-                self.tell(Message::Fact(Fact::VolumeClaimRefused(reason.clone())));
+                self.tell(Message::Fact(Fact::VolumeClaimRefused { message: reason.clone(), transient: true }));
                 told = reason;
             }
             error.wait(&mut backoff).await;
+            if self.to.is_closed() {
+                return Err(error);
+            }
         }
     }
 
@@ -238,10 +268,10 @@ mod tests {
         let volume = place.claim("work", &json!({"metadata": {"name": "work"}, "spec": {}})).await.unwrap();
         assert_eq!(volume["persistentVolumeClaim"]["claimName"], "wf-work");
         assert_eq!(server.changes().len(), 3);
-        let Some(Message::Fact(Fact::VolumeClaimRefused(reason))) = inbox.recv().await else {
+        let Some(Message::Fact(Fact::VolumeClaimRefused { message, transient: true })) = inbox.recv().await else {
             panic!("nothing is told")
         };
-        assert!(reason.contains("exceeded quota: storage"), "{reason}");
+        assert!(message.contains("exceeded quota: storage"), "{message}");
         assert!(inbox.try_recv().is_err(), "it is told once");
     }
 }

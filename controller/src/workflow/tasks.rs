@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::leaving::Leaving;
 use super::message::Message;
 use super::pods::Workplace;
-use super::prepare::Prepared;
+use super::prepare::{Known, Prepared};
 use tiphys_kubernetes::{ApiError, Kind, Pod, TaskSetObject};
 
 /// The tasks of one workflow.
@@ -218,7 +218,8 @@ impl Writer {
     /// Why there is none, in words for its tasks' messages.
     async fn make_agent(&self) -> Result<(), String> {
         let (place, spec) = (&self.place, &self.spec);
-        let prepared = self.prepared.get_or_try_init(|| place.prepare(spec, None)).await?;
+        let prepared =
+            self.prepared.get_or_try_init(|| place.prepare(spec, Known { claims: true, ..Known::default() })).await?;
         let failed = |reason: String| format!("create agent pod failed with reason:\"{reason}\"");
         let plugins = place.executor_plugins(spec).await.map_err(|error| failed(error.to_string()))?;
         let mut config = prepared.config.clone();

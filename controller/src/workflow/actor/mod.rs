@@ -37,7 +37,7 @@ use super::leaving::Leaving;
 use super::message::{Message, Refusal};
 use super::nodes::{Held, make_whole};
 use super::pods::{Preparation, Workplace};
-use super::prepare::Prepared;
+use super::prepare::{Known, Prepared};
 use super::status::Written;
 use super::tally::Tally;
 use super::tasks::{self, Tasks};
@@ -385,8 +385,6 @@ impl Actor {
                         self.creating.remove(node);
                     }
                 }
-                // Pods wait for it as well.
-                self.begun |= matches!(fact, Fact::VolumeClaimRefused(_));
                 if let Some(trace) = &mut self.trace {
                     trace.told(&fact);
                 }
@@ -449,7 +447,7 @@ impl Actor {
         }
         self.wake_at = wake_at;
         for need in needs {
-            tokio::spawn(self.place.clone().answer(need));
+            tokio::spawn(self.place.clone().answer(need, self.run.spec().clone()));
         }
         for action in actions {
             // Whoever takes it over decides the same again.
@@ -536,9 +534,13 @@ impl Actor {
         {
             let node = request.node.clone();
             let (spec, prepared) = (self.run.spec().clone(), self.prepared.clone());
-            let known = (!prepared.initialized()).then(|| self.run.workflow().status.artifact_repository_ref.clone());
+            let status = &self.run.workflow().status;
+            let known = Known {
+                repository: (!prepared.initialized()).then(|| status.artifact_repository_ref.clone()).flatten(),
+                claims: status.persistent_volume_claims.len() >= spec.volume_claim_templates.len(),
+            };
             let span = self.trace.as_ref().map(|trace| trace.pod(node.as_str()));
-            let made = Preparation { prepared, repository: known.flatten(), span };
+            let made = Preparation { prepared, known, span };
             let task = tokio::spawn(self.place.clone().create(*request, spec, made, since));
             self.unanswered.insert(node.clone());
             self.creating.insert(node, task.abort_handle());

@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tiphys_api::Workflow;
-use tiphys_engine::{Action, Fact, LockHolder, LockRequest, NodeId, Plan, PodRequest, Run};
+use tiphys_engine::{Action, Fact, LockHolder, LockRequest, Need, NodeId, Plan, PodRequest, Run, claims_at_hand};
 use tiphys_kubernetes::Pod;
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -157,7 +157,14 @@ impl Shadow {
             let Plan { changed, actions, needs, wake_at, .. } = self.run.plan(Timestamp::now());
             self.wake_at = wake_at;
             for need in needs {
-                tokio::spawn(self.place.clone().answer(need));
+                let spec = self.run.spec().clone();
+                match need {
+                    // Somebody else makes them.
+                    Need::VolumeClaims => {
+                        self.place.tell(Message::Fact(claims_at_hand(&self.place.workflow, &spec)));
+                    }
+                    need => drop(tokio::spawn(self.place.clone().answer(need, spec))),
+                }
             }
             actions.into_iter().for_each(|action| self.act(action));
             if !self.catch_up(&changed) && !self.hear_at_last() {
