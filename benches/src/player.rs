@@ -1,6 +1,5 @@
 //! A node without a machine: its Pods seem to run for a time and end well. It plays kubelet and executor.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// The taint of the node.
-pub const TOLERATION: &str = "bench.tiphys.io/hollow";
+const TAINT: &str = "bench.tiphys.io/hollow";
 const NODE: &str = "tiphys-hollow";
 const NODES: &str = "/api/v1/nodes";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -99,9 +98,10 @@ pub struct Player {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What sends a Pod to the node.
-pub fn node_selector() -> BTreeMap<&'static str, &'static str> {
-    BTreeMap::from([(TOLERATION, "true")])
+/// Sends Pods to the node: into the spec of one, or of a workflow.
+pub fn send_here(spec: &mut Value) {
+    spec["nodeSelector"] = json!({TAINT: "true"});
+    spec["tolerations"] = json!([{"key": TAINT, "operator": "Exists"}]);
 }
 
 impl Player {
@@ -111,8 +111,8 @@ impl Player {
     /// The API server's.
     pub async fn start(api: &Api, namespace: &str, pace: Arc<Pace>) -> Result<Player> {
         let node = json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {TOLERATION: "true"}},
-            "spec": {"taints": [{"key": TOLERATION, "effect": "NoSchedule"}]},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {TAINT: "true"}},
+            "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
         });
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE},
@@ -132,7 +132,7 @@ impl Player {
                 "lastTransitionTime": now}],
         }});
         api.patch(&format!("{NODES}/{NODE}/status"), &ready).await?;
-        let taints = json!({"spec": {"taints": [{"key": TOLERATION, "effect": "NoSchedule"}]}});
+        let taints = json!({"spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]}});
         api.patch(&format!("{NODES}/{NODE}"), &taints).await?;
         let heart = tokio::spawn(beat(api.clone()));
         let pods = tokio::spawn(play(api.clone(), Kind::Pod.within(namespace), pace));

@@ -10,7 +10,7 @@ use tiphys_kubernetes::{Api, Event, Kind, Metadata, watch, watch_for};
 use tokio::sync::mpsc;
 
 use crate::IN_FLIGHT;
-use crate::player::{Pace, TOLERATION, node_selector};
+use crate::player::{Pace, send_here};
 
 const KIND: &str = "bench.tiphys.io/kind";
 const COMPLETED: &str = "workflows.argoproj.io/completed";
@@ -29,7 +29,8 @@ pub async fn one_pod_each(api: &Api, namespace: &str, count: usize) -> Result<f6
     let path = Kind::Workflow.within(namespace).path().to_owned();
     let begun = Instant::now();
     let made = stream::iter(0..count).map(|number| {
-        let workflow = workflow("one", &format!("one-{number}"), json!([step()]), "step");
+        let mut workflow = workflow("one", &format!("one-{number}"), json!([step()]), "step");
+        send_here(&mut workflow["spec"]);
         let path = path.clone();
         async move { api.create(&path, &workflow).await }
     });
@@ -48,8 +49,10 @@ pub async fn one_pod_each(api: &Api, namespace: &str, count: usize) -> Result<f6
 pub async fn fan_out(api: &Api, namespace: &str, name: &str, count: usize, held: Option<&Pace>) -> Result<f64> {
     let each = json!({"name": "each", "template": "step", "withSequence": {"count": count.to_string()}});
     let templates = json!([step(), {"name": "main", "steps": [[each]]}]);
+    let mut workflow = workflow(name, name, templates, "main");
+    send_here(&mut workflow["spec"]);
     let begun = Instant::now();
-    api.create(Kind::Workflow.within(namespace).path(), &workflow(name, name, templates, "main")).await?;
+    api.create(Kind::Workflow.within(namespace).path(), &workflow).await?;
     match held {
         Some(pace) => pace.running(count).await,
         None => over(api, namespace, 1, name).await?,
@@ -72,8 +75,8 @@ pub async fn chain(api: &Api, namespace: &str, name: &str, count: usize, image: 
         templates[0]["container"]["image"] = image.into();
     }
     let mut workflow = workflow(name, name, templates, "main");
-    if let (Some(_), Some(spec)) = (image, workflow["spec"].as_object_mut()) {
-        spec.retain(|field, _| field != "nodeSelector" && field != "tolerations");
+    if image.is_none() {
+        send_here(&mut workflow["spec"]);
     }
     let begun = Instant::now();
     api.create(Kind::Workflow.within(namespace).path(), &workflow).await?;
@@ -140,9 +143,6 @@ fn step() -> Value {
 fn workflow(kind: &str, name: &str, templates: Value, entrypoint: &str) -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": name, "labels": {KIND: kind}},
-        "spec": {
-            "entrypoint": entrypoint, "templates": templates,
-            "nodeSelector": node_selector(), "tolerations": [{"key": TOLERATION, "operator": "Exists"}],
-        },
+        "spec": {"entrypoint": entrypoint, "templates": templates},
     })
 }
