@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiphys_kubernetes::{ApiError, Backoff, Event, Kind, Metadata, watch_for};
+use tiphys_kubernetes::{ApiError, Event, Kind, Metadata, retried, watch_for};
 
 use crate::cluster::Cluster;
 
@@ -104,15 +104,11 @@ async fn has_field(cluster: &Cluster) -> Result<bool, ApiError> {
         },
     });
     let path = Kind::Pod.within(namespace).query(&[("dryRun", "All")]);
-    let mut backoff = Backoff::default();
-    loop {
-        match cluster.api.create(&path, &pod).await {
-            Ok(made) => return Ok(keeps_image(&made)),
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            // A volume without a source is none.
-            Err(ApiError::Refused { code: 422, .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        }
+    match retried(|| cluster.api.create(&path, &pod)).await {
+        Ok(made) => Ok(keeps_image(&made)),
+        // A volume without a source is none.
+        Err(ApiError::Refused { code: 422, .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod pod_options;
 pub mod pod_rate;
 mod pod_state;
 pub mod pprof;
+mod requests;
 pub mod retention;
 pub mod serve;
 pub mod shadow;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tiphys_api::WorkflowPhase;
 use tiphys_archive::{ARCHIVING_STATUS, PENDING};
 use tiphys_contract::label;
-use tiphys_kubernetes::{Backoff, Event, Kind, METADATA_ALONE, Metadata, ObjectMeta, watch};
+use tiphys_kubernetes::{Event, Kind, METADATA_ALONE, Metadata, ObjectMeta, watch};
 
 use crate::cluster::Cluster;
 
@@ -138,19 +138,11 @@ async fn delete(cluster: Arc<Cluster>, over: Over) {
     let Over { namespace, name, uid, .. } = over;
     let path = Kind::Workflow.within(&namespace).named(&name);
     let options = json!({"propagationPolicy": cluster.config().propagation, "preconditions": {"uid": uid}});
-    let mut backoff = Backoff::default();
-    loop {
-        let outcome = {
-            let _turn = cluster.other.acquire().await;
-            cluster.api.delete(&path, &options).await
-        };
-        match outcome {
-            Ok(()) => return tracing::info!(namespace, workflow = name, "deleted by the retention policy"),
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            // Another one has the name by now.
-            Err(error) if error.is_conflict() => return,
-            Err(error) => return tracing::error!(namespace, workflow = name, %error, "a workflow cannot be deleted"),
-        }
+    match cluster.remove(&path, &options).await {
+        Ok(()) => tracing::info!(namespace, workflow = name, "deleted by the retention policy"),
+        // Another one has the name by now.
+        Err(error) if error.is_conflict() => {}
+        Err(error) => tracing::error!(namespace, workflow = name, %error, "a workflow cannot be deleted"),
     }
 }
 

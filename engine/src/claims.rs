@@ -36,10 +36,7 @@ pub fn claim_volumes(workflow: &str, spec: &WorkflowSpec) -> Result<Vec<Value>, 
 
 /// The answer to [`crate::Need::VolumeClaims`] of a driver that needs to do nothing for them to be there.
 pub fn claims_at_hand(workflow: &str, spec: &WorkflowSpec) -> Fact {
-    match claim_volumes(workflow, spec) {
-        Ok(claims) => Fact::VolumeClaims(claims),
-        Err(message) => Fact::VolumeClaimRefused { message, transient: false },
-    }
+    Fact::volume_claims(claim_volumes(workflow, spec))
 }
 
 /// Whether a workflow's claims stay when it has ended so: by default they do unless it succeeded.

@@ -97,13 +97,13 @@ pub(crate) fn expand(task: &Task, scope: &Scope<'_>) -> Result<Option<Vec<Task>>
     let bare = Task { with_items: Vec::new(), with_param: String::new(), with_sequence: None, ..task.clone() };
     let text = to_json(&bare);
     let skipped = !task.when.is_empty() && when::evaluate(&task.when) == Ok(false);
+    // Of what will not run nothing is asked: an absent output is left as it is written.
+    let present = Present(scope);
+    let around: &dyn Variables = if skipped { &present } else { scope };
     let mut tasks = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let (variables, description) = item_variables(item)?;
         let mut expanded: Task = if text.contains("{{") {
-            // Of what will not run nothing is asked: an absent output is left as it is written.
-            let present = Present(scope);
-            let around: &dyn Variables = if skipped { &present } else { scope };
             let layered = Layered(&variables, around);
             let replaced = template::replace(&text, &layered, skipped).map_err(in_words)?;
             serde_json::from_str(&replaced).map_err(broken)?

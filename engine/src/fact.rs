@@ -133,6 +133,16 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// The answer to [`crate::Need::VolumeClaims`], once and for all: the volumes over them, or why one cannot be made.
+    pub fn volume_claims(answer: Result<Vec<Value>, String>) -> Fact {
+        match answer {
+            Ok(volumes) => Fact::VolumeClaims(volumes),
+            Err(message) => Fact::VolumeClaimRefused { message, transient: false },
+        }
+    }
+}
+
 /// What came of looking for a ConfigMap.
 pub type ConfigMapFound = Result<Option<ConfigMapData>, String>;
 

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use crate::error::ApiError;
+
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -28,6 +30,20 @@ impl Backoff {
     }
 }
 
+/// Sends a request until it is answered for good.
+///
+/// # Errors
+/// What sending it again cannot help.
+pub async fn retried<T, F: Future<Output = Result<T, ApiError>>>(request: impl Fn() -> F) -> Result<T, ApiError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match request().await {
+            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
+            answer => return answer,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +57,28 @@ mod tests {
         assert!(last >= LONGEST / 2 && last <= LONGEST);
         backoff.reset();
         assert!(backoff.pause() <= FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_sent_again_until_that_cannot_help() {
+        let sent = std::cell::Cell::new(0);
+        let answered = |codes: &'static [u16]| {
+            sent.set(0);
+            let request = || async {
+                let code = codes.get(sent.get()).copied();
+                sent.set(sent.get() + 1);
+                code.map_or(Ok(()), |code| {
+                    Err(ApiError::Refused { code, reason: String::new(), message: String::new(), retry_after: None })
+                })
+            };
+            let begun = tokio::time::Instant::now();
+            async move { (retried(request).await, begun.elapsed()) }
+        };
+        let (answer, took) = answered(&[503, 429]).await;
+        assert!(answer.is_ok() && took >= FIRST, "{answer:?} after {took:?}");
+        assert_eq!(sent.get(), 3);
+        let (answer, _) = answered(&[500, 404]).await;
+        assert!(answer.unwrap_err().is_not_found());
+        assert_eq!(sent.get(), 2);
     }
 }

@@ -18,7 +18,7 @@ mod secret;
 mod watch;
 
 pub use api::{Answered, Api, Observer};
-pub use backoff::Backoff;
+pub use backoff::{Backoff, retried};
 pub use connect::{Access, ConnectError, connect};
 pub use error::ApiError;
 pub use gate::Gate;

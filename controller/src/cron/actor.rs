@@ -16,7 +16,7 @@ use tiphys_expr::ambient;
 use tiphys_kubernetes::{Backoff, Kind, ObjectMeta};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::requests::{change, delete, read, terminate};
+use super::requests::{delete, terminate};
 use super::templates;
 use crate::cluster::Cluster;
 
@@ -153,7 +153,7 @@ impl Actor {
                     self.children.values().filter(|child| !listed.contains(&child.uid)).cloned().collect();
                 for child in missing {
                     let path = Kind::Workflow.within(&self.cron.metadata.namespace).named(&child.name);
-                    let found = read::<ObjectMeta>(&self.cluster, &path).await;
+                    let found = self.cluster.read::<ObjectMeta>(&path).await;
                     if found.map_or(true, |found| found.metadata.uid != child.uid) {
                         self.gone(&child.uid);
                     }
@@ -317,7 +317,7 @@ impl Actor {
         let Some(mut patch) = cron::changes(&before, &self.cron) else { return true };
         patch["metadata"]["resourceVersion"] = before.metadata.resource_version.as_str().into();
         let path = Kind::CronWorkflow.within(&before.metadata.namespace).named(&before.metadata.name);
-        match change(&self.cluster, &path, &patch).await {
+        match self.cluster.retried(|| self.cluster.api.patch(&path, &patch)).await {
             Ok(version) => {
                 self.cron.metadata.resource_version = version;
                 true
@@ -341,7 +341,7 @@ impl Actor {
         for uid in cron::surplus(&self.cron, self.children.values()).unknown {
             let Some(child) = self.children.get_mut(&uid) else { continue };
             let path = Kind::Workflow.within(&namespace).named(&child.name);
-            match read::<Over>(&self.cluster, &path).await {
+            match self.cluster.read::<Over>(&path).await {
                 Ok(over) => child.finished = Some(over.status.finished_at.unwrap_or_default()),
                 Err(error) if error.is_not_found() => self.gone(&uid),
                 Err(error) => {

@@ -3,49 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tiphys_api::Time;
-use tiphys_kubernetes::{ApiError, Backoff, Kind};
+use tiphys_kubernetes::{ApiError, Kind};
 
 use crate::cluster::Cluster;
-
-/// Reads an object, again for as long as that can help.
-pub(super) async fn read<T: DeserializeOwned>(cluster: &Cluster, path: &str) -> Result<T, ApiError> {
-    let mut backoff = Backoff::default();
-    loop {
-        let answer = {
-            let _turn = cluster.other.acquire().await;
-            cluster.api.get(path).await
-        };
-        match answer {
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            answer => return answer,
-        }
-    }
-}
-
-/// Changes an object, again for as long as that can help; gives its new version.
-pub(super) async fn change(cluster: &Cluster, path: &str, patch: &Value) -> Result<String, ApiError> {
-    let mut backoff = Backoff::default();
-    loop {
-        let answer = {
-            let _turn = cluster.writing.acquire().await;
-            cluster.api.patch(path, patch).await
-        };
-        match answer {
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            answer => return answer,
-        }
-    }
-}
 
 /// Terminates a workflow. One that is gone is no error. argo: workflow/util, TerminateWorkflow.
 pub(super) async fn terminate(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), ApiError> {
     let path = Kind::Workflow.within(namespace).named(name);
-    match change(cluster, &path, &json!({"spec": {"shutdown": "Terminate"}})).await {
+    match cluster.change(&path, &json!({"spec": {"shutdown": "Terminate"}})).await {
         Err(error) if error.is_not_found() => Ok(()),
-        answer => answer.map(|_| ()),
+        answer => answer,
     }
 }
 

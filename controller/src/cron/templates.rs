@@ -6,7 +6,6 @@ use tiphys_api::{CronWorkflow, WorkflowSpec};
 use tiphys_engine::validate::{self, Templates};
 use tiphys_kubernetes::Kind;
 
-use super::requests::read;
 use crate::cluster::Cluster;
 
 #[derive(Deserialize)]
@@ -37,7 +36,7 @@ pub(super) async fn problem(cluster: &Cluster, cron: &CronWorkflow) -> Option<St
             true => Kind::ClusterWorkflowTemplate.within("").named(&key.1),
             false => Kind::WorkflowTemplate.within(&cron.metadata.namespace).named(&key.1),
         };
-        let found = match read::<TemplateObject>(cluster, &path).await {
+        let found = match cluster.read::<TemplateObject>(&path).await {
             Ok(object) => Some(object.spec),
             Err(error) => {
                 tracing::debug!(cron_workflow = cron.metadata.name, template = key.1, %error, "a template cannot be read");

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::cluster::Cluster;
 use crate::workflow::Message;
 use database::Job;
-use tiphys_kubernetes::{Backoff, Kind, Metadata, Pages};
+use tiphys_kubernetes::{Backoff, Kind, Metadata, Pages, retried};
 
 /// Workflows a page.
 const PAGE: &str = "200";
@@ -241,20 +241,14 @@ pub async fn holders(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<
 /// Looks limits up, again for as long as that can help.
 async fn read_limits(cluster: Arc<Cluster>, namespace: String, name: String) {
     let path = Kind::ConfigMap.within(&namespace).named(&name);
-    let mut backoff = Backoff::default();
-    let limits = loop {
-        match cluster.api.get::<Limits>(&path).await {
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            Err(error) => {
-                if error.is_shut() {
-                    return;
-                }
-                if !error.is_not_found() {
-                    tracing::warn!(namespace, config_map = name, %error, "limits of semaphores cannot be read");
-                }
-                break None;
+    let limits = match retried(|| cluster.api.get::<Limits>(&path)).await {
+        Ok(limits) => Some(limits.data),
+        Err(error) if error.is_shut() => return,
+        Err(error) => {
+            if !error.is_not_found() {
+                tracing::warn!(namespace, config_map = name, %error, "limits of semaphores cannot be read");
             }
-            Ok(limits) => break Some(limits.data),
+            None
         }
     };
     let mut state = cluster.locks.state();

@@ -125,22 +125,13 @@ impl Asking {
 
 /// What a workflow asks with; None: it is gone.
 async fn read(cluster: &Cluster, workflow: &Named) -> Option<Request> {
-    let mut backoff = Backoff::default();
-    loop {
-        let turn = cluster.other.acquire().await;
-        let answer = cluster.api.get::<Asking>(&path(workflow)).await;
-        drop(turn);
-        match answer {
-            Ok(asking) => return (asking.metadata.uid == workflow.uid).then(|| asking.request()),
-            Err(error) if error.is_not_found() || error.is_shut() => return None,
-            // Whoever drives it says so to the user, and it is over then.
-            Err(ApiError::Unreadable(_)) => return Some(Request { goes_on: true, ..Asking::default().request() }),
-            Err(error) => {
-                let (namespace, name) = &workflow.key;
-                tracing::warn!(namespace, workflow = name, %error, "a workflow that wants to begin cannot be read yet");
-                error.wait(&mut backoff).await;
-            }
-        }
+    let path = path(workflow);
+    let failing = "a workflow that wants to begin cannot be read yet";
+    match insist(cluster, workflow, failing, || cluster.api.get::<Asking>(&path)).await {
+        Ok(asking) => (asking.metadata.uid == workflow.uid).then(|| asking.request()),
+        // Whoever drives it says so to the user, and it is over then.
+        Err(ApiError::Unreadable(_)) => Some(Request { goes_on: true, ..Asking::default().request() }),
+        Err(_) => None,
     }
 }
 
@@ -148,38 +139,49 @@ async fn read(cluster: &Cluster, workflow: &Named) -> Option<Request> {
 async fn postpone(cluster: &Cluster, workflow: &Named, version: &str) -> Option<String> {
     let (namespace, name) = &workflow.key;
     tracing::info!(namespace, workflow = name, "postponed due to max parallelism limit");
-    let mut backoff = Backoff::default();
-    loop {
-        let turn = cluster.other.acquire().await;
-        let answer = cluster.api.patch(&path(workflow), &postponement(version)).await;
-        drop(turn);
-        match answer {
-            Ok(version) => return Some(version),
-            // Somebody else has written; that is told, and it is read again.
-            Err(error) if error.is_conflict() || error.is_not_found() || error.is_shut() => return None,
-            Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-            Err(error) => {
-                tracing::warn!(namespace, workflow = name, %error, "why a workflow waits cannot be written");
-                return None;
-            }
+    let (path, patch) = (path(workflow), postponement(version));
+    match cluster.retried(|| cluster.api.patch(&path, &patch)).await {
+        Ok(version) => Some(version),
+        // Somebody else has written; that is told, and it is read again.
+        Err(error) if error.is_conflict() || error.is_not_found() || error.is_shut() => None,
+        Err(error) => {
+            tracing::warn!(namespace, workflow = name, %error, "why a workflow waits cannot be written");
+            None
         }
     }
 }
 
 async fn label_admitted(cluster: &Cluster, workflow: &Named) {
+    let path = path(workflow);
     let patch = json!({"metadata": {"labels": {label::ADMITTED: workflow.uid}}});
+    let failing = "a workflow cannot be labelled as admitted yet; it keeps its place";
+    // Where it is gone, or the shard is, nobody waits for the label.
+    let _ = insist(cluster, workflow, failing, || cluster.api.patch(&path, &patch)).await;
+}
+
+/// Sends a request, again until it is answered, the workflow is gone or the shard is: whatever else is wrong may pass.
+async fn insist<T, F>(
+    cluster: &Cluster,
+    workflow: &Named,
+    failing: &str,
+    request: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let (namespace, name) = &workflow.key;
     let mut backoff = Backoff::default();
     loop {
-        let turn = cluster.other.acquire().await;
-        let answer = cluster.api.patch(&path(workflow), &patch).await;
-        drop(turn);
-        let Err(error) = answer else { return };
-        if error.is_not_found() || error.is_shut() {
-            return;
+        match cluster.in_turn(request()).await {
+            Err(error) if error.is_not_found() || error.is_shut() || matches!(error, ApiError::Unreadable(_)) => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(namespace, workflow = name, %error, "{failing}");
+                error.wait(&mut backoff).await;
+            }
+            answer => return answer,
         }
-        let (namespace, name) = &workflow.key;
-        tracing::warn!(namespace, workflow = name, %error, "a workflow cannot be labelled as admitted yet; it keeps its place");
-        error.wait(&mut backoff).await;
     }
 }
 

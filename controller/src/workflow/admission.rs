@@ -61,7 +61,7 @@ pub(super) async fn admitted(
                 },
             }
         };
-        workflow = match place.read::<Workflow>(&place.path()).await {
+        workflow = match place.cluster.read::<Workflow>(&place.path()).await {
             Ok(workflow) if workflow.metadata.uid == *place.uid => workflow,
             Ok(_) => return Ok(None),
             Err(error) if error.is_not_found() => return Ok(None),
@@ -76,7 +76,7 @@ pub(super) async fn admitted(
 /// Tells the user why nothing happens.
 async fn postpone(place: &Workplace, workflow: &Workflow) {
     tracing::info!(namespace = %place.namespace, workflow = %place.workflow, "postponed due to max parallelism limit");
-    match place.change(&place.path(), &postponement(&workflow.metadata.resource_version)).await {
+    match place.cluster.change(&place.path(), &postponement(&workflow.metadata.resource_version)).await {
         // Somebody else has written; that is told, and leads back here.
         Err(error) if !error.is_conflict() && !error.is_not_found() => {
             tracing::warn!(namespace = %place.namespace, workflow = %place.workflow, %error, "why a workflow waits cannot be written");

@@ -111,7 +111,7 @@ impl Workplace {
     /// The API server's.
     pub(super) async fn guard_artifacts(&self) -> Result<(), ApiError> {
         loop {
-            let workflow = self.read::<ObjectMeta>(&self.path()).await?;
+            let workflow = self.cluster.read::<ObjectMeta>(&self.path()).await?;
             let mut finalizers = workflow.metadata.finalizers;
             if finalizers.iter().any(|one| one == FINALIZER) {
                 return Ok(());
@@ -119,7 +119,7 @@ impl Workplace {
             finalizers.push(FINALIZER.to_owned());
             let version = workflow.metadata.resource_version;
             let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-            match self.change(&self.path(), &patch).await {
+            match self.cluster.change(&self.path(), &patch).await {
                 Err(error) if error.is_conflict() => {}
                 outcome => return outcome,
             }
@@ -129,7 +129,7 @@ impl Workplace {
     /// Does what can be done now, and waits for Pods that are at it.
     async fn collect(&self) -> Result<(), ApiError> {
         loop {
-            let workflow = match self.read::<Workflow>(&self.path()).await {
+            let workflow = match self.cluster.read::<Workflow>(&self.path()).await {
                 Err(error) if error.is_not_found() => return Ok(()),
                 workflow => workflow?,
             };
@@ -174,11 +174,11 @@ impl Workplace {
             }
             progress.strategies_processed.insert(strategy.as_str().to_owned(), true);
             let done = json!({"status": {"artifactGCStatus": {"strategiesProcessed": {strategy.as_str(): true}}}});
-            self.change(&self.path(), &done).await?;
+            self.cluster.change(&self.path(), &done).await?;
         }
         let selector = format!("{}={},{OF_WORKFLOW}", label::WORKFLOW, self.workflow);
         let pods = Kind::Pod.within(&self.namespace).query(&[("labelSelector", &selector)]);
-        let pods = self.read::<List<GcPod>>(&pods).await?.items;
+        let pods = self.cluster.read::<List<GcPod>>(&pods).await?.items;
         let is_new = |pod: &GcPod| progress.pods_recouped.get(&pod.metadata.name) != Some(&true);
         let (over, open): (Vec<GcPod>, Vec<GcPod>) = pods.into_iter().filter(is_new).partition(GcPod::is_over);
         if !over.is_empty() {
@@ -226,8 +226,8 @@ impl Workplace {
             },
             "spec": {"artifactsByNode": by_node},
         });
-        self.make(tasks.path(), &task).await?;
-        let made: ObjectMeta = self.read(&tasks.named(&name)).await?;
+        self.cluster.make(tasks.path(), &task).await?;
+        let made: ObjectMeta = self.cluster.read(&tasks.named(&name)).await?;
         let owner = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowArtifactGCTask", "name": name,
             "uid": made.metadata.uid, "controller": true, "blockOwnerDeletion": true,
@@ -257,7 +257,7 @@ impl Workplace {
             }
         };
         match built {
-            Ok(pod) => self.make(Kind::Pod.within(&self.namespace).path(), &pod).await.map(|_| ()),
+            Ok(pod) => self.cluster.make(Kind::Pod.within(&self.namespace).path(), &pod).await.map(|_| ()),
             Err(reason) => self.tell_failure(workflow, strategy.as_str(), &reason).await,
         }
     }
@@ -277,7 +277,7 @@ impl Workplace {
             }
             let selector = format!("{}={}", label::ARTIFACT_GC_POD, collection_label(&pod.metadata.name));
             let tasks = Kind::WorkflowArtifactGCTask.within(&self.namespace).query(&[("labelSelector", &selector)]);
-            for task in self.read::<List<Task>>(&tasks).await?.items {
+            for task in self.cluster.read::<List<Task>>(&tasks).await?.items {
                 let failed = take_results(workflow, &task, &mut nodes);
                 if failed.is_empty() && pod.status.phase == "Succeeded" {
                     finished.push(task.metadata.name);
@@ -310,7 +310,7 @@ impl Workplace {
                 }
             }
         }
-        self.change(&self.path(), &patch).await?;
+        self.cluster.change(&self.path(), &patch).await?;
         let named = &patch["status"]["offloadNodeStatusVersion"];
         if named.is_string() && *named != held.version.as_str() {
             self.clone().forget_outside(held.version.clone()).await;
@@ -318,21 +318,21 @@ impl Workplace {
         // With its task goes the Pod. One that failed stays, to be looked at.
         for name in finished {
             let path = Kind::WorkflowArtifactGCTask.within(&self.namespace).named(&name);
-            self.remove(&path, &json!({"propagationPolicy": "Background"})).await?;
+            self.cluster.remove(&path, &json!({"propagationPolicy": "Background"})).await?;
         }
         Ok(())
     }
 
     /// Nothing keeps the workflow any longer.
     async fn let_go(&self) -> Result<(), ApiError> {
-        let workflow = match self.read::<ObjectMeta>(&self.path()).await {
+        let workflow = match self.cluster.read::<ObjectMeta>(&self.path()).await {
             Err(error) if error.is_not_found() => return Ok(()),
             workflow => workflow?,
         };
         let Metadata { finalizers, resource_version, .. } = workflow.metadata;
         let left: Vec<String> = finalizers.into_iter().filter(|one| one != FINALIZER).collect();
         let patch = json!({"metadata": {"finalizers": left, "resourceVersion": resource_version}});
-        match self.change(&self.path(), &patch).await {
+        match self.cluster.change(&self.path(), &patch).await {
             Err(error) if error.is_not_found() => Ok(()),
             outcome => outcome,
         }
@@ -341,7 +341,7 @@ impl Workplace {
     async fn tell_failure(&self, workflow: &Workflow, strategy: &str, reason: &str) -> Result<(), ApiError> {
         let mut workflow = workflow.clone();
         self.tell_failure_in(&mut workflow, strategy, reason);
-        self.change(&self.path(), &json!({"status": {"conditions": workflow.status.conditions}})).await
+        self.cluster.change(&self.path(), &json!({"status": {"conditions": workflow.status.conditions}})).await
     }
 
     /// Sets the condition, and tells the event.

@@ -60,7 +60,7 @@ impl Workplace {
         for namespace in namespaces {
             let selector = format!("{MAP_TYPE}={PLUGIN}");
             let path = Kind::ConfigMap.within(namespace).query(&[("labelSelector", &selector)]);
-            let maps = self.read::<List<ConfigMapObject>>(&path).await;
+            let maps = self.cluster.read::<List<ConfigMapObject>>(&path).await;
             let maps = maps.map_err(|error| PluginError::List { namespace: (*namespace).to_owned(), error })?;
             for map in maps.items {
                 // One that is wrong must not keep others from their work. argo: controller.go, newConfigMapInformer.

@@ -51,7 +51,7 @@ impl Workplace {
         if let Some(seconds) = grace {
             options["gracePeriodSeconds"] = seconds.into();
         }
-        match self.remove(&path, &options).await {
+        match self.cluster.remove(&path, &options).await {
             // With another uid, another Pod has the name by now.
             Err(error) if !error.is_conflict() => {
                 tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be deleted");
@@ -84,17 +84,12 @@ impl Workplace {
     async fn unguard(&self, pod: &Leaving) {
         let path = Kind::Pod.within(&self.namespace).named(&pod.name);
         let patch = json!({"metadata": {"uid": pod.uid, UNGUARD: [label::STATUS_FINALIZER]}});
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                // With another uid, another Pod has the name by now.
-                Err(error) if !error.is_not_found() && !error.is_conflict() => {
-                    let namespace = &self.namespace;
-                    return tracing::error!(%namespace, pod = %pod.name, %error, "a Pod keeps its finalizer");
-                }
-                _ => return,
+        match self.cluster.retried(|| self.cluster.api.patch_strategically(&path, &patch)).await {
+            // With another uid, another Pod has the name by now.
+            Err(error) if !error.is_not_found() && !error.is_conflict() => {
+                tracing::error!(namespace = %self.namespace, pod = %pod.name, %error, "a Pod keeps its finalizer");
             }
+            _ => {}
         }
     }
 

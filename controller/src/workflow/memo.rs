@@ -111,7 +111,7 @@ impl Workplace {
     /// The entry, and the version of the ConfigMap that it is in.
     async fn versioned_entry_of_map(&self, cache: &str, key: &str) -> Result<Option<(Entry, String)>, String> {
         let path = Kind::ConfigMap.within(&self.namespace).named(cache);
-        let map = match self.read::<ConfigMapObject>(&path).await {
+        let map = match self.cluster.read::<ConfigMapObject>(&path).await {
             Ok(map) => map,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(format!("failed to load memoization cache {cache}: {error}")),
@@ -129,7 +129,7 @@ impl Workplace {
         let text = serde_json::to_string(entry)?;
         let maps = Kind::ConfigMap.within(&self.namespace);
         let patch = json!({"data": {key: text}});
-        match self.change(&maps.named(cache), &patch).await {
+        match self.cluster.change(&maps.named(cache), &patch).await {
             Err(error) if error.is_not_found() => {}
             changed => return changed,
         }
@@ -139,8 +139,8 @@ impl Workplace {
             "data": {key: text},
         });
         // Another step may have made it in the meantime.
-        if !self.make(maps.path(), &map).await? {
-            self.change(&maps.named(cache), &patch).await?;
+        if !self.cluster.make(maps.path(), &map).await? {
+            self.cluster.change(&maps.named(cache), &patch).await?;
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Workplace {
             let patch = text.map(|text| json!({"metadata": {"resourceVersion": version}, "data": {&key: text}}));
             match patch {
                 Err(reason) => break Err(reason),
-                Ok(patch) => match self.change(&maps.named(&cache), &patch).await {
+                Ok(patch) => match self.cluster.change(&maps.named(&cache), &patch).await {
                     Err(error) if error.is_conflict() => {}
                     outcome => break outcome.map_err(|error| error.to_string()),
                 },

@@ -43,7 +43,7 @@ impl Workplace {
                     true => Kind::ClusterWorkflowTemplate.within("").named(&name),
                     false => Kind::WorkflowTemplate.within(&self.namespace).named(&name),
                 };
-                let found = self.read::<TemplateObject>(&path).await;
+                let found = self.cluster.read::<TemplateObject>(&path).await;
                 let found = found.map(|object| Box::new(object.spec)).map_err(|error| error.to_string());
                 Fact::Template { cluster_scope, name, found }
             }
@@ -51,10 +51,7 @@ impl Workplace {
                 let found = self.config_map(&namespace, &name).await;
                 Fact::ConfigMap { namespace, name, found }
             }
-            Need::VolumeClaims => match self.claims(&spec).await {
-                Ok(claims) => Fact::VolumeClaims(claims),
-                Err(message) => Fact::VolumeClaimRefused { message, transient: false },
-            },
+            Need::VolumeClaims => Fact::volume_claims(self.claims(&spec).await),
             Need::Memo { cache, key } => {
                 let found = self.memo(&cache, &key).await;
                 Fact::Memo { cache, key, found }
@@ -65,7 +62,7 @@ impl Workplace {
 
     /// Looks for a ConfigMap.
     pub(super) async fn config_map(&self, namespace: &str, name: &str) -> ConfigMapFound {
-        match self.read::<ConfigMapObject>(&Kind::ConfigMap.within(namespace).named(name)).await {
+        match self.cluster.read::<ConfigMapObject>(&Kind::ConfigMap.within(namespace).named(name)).await {
             Ok(map) => {
                 let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
                 Ok(Some(ConfigMapData { labels, annotations, data: map.data }))

@@ -232,62 +232,11 @@ impl Workplace {
     async fn token_secret(&self, account: &str) -> Result<String, String> {
         const ANNOTATION: &str = "workflows.argoproj.io/service-account-token.name";
         let path = Kind::ServiceAccount.within(&self.namespace).named(account);
-        let object: Value = self.read(&path).await.map_err(|error| error.to_string())?;
+        let object: Value = self.cluster.read(&path).await.map_err(|error| error.to_string())?;
         let listed = object.pointer("/secrets/0/name").and_then(Value::as_str);
         let annotated = object["metadata"]["annotations"][ANNOTATION].as_str();
         let name = listed.or(annotated).map(str::to_owned);
         Ok(name.unwrap_or_else(|| format!("{account}.service-account-token")))
-    }
-
-    /// Sends a request when it is its turn.
-    pub(super) async fn in_turn<F: Future>(&self, request: F) -> F::Output {
-        let _turn = self.cluster.other.acquire().await;
-        request.await
-    }
-
-    /// Reads an object, again for as long as that can help.
-    pub async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.get(path)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                answer => return answer,
-            }
-        }
-    }
-
-    /// Makes an object, again for as long as that can help. Tells whether it was made now, and not there already.
-    pub async fn make(&self, collection: &str, object: &Value) -> Result<bool, ApiError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.create(collection, object)).await {
-                Err(error) if error.is_already_there() => return Ok(false),
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                answer => return answer.map(|_| true),
-            }
-        }
-    }
-
-    /// Changes an object, again for as long as that can help.
-    pub async fn change(&self, path: &str, patch: &Value) -> Result<(), ApiError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch(path, patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                answer => return answer.map(|_| ()),
-            }
-        }
-    }
-
-    /// Deletes an object, again for as long as that can help.
-    pub async fn remove(&self, path: &str, options: &Value) -> Result<(), ApiError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.delete(path, options)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                answer => return answer,
-            }
-        }
     }
 
     /// Creates the Pod, and before it the ConfigMap that it mounts.
@@ -326,7 +275,7 @@ impl Workplace {
     /// Whether a Pod that was not in a list is really gone.
     pub async fn look_for(self, node: NodeId, name: String, uid: String) {
         let path = Kind::Pod.within(&self.namespace).named(&name);
-        match self.read::<Pod>(&path).await {
+        match self.cluster.read::<Pod>(&path).await {
             Ok(pod) if pod.metadata.uid == uid => self.tell(Message::Pod(Box::new(pod), Instant::now())),
             Err(error) if !error.is_not_found() => {
                 tracing::warn!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be read");

@@ -69,22 +69,22 @@ impl Workplace {
     /// Why one cannot be made.
     pub async fn claims(&self, spec: &WorkflowSpec) -> Result<Vec<Value>, String> {
         let mut claims = Vec::new();
-        for (index, template) in spec.volume_claim_templates.iter().enumerate() {
-            let made = match claim_template_name(index, template) {
-                Ok(name) => self.claim(name, template).await,
-                Err(error) => Err(error),
-            };
-            match made {
-                Ok(claim) => claims.push(claim),
-                Err(error) => {
-                    if !claims.is_empty() {
-                        self.tell(Message::Fact(Fact::VolumeClaims(claims)));
-                    }
-                    return Err(error);
+        let made = async {
+            for (index, template) in spec.volume_claim_templates.iter().enumerate() {
+                let name = claim_template_name(index, template)?;
+                claims.push(self.claim(name, template).await?);
+            }
+            Ok(())
+        };
+        match made.await {
+            Ok(()) => Ok(claims),
+            Err(error) => {
+                if !claims.is_empty() {
+                    self.tell(Message::Fact(Fact::VolumeClaims(claims)));
                 }
+                Err(error)
             }
         }
-        Ok(claims)
     }
 
     /// The same where somebody else makes what there has to be: what Pods are made of, without making anything.
@@ -156,7 +156,7 @@ impl Workplace {
             "metadata": {"name": &*self.workflow, "labels": labels, "ownerReferences": self.owner()},
             "spec": spec,
         });
-        self.make(Kind::PodDisruptionBudget.within(&self.namespace).path(), &budget).await.map(|_| ())
+        self.cluster.make(Kind::PodDisruptionBudget.within(&self.namespace).path(), &budget).await.map(|_| ())
     }
 
     /// Makes one claim; gives the volume over it.
@@ -173,7 +173,7 @@ impl Workplace {
         }
         if !self.make_claim(&claim).await.map_err(|error| error.to_string())? {
             let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(&claim_name);
-            let there: ObjectMeta = self.read(&path).await.map_err(|error| error.to_string())?;
+            let there: ObjectMeta = self.cluster.read(&path).await.map_err(|error| error.to_string())?;
             if !there.metadata.is_of(&self.uid) {
                 return Err(format!("{claim_name} pvc already exists with different ownerreference"));
             }
@@ -188,7 +188,7 @@ impl Workplace {
         let mut backoff = Backoff::default();
         let mut told = String::new();
         loop {
-            let error = match self.in_turn(self.cluster.api.create(claims.path(), claim)).await {
+            let error = match self.cluster.in_turn(self.cluster.api.create(claims.path(), claim)).await {
                 Err(error) if error.is_already_there() => return Ok(false),
                 Err(error) if error.is_transient() => error,
                 answer => return answer.map(|_| true),
@@ -209,7 +209,7 @@ impl Workplace {
     pub async fn clear(self, workflow: Workflow, spec: Arc<WorkflowSpec>) {
         if spec.pod_disruption_budget.is_some() {
             let path = Kind::PodDisruptionBudget.within(&self.namespace).named(&self.workflow);
-            if let Err(error) = self.remove(&path, &json!({})).await {
+            if let Err(error) = self.cluster.remove(&path, &json!({})).await {
                 tracing::warn!(workflow = %self.workflow, %error, "the PodDisruptionBudget cannot be deleted");
             }
         }
@@ -228,18 +228,18 @@ impl Workplace {
     async fn remove_claim(&self, name: &str) -> bool {
         let path = Kind::PersistentVolumeClaim.within(&self.namespace).named(name);
         let removed = async {
-            self.remove(&path, &json!({})).await?;
+            self.cluster.remove(&path, &json!({})).await?;
             if self.cluster.config().protects_claims {
                 return Ok(());
             }
             // The finalizer waits for Pods that name the claim, also for those that are over. argo: deletePVCs.
-            let there: Value = match self.read(&path).await {
+            let there: Value = match self.cluster.read(&path).await {
                 Err(error) if error.is_not_found() => return Ok(()),
                 there => there?,
             };
             let finalizers = there["metadata"]["finalizers"].as_array().into_iter().flatten();
             let left: Vec<&Value> = finalizers.filter(|one| one.as_str() != Some(PROTECTION)).collect();
-            match self.change(&path, &json!({"metadata": {"finalizers": left}})).await {
+            match self.cluster.change(&path, &json!({"metadata": {"finalizers": left}})).await {
                 Err(error) if error.is_not_found() => Ok(()),
                 changed => changed,
             }

@@ -46,14 +46,14 @@ impl Workplace {
         let mut missing = Vec::new();
         let mut names = asker.secrets.clone();
         let account = Kind::ServiceAccount.within(&asker.namespace).named(&asker.account);
-        match self.read::<AccountObject>(&account).await {
+        match self.cluster.read::<AccountObject>(&account).await {
             Ok(account) => names.extend(account.image_pull_secrets.into_iter().map(|one| one.name)),
             Err(error) => missing.push(format!("the service account {} cannot be read: {error}", asker.account)),
         }
         let mut secrets = PullSecrets::default();
         for name in names.iter().filter(|name| !name.is_empty()) {
             let path = Kind::Secret.within(&asker.namespace).named(name);
-            let object = match self.read::<SecretObject>(&path).await {
+            let object = match self.cluster.read::<SecretObject>(&path).await {
                 Ok(object) => object,
                 Err(error) => {
                     missing.push(format!("the Secret {name} cannot be read: {error}"));

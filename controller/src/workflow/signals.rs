@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::api::{Api as KubeApi, AttachParams};
 use serde_json::json;
 use tiphys_contract::{container, label, path};
-use tiphys_kubernetes::{Backoff, Kind, SpecContainer};
+use tiphys_kubernetes::{Kind, SpecContainer};
 
 use super::pods::Workplace;
 
@@ -18,16 +18,12 @@ impl Workplace {
         let path = Kind::Pod.within(&self.namespace).named(&name);
         let metadata = json!({"uid": uid, "annotations": {label::ENDED: "true"}});
         let patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": 1}});
-        let mut backoff = Backoff::default();
-        loop {
-            match self.in_turn(self.cluster.api.patch_strategically(&path, &patch)).await {
-                Err(error) if error.is_transient() => error.wait(&mut backoff).await,
-                // With another uid, another Pod has the name by now.
-                Err(error) if !error.is_not_found() && !error.is_conflict() => {
-                    return tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be ended");
-                }
-                _ => return,
+        match self.cluster.retried(|| self.cluster.api.patch_strategically(&path, &patch)).await {
+            // With another uid, another Pod has the name by now.
+            Err(error) if !error.is_not_found() && !error.is_conflict() => {
+                tracing::error!(namespace = %self.namespace, pod = %name, %error, "a Pod cannot be ended");
             }
+            _ => {}
         }
     }
 

@@ -53,7 +53,7 @@ pub async fn let_go(cluster: Arc<Cluster>, pods: Vec<Pod>) {
         let cluster = cluster.clone();
         let place = Workplace { cluster, to, namespace: namespace.into(), workflow: workflow.into(), uid: "".into() };
         let path = Kind::Workflow.within(&place.namespace).named(&place.workflow);
-        match place.read::<Workflow>(&path).await {
+        match place.cluster.read::<Workflow>(&path).await {
             Ok(owner) => release(&place, &owner, pods),
             // The server deletes them, as far as it can.
             Err(error) if error.is_not_found() => unguard(&place, pods),

@@ -186,12 +186,12 @@ impl Writer {
         let path = sets.named(&self.place.workflow);
         let over = by_id(Value::is_null);
         if !over.is_empty() {
-            match self.place.change(&format!("{path}/status"), &json!({"status": {"nodes": over}})).await {
+            match self.place.cluster.change(&format!("{path}/status"), &json!({"status": {"nodes": over}})).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
         }
-        match self.place.change(&path, &patch).await {
+        match self.place.cluster.change(&path, &patch).await {
             Err(error) if error.is_not_found() => {}
             changed => return changed,
         }
@@ -209,7 +209,7 @@ impl Writer {
             "metadata": {"name": &*self.place.workflow, "labels": labels, "ownerReferences": self.place.owner()},
             "spec": {"tasks": begun},
         });
-        self.place.make(sets.path(), &set).await.map(|_| ())
+        self.place.cluster.make(sets.path(), &set).await.map(|_| ())
     }
 
     /// Makes the agent's Pod, with the plugins that there are now.
@@ -251,10 +251,10 @@ impl Writer {
         let path = pods.named(&agent_name(&place.workflow));
         let words = |error: ApiError| error.to_string();
         for _ in 0..2 {
-            if place.make(pods.path(), pod).await.map_err(words)? {
+            if place.cluster.make(pods.path(), pod).await.map_err(words)? {
                 return Ok(());
             }
-            let there: Pod = match place.read(&path).await {
+            let there: Pod = match place.cluster.read(&path).await {
                 Err(error) if error.is_not_found() => continue,
                 there => there.map_err(words)?,
             };
@@ -267,7 +267,7 @@ impl Writer {
             }
             place.clone().delete(there.metadata.into(), Some(0)).await;
         }
-        match place.make(pods.path(), pod).await.map_err(words)? {
+        match place.cluster.make(pods.path(), pod).await.map_err(words)? {
             true => Ok(()),
             false => Err("another Pod has its name, and stays".to_owned()),
         }

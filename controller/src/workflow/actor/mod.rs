@@ -233,14 +233,14 @@ impl Workplace {
             "metadata": {"labels": {label::COMPLETED: "true", label::PHASE: "Failed"}},
             "status": {"phase": "Failed", "message": message, "startedAt": now, "finishedAt": now},
         });
-        if let Err(error) = self.change(&self.path(), &patch).await {
+        if let Err(error) = self.cluster.change(&self.path(), &patch).await {
             tracing::error!(namespace = %self.namespace, workflow = %self.workflow, %error, "a workflow cannot be refused");
         }
     }
 
     /// The workflow with its nodes, wherever they are, unless they are of the version that is `known`.
     pub(super) async fn read_whole(&self, known: &str) -> Result<(Box<Workflow>, Held), Refusal> {
-        let mut workflow: Box<Workflow> = self.read(&self.path()).await?;
+        let mut workflow: Box<Workflow> = self.cluster.read(&self.path()).await?;
         let held = make_whole(&self.cluster, &mut workflow, known).await?;
         Ok((workflow, held))
     }

@@ -42,7 +42,7 @@ impl Workplace {
     pub(super) async fn give_to_first(&self) {
         let patch = json!({"metadata": {"labels": {label::SHARD: FIRST}}});
         let mut backoff = Backoff::default();
-        while let Err(error) = self.change(&self.path(), &patch).await {
+        while let Err(error) = self.cluster.change(&self.path(), &patch).await {
             if error.is_not_found() || error.is_shut() {
                 return;
             }

@@ -27,12 +27,12 @@ impl Actor {
     pub(super) async fn find_what_is_there(&mut self) {
         let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
         let results = Kind::WorkflowTaskResult.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
-        match self.place.read::<List<TaskResultObject>>(&results).await {
+        match self.place.cluster.read::<List<TaskResultObject>>(&results).await {
             Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
         }
         let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
-        match self.place.read::<TaskSetObject>(&set).await {
+        match self.place.cluster.read::<TaskSetObject>(&set).await {
             Ok(set) => {
                 // Its agent ends with the workflow, also where it has nothing more to do.
                 self.tasks();
@@ -43,7 +43,7 @@ impl Actor {
         }
         let unfinished = format!("{selector},{}=false", label::COMPLETED);
         let pods = Kind::Pod.within(&self.place.namespace).query(&[("labelSelector", &unfinished)]);
-        let list = match self.place.read::<List<Pod>>(&pods).await {
+        let list = match self.place.cluster.read::<List<Pod>>(&pods).await {
             Ok(list) => list.items,
             Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
         };

@@ -16,17 +16,17 @@ impl Shadow {
         let selector = format!("{}={}", label::WORKFLOW, self.place.workflow);
         let selected = |kind: Kind| kind.within(&self.place.namespace).query(&[("labelSelector", &selector)]);
         let (results, pods) = (selected(Kind::WorkflowTaskResult), selected(Kind::Pod));
-        match self.place.read::<List<TaskResultObject>>(&results).await {
+        match self.place.cluster.read::<List<TaskResultObject>>(&results).await {
             Ok(list) => list.items.into_iter().for_each(|result| self.task_result(result)),
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "task results cannot be listed"),
         }
         let set = Kind::WorkflowTaskSet.within(&self.place.namespace).named(&self.place.workflow);
-        match self.place.read::<TaskSetObject>(&set).await {
+        match self.place.cluster.read::<TaskSetObject>(&set).await {
             Ok(set) => self.task_set(set),
             Err(error) if error.is_not_found() => {}
             Err(error) => tracing::warn!(workflow = %self.place.workflow, %error, "the task set cannot be read"),
         }
-        let list = match self.place.read::<List<Pod>>(&pods).await {
+        let list = match self.place.cluster.read::<List<Pod>>(&pods).await {
             Ok(list) => list.items,
             Err(error) => return tracing::error!(workflow = %self.place.workflow, %error, "Pods cannot be listed"),
         };

@@ -131,7 +131,7 @@ pub async fn compare_pair(
     let of_node =
         |at: String, difference: String| Divergence { kind: Kind::PodSpec, node: node.clone(), at, difference };
     let path = ObjectKind::Pod.within(&place.namespace).named(&pair.name);
-    let theirs = match place.read::<Value>(&path).await {
+    let theirs = match place.cluster.read::<Value>(&path).await {
         Ok(pod) if pod["metadata"]["uid"] == pair.uid.as_str() => pod,
         Ok(_) => return Outcome::Gone,
         Err(error) => {
