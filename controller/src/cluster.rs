@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tiphys_engine::EngineConfig;
+use tiphys_api::WorkflowSpec;
+use tiphys_engine::{ConfigMapFound, EngineConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::baselines::Baselines;
@@ -18,11 +19,15 @@ use crate::parallelism::Parallelism;
 use crate::persistence::Connection;
 use crate::pod_rate::{PodRate, Rate};
 use crate::shards::FIRST;
+use crate::shared_reads::SharedReads;
 use tiphys_kubernetes::{Api, Gate};
 use tiphys_otlp::Spans;
 
 /// Events of nodes that wait to be told. argo: k8s.io/client-go/tools/record, maxQueuedEvents.
 const UNTOLD: usize = 1000;
+
+/// A template's spec, or why there is none.
+pub type TemplateFound = Result<Box<WorkflowSpec>, String>;
 
 /// Limits on requests that are under way at a time. What waits for its turn waits in the order in which it came.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -127,6 +132,10 @@ pub struct Cluster {
     pub other: Turns,
     /// Turns of reading results back from artifact repositories: each may need much memory.
     pub results: Turns,
+    /// Reads of ConfigMaps.
+    pub config_maps: SharedReads<ConfigMapFound>,
+    /// Reads of templates.
+    pub templates: SharedReads<TemplateFound>,
     /// Locks of all workflows.
     pub locks: Arc<LockDesk>,
     /// Places of all workflows.
@@ -176,6 +185,8 @@ impl Cluster {
             health: Arc::default(),
             metrics,
             traces: None,
+            config_maps: SharedReads::default(),
+            templates: SharedReads::default(),
             locks: Arc::default(),
             parallelism,
             pod_rate: Arc::default(),
@@ -198,7 +209,13 @@ impl Cluster {
     /// The same for the workflows of one shard: what they ask for passes its gate.
     #[must_use]
     pub fn of_shard(&self, shard: u32, gate: Arc<Gate>) -> Cluster {
-        Cluster { api: self.api.behind(gate), is_first: shard == FIRST, ..self.clone() }
+        Cluster {
+            api: self.api.behind(gate),
+            is_first: shard == FIRST,
+            config_maps: SharedReads::default(),
+            templates: SharedReads::default(),
+            ..self.clone()
+        }
     }
 
     /// So many shards are this replica's.

@@ -31,6 +31,7 @@ pub mod retention;
 pub mod serve;
 pub mod shadow;
 pub mod shards;
+mod shared_reads;
 #[cfg(test)]
 mod simulated_api;
 pub mod telemetry;

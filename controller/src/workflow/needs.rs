@@ -9,6 +9,7 @@ use tiphys_engine::{ConfigMapData, ConfigMapFound, Fact, Need};
 
 use super::message::Message;
 use super::pods::Workplace;
+use crate::cluster::{Cluster, TemplateFound};
 use tiphys_kubernetes::Kind;
 
 #[derive(Deserialize)]
@@ -43,8 +44,8 @@ impl Workplace {
                     true => Kind::ClusterWorkflowTemplate.within("").named(&name),
                     false => Kind::WorkflowTemplate.within(&self.namespace).named(&name),
                 };
-                let found = self.cluster.read::<TemplateObject>(&path).await;
-                let found = found.map(|object| Box::new(object.spec)).map_err(|error| error.to_string());
+                let (cluster, object) = (self.cluster.clone(), path.clone());
+                let found = self.cluster.templates.ask(&path, move || template(cluster.clone(), object.clone())).await;
                 Fact::Template { cluster_scope, name, found }
             }
             Need::ConfigMap { namespace, name } => {
@@ -62,13 +63,24 @@ impl Workplace {
 
     /// Looks for a ConfigMap.
     pub(super) async fn config_map(&self, namespace: &str, name: &str) -> ConfigMapFound {
-        match self.cluster.read::<ConfigMapObject>(&Kind::ConfigMap.within(namespace).named(name)).await {
-            Ok(map) => {
-                let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
-                Ok(Some(ConfigMapData { labels, annotations, data: map.data }))
-            }
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.to_string()),
+        let path = Kind::ConfigMap.within(namespace).named(name);
+        let (cluster, object) = (self.cluster.clone(), path.clone());
+        self.cluster.config_maps.ask(&path, move || config_map(cluster.clone(), object.clone())).await
+    }
+}
+
+async fn template(cluster: Arc<Cluster>, path: String) -> TemplateFound {
+    let found = cluster.read::<TemplateObject>(&path).await;
+    found.map(|object| Box::new(object.spec)).map_err(|error| error.to_string())
+}
+
+async fn config_map(cluster: Arc<Cluster>, path: String) -> ConfigMapFound {
+    match cluster.read::<ConfigMapObject>(&path).await {
+        Ok(map) => {
+            let ConfigMapMetadata { labels, annotations, .. } = map.metadata;
+            Ok(Some(ConfigMapData { labels, annotations, data: map.data }))
         }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
