@@ -45,6 +45,26 @@ impl Nodes {
         self.by_id.insert(id, node)
     }
 
+    /// Puts a node under an id; returns its index, which stays the same until [`Nodes::retain`].
+    pub fn put(&mut self, id: String, node: NodeStatus) -> usize {
+        self.by_id.insert_full(id, node).0
+    }
+
+    /// The index of the node with that id.
+    pub fn index_of(&self, id: &str) -> Option<usize> {
+        self.by_id.get_index_of(id)
+    }
+
+    /// The node with that index.
+    pub fn at(&self, index: usize) -> Option<&NodeStatus> {
+        self.by_id.get_index(index).map(|(_, node)| node)
+    }
+
+    /// The node with that index, to be changed.
+    pub fn at_mut(&mut self, index: usize) -> Option<&mut NodeStatus> {
+        self.by_id.get_index_mut(index).map(|(_, node)| node)
+    }
+
     /// Keeps the nodes for which `keep` says so; asked in no order.
     pub fn retain(&mut self, keep: impl FnMut(&String, &mut NodeStatus) -> bool) {
         self.by_id.retain(keep);

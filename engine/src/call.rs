@@ -56,8 +56,9 @@ impl Run {
     ) -> Key {
         let id = self.new_id(&name);
         // A node that was taken over from a status was hung up when it was made.
-        let linked = self.node(id.as_str()).is_some();
-        self.add_frame(Frame { name, id, parent, boundary, on_exit, depth, flag, call, body: Body::New, linked })
+        let node = self.wf.status.nodes.index_of(id.as_str());
+        let linked = node.is_some();
+        self.add_frame(Frame { name, id, node, parent, boundary, on_exit, depth, flag, call, body: Body::New, linked })
     }
 
     /// Begins a call, or takes up again one that was waiting.

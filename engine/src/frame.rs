@@ -58,6 +58,8 @@ pub(crate) struct Call {
 pub(crate) struct Frame {
     pub name: String,
     pub id: NodeId,
+    /// The index of its node in the status, once there is one.
+    pub node: Option<usize>,
     pub parent: Parent,
     /// The enclosing steps or DAG.
     pub boundary: Option<Key>,
@@ -169,11 +171,11 @@ pub(crate) struct HookRun {
 /// The exit hook of a slot.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum ExitRun {
-    /// There is none, or it has not been decided yet.
+    /// It has not been decided yet.
     Undecided,
     /// At work.
     Running(Key),
-    /// Done, or not to be run.
+    /// Done, not to be run, or there is none.
     Done,
 }
 
@@ -265,8 +267,13 @@ impl Slot {
         } else {
             Vec::new()
         };
-        Slot { task, origin, node, frame: None, hooks, exit: ExitRun::Undecided, has_hooks, settled: false }
+        let exit = if has_exit_hook(&task) { ExitRun::Undecided } else { ExitRun::Done };
+        Slot { task, origin, node, frame: None, hooks, exit, has_hooks, settled: false }
     }
+}
+
+fn has_exit_hook(task: &Task) -> bool {
+    !task.on_exit.is_empty() || task.hooks.contains_key("exit")
 }
 
 /// The exit hook of a task: `onExit` is the older spelling. argo: workflow_types.go, GetExitHook.

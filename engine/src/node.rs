@@ -28,11 +28,15 @@ impl<'a> Birth<'a> {
 
 impl Run {
     pub(crate) fn has_node(&self, key: Key) -> bool {
-        self.node(self.frames[key].id.as_str()).is_some()
+        self.frame_node(key).is_some()
     }
 
     pub(crate) fn frame_node(&self, key: Key) -> Option<&NodeStatus> {
-        self.node(self.frames[key].id.as_str())
+        let frame = &self.frames[key];
+        match frame.node {
+            Some(index) => self.wf.status.nodes.at(index),
+            None => self.wf.status.nodes.get(frame.id.as_str()),
+        }
     }
 
     /// Makes the node of a frame. argo: operator.go, initializeNode and initializeExecutableNode.
@@ -90,13 +94,18 @@ impl Run {
         node.estimated_duration = self.estimated(&node.name);
         let (kind, blank) = (node.r#type, Summary::of(&NodeStatus::default()));
         self.account(id, kind, &blank, &Summary::of(&node));
-        self.wf.status.nodes.insert(id.to_string(), node);
+        let index = self.wf.status.nodes.put(id.to_string(), node);
+        if let Some(key) = self.by_id.get(id) {
+            self.frames[*key].node = Some(index);
+        }
         self.changed.insert(id.clone());
     }
 
     /// Changes a node, keeps the counts beside it, and tells whoever waits for it.
     pub(crate) fn change(&mut self, id: &NodeId, change: impl FnOnce(&mut NodeStatus)) {
-        let Some(node) = self.wf.status.nodes.get_mut(id.as_str()) else { return };
+        let Some(node) = self.node_index(id.as_str()).and_then(|index| self.wf.status.nodes.at_mut(index)) else {
+            return;
+        };
         let before = Summary::of(node);
         change(node);
         if phase_fulfilled(node) && node.finished_at.is_none() {

@@ -543,7 +543,8 @@ impl Run {
             self.save_memo(key);
         }
         let cleanup = state.phase == PodPhase::Running && mains_need_ending(&template, state);
-        if let (true, Some(pod_name)) = (cleanup, self.pod_name_of(id))
+        if cleanup
+            && let Some(pod_name) = self.pod_name_of(id)
             && let Body::Pod(body) = &mut self.frames[key].body
             && !std::mem::replace(&mut body.killed, true)
         {

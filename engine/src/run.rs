@@ -131,7 +131,7 @@ pub struct Run {
     /// Nodes whose id had to be made different from the one that Argo's rule gives, with the number behind it.
     pub(crate) renamed: HashMap<String, (NodeId, u32)>,
     pub(crate) queue: VecDeque<Event>,
-    pub(crate) queued: HashSet<Event>,
+    pub(crate) queued: FxHashSet<Event>,
     /// How many calls are being begun, one within the other.
     pub(crate) nesting: u32,
     pub(crate) timers: BTreeSet<(Timestamp, Event2)>,
@@ -230,7 +230,7 @@ impl Run {
             by_id: IndexMap::default(),
             renamed,
             queue: VecDeque::from([Event::Workflow]),
-            queued: HashSet::new(),
+            queued: FxHashSet::default(),
             nesting: 0,
             timers: BTreeSet::new(),
             waiting: HashMap::new(),
@@ -285,7 +285,14 @@ impl Run {
 
     /// A node of the status, by id.
     pub fn node(&self, id: &str) -> Option<&NodeStatus> {
-        self.wf.status.nodes.get(id)
+        self.wf.status.nodes.at(self.node_index(id)?)
+    }
+
+    /// The index of a node in the status. Its frame knows it, which is looked at beside the node anyway: where there are many nodes,
+    /// what an event costs is how many places in memory it looks at.
+    pub(crate) fn node_index(&self, id: &str) -> Option<usize> {
+        let known = self.by_id.get(id).and_then(|key| self.frames[*key].node);
+        known.or_else(|| self.wf.status.nodes.index_of(id))
     }
 
     pub(crate) fn node_named(&self, name: &str) -> Option<&NodeStatus> {

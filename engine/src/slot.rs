@@ -218,15 +218,13 @@ impl Run {
 
     /// Starts the exit hook, if there is one. Returns whether it is done.
     fn run_exit(&mut self, frame: Key, slot: usize) -> Result<bool, Stop> {
-        let Some((exit, task)) = self.slot(frame, slot).map(|slot| (slot.exit, slot.task.clone())) else {
-            return Ok(true);
-        };
-        match exit {
+        let Some(of) = self.slot(frame, slot) else { return Ok(true) };
+        match of.exit {
             ExitRun::Done => return Ok(true),
             ExitRun::Running(key) => return Ok(self.frame_node(key).is_some_and(fulfilled)),
             ExitRun::Undecided => {}
         }
-        let hook = exit_hook(&task, &self.spec.arguments).filter(|_| self.may_run(true));
+        let hook = exit_hook(&of.task, &self.spec.arguments).filter(|_| self.may_run(true));
         let wanted = match &hook {
             Some(hook) if !hook.expression.is_empty() => evaluate(&hook.expression, &self.hook_scope(frame, slot))?,
             Some(_) => true,

@@ -91,9 +91,11 @@ impl Run {
         let (depth, on_exit, base) = (frame.depth, frame.on_exit, self.steps_base(steps));
         let call = Call { task: Arc::default(), caller: CallerKind::Step, base, arguments: Arc::default() };
         let id = self.new_id(&name);
+        let node = self.wf.status.nodes.index_of(id.as_str());
         let group = self.add_frame(Frame {
             name,
             id,
+            node,
             parent: Parent::Group { steps },
             boundary: Some(boundary),
             on_exit,
