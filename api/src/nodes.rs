@@ -40,13 +40,8 @@ impl Nodes {
         self.by_id.contains_key(id)
     }
 
-    /// Puts a node under an id; returns the one that was there.
-    pub fn insert(&mut self, id: String, node: NodeStatus) -> Option<NodeStatus> {
-        self.by_id.insert(id, node)
-    }
-
     /// Puts a node under an id; returns its index, which stays the same until [`Nodes::retain`].
-    pub fn put(&mut self, id: String, node: NodeStatus) -> usize {
+    pub fn insert(&mut self, id: String, node: NodeStatus) -> usize {
         self.by_id.insert_full(id, node).0
     }
 

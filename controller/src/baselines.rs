@@ -129,8 +129,8 @@ pub(crate) async fn find(
         false => newest_of_list(cluster, namespace, origin).await?,
     };
     if let Some(name) = newest {
-        let _turn = cluster.other.acquire().await;
-        match cluster.api.get::<Workflow>(&Kind::Workflow.within(namespace).named(&name)).await {
+        let path = Kind::Workflow.within(namespace).named(&name);
+        match cluster.other.send(cluster.api.get::<Workflow>(&path)).await {
             Ok(mut workflow) => {
                 make_whole(cluster, &mut workflow, "").await?;
                 return Ok(Some(Baseline::of(&workflow)));

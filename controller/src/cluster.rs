@@ -87,6 +87,12 @@ impl Turns {
         Turn(permit, self.metrics.busy(self.name))
     }
 
+    /// Sends a request when it is its turn.
+    pub async fn send<F: Future>(&self, request: F) -> F::Output {
+        let _turn = self.acquire().await;
+        request.await
+    }
+
     /// Waits until nobody is in line, at most so long.
     pub async fn until_idle(&self, at_most: Duration) {
         // At the end of the line; it is over as well when the turn comes.

@@ -7,12 +7,6 @@ use tiphys_kubernetes::{ApiError, retried};
 use crate::cluster::Cluster;
 
 impl Cluster {
-    /// Sends a request when it is its turn.
-    pub async fn in_turn<F: Future>(&self, request: F) -> F::Output {
-        let _turn = self.other.acquire().await;
-        request.await
-    }
-
     /// Sends a request, each time when it is its turn, until it is answered for good.
     ///
     /// # Errors
@@ -21,7 +15,7 @@ impl Cluster {
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        retried(|| self.in_turn(request())).await
+        retried(|| self.other.send(request())).await
     }
 
     /// Reads an object.

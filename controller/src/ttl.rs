@@ -71,11 +71,7 @@ pub fn delete_at(cluster: Arc<Cluster>, namespace: String, name: String, uid: St
         loop {
             let left = at.duration_since(Timestamp::now());
             tokio::time::sleep(left.try_into().unwrap_or_default()).await;
-            let outcome = {
-                let _turn = cluster.other.acquire().await;
-                delete(&cluster, &path, &uid).await
-            };
-            match outcome {
+            match cluster.other.send(delete(&cluster, &path, &uid)).await {
                 Ok(None) => return,
                 Ok(Some(later)) => at = later,
                 Err(error) if error.is_transient() => error.wait(&mut backoff).await,

@@ -267,13 +267,12 @@ impl Slot {
         } else {
             Vec::new()
         };
-        let exit = if has_exit_hook(&task) { ExitRun::Undecided } else { ExitRun::Done };
+        let exit = match exit_hook(&task, &Arguments::default()) {
+            Some(_) => ExitRun::Undecided,
+            None => ExitRun::Done,
+        };
         Slot { task, origin, node, frame: None, hooks, exit, has_hooks, settled: false }
     }
-}
-
-fn has_exit_hook(task: &Task) -> bool {
-    !task.on_exit.is_empty() || task.hooks.contains_key("exit")
 }
 
 /// The exit hook of a task: `onExit` is the older spelling. argo: workflow_types.go, GetExitHook.

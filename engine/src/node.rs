@@ -94,7 +94,7 @@ impl Run {
         node.estimated_duration = self.estimated(&node.name);
         let (kind, blank) = (node.r#type, Summary::of(&NodeStatus::default()));
         self.account(id, kind, &blank, &Summary::of(&node));
-        let index = self.wf.status.nodes.put(id.to_string(), node);
+        let index = self.wf.status.nodes.insert(id.to_string(), node);
         if let Some(key) = self.by_id.get(id) {
             self.frames[*key].node = Some(index);
         }

@@ -10,7 +10,7 @@ use tiphys_api::{Outputs, Workflow};
 use tiphys_engine::{Action, EngineConfig, Fact, PodPhase, PodState, Run};
 
 /// Workflows of one kind are run until so many events were measured: a hundred alone say more of a cold start.
-const EVENTS: usize = 10_000;
+const EVENTS: usize = 5_000;
 
 fn main() {
     println!("event cost (one Pod ends, its node and the counts follow), median of at least {EVENTS} events");

@@ -16,7 +16,7 @@ use tiphys_expr::ambient;
 use tiphys_kubernetes::{Backoff, Kind, ObjectMeta};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::requests::{delete, terminate};
+use super::requests::{change, delete, terminate};
 use super::templates;
 use crate::cluster::Cluster;
 
@@ -317,7 +317,7 @@ impl Actor {
         let Some(mut patch) = cron::changes(&before, &self.cron) else { return true };
         patch["metadata"]["resourceVersion"] = before.metadata.resource_version.as_str().into();
         let path = Kind::CronWorkflow.within(&before.metadata.namespace).named(&before.metadata.name);
-        match self.cluster.retried(|| self.cluster.api.patch(&path, &patch)).await {
+        match change(&self.cluster, &path, &patch).await {
             Ok(version) => {
                 self.cron.metadata.resource_version = version;
                 true

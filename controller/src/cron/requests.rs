@@ -5,24 +5,29 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tiphys_api::Time;
-use tiphys_kubernetes::{ApiError, Kind};
+use tiphys_kubernetes::{ApiError, Kind, retried};
 
 use crate::cluster::Cluster;
+
+/// Changes an object, in the line of those that write statuses; gives its new version.
+pub(super) async fn change(cluster: &Cluster, path: &str, patch: &Value) -> Result<String, ApiError> {
+    retried(|| cluster.writing.send(cluster.api.patch(path, patch))).await
+}
 
 /// Terminates a workflow. One that is gone is no error. argo: workflow/util, TerminateWorkflow.
 pub(super) async fn terminate(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), ApiError> {
     let path = Kind::Workflow.within(namespace).named(name);
-    match cluster.change(&path, &json!({"spec": {"shutdown": "Terminate"}})).await {
+    match change(cluster, &path, &json!({"spec": {"shutdown": "Terminate"}})).await {
         Err(error) if error.is_not_found() => Ok(()),
-        answer => answer,
+        answer => answer.map(|_| ()),
     }
 }
 
 /// Deletes a workflow, once.
 pub(super) async fn delete(cluster: &Cluster, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
-    let _turn = cluster.other.acquire().await;
     let options = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid}});
-    match cluster.api.delete(&Kind::Workflow.within(namespace).named(name), &options).await {
+    let path = Kind::Workflow.within(namespace).named(name);
+    match cluster.other.send(cluster.api.delete(&path, &options)).await {
         // Another one has the name by now.
         Err(error) if error.is_conflict() => Ok(()),
         answer => answer,

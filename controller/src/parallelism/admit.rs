@@ -172,7 +172,7 @@ where
     let (namespace, name) = &workflow.key;
     let mut backoff = Backoff::default();
     loop {
-        match cluster.in_turn(request()).await {
+        match cluster.other.send(request()).await {
             Err(error) if error.is_not_found() || error.is_shut() || matches!(error, ApiError::Unreadable(_)) => {
                 return Err(error);
             }

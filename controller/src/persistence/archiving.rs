@@ -140,11 +140,7 @@ async fn once(cluster: &Arc<Cluster>, waiting: &Waiting) -> Result<(), Failure> 
         "resourceVersion": whole.metadata.resource_version,
         "labels": {ARCHIVING_STATUS: ARCHIVED},
     }});
-    let written = {
-        let _turn = cluster.other.acquire().await;
-        cluster.api.patch(&path, &patch).await
-    };
-    match written {
+    match cluster.other.send(cluster.api.patch(&path, &patch)).await {
         Err(error) if error.is_not_found() => return Ok(()),
         written => written?,
     };

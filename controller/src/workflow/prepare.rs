@@ -188,7 +188,7 @@ impl Workplace {
         let mut backoff = Backoff::default();
         let mut told = String::new();
         loop {
-            let error = match self.cluster.in_turn(self.cluster.api.create(claims.path(), claim)).await {
+            let error = match self.cluster.other.send(self.cluster.api.create(claims.path(), claim)).await {
                 Err(error) if error.is_already_there() => return Ok(false),
                 Err(error) if error.is_transient() => error,
                 answer => return answer.map(|_| true),
